@@ -11,7 +11,9 @@ use crate::settings::Database;
 
 /// The database with the present secrets of its files (G15). They are read off the event loop,
 /// because a slow disk must not delay the other databases.
-pub(super) async fn with_fresh_secrets(database: &Database) -> Result<Cow<'_, Database>, SessionError> {
+pub(super) async fn with_fresh_secrets(
+    database: &Database,
+) -> Result<Cow<'_, Database>, SessionError> {
     if !database.has_secret_files() {
         return Ok(Cow::Borrowed(database));
     }
@@ -26,8 +28,12 @@ pub(super) async fn with_fresh_secrets(database: &Database) -> Result<Cow<'_, Da
 
 /// The TLS connector. The certificates are read off the event loop as well.
 pub(super) async fn connector(database: &Database) -> Result<MakeRustlsConnect, SessionError> {
-    let (mode, roots) = (database.tls, database.tls_root_cert.clone());
-    let making = tokio::task::spawn_blocking(move || tls::connector(mode, roots.as_deref()));
+    let files = tls::Files {
+        roots: database.tls_root_cert.clone(),
+        identity: database.tls_cert.clone().zip(database.tls_key.clone()),
+    };
+    let mode = database.tls;
+    let making = tokio::task::spawn_blocking(move || tls::connector(mode, &files));
     Ok(making
         .await
         .map_err(|ended| TlsError::Unusable(ended.to_string()))??)

@@ -36,6 +36,12 @@ pub enum SessionError {
     /// The server's certificate is not accepted, or no TLS can be agreed on.
     #[error("the server's certificate is not accepted: {}", tls::rejection(.0))]
     Certificate(rustls::Error),
+    /// The server does not accept the certificate of the client, or demands one.
+    #[error(
+        "the server does not accept the certificate of this client: expected one that an authority \
+        of its ssl_ca_file has signed, and found one that it refuses ({0}), or none"
+    )]
+    ClientCertificate(rustls::Error),
     /// The server asks for a password that must not be sent to a server that is not verified (S12).
     #[error(
         "expected a server that is verified, or one that asks for SCRAM, and found one that is not \
@@ -70,9 +76,14 @@ pub enum SessionError {
 impl SessionError {
     /// The remedy.
     pub fn remedy(&self) -> Cow<'static, str> {
-        use rustls::{CertificateError as Wrong, Error};
         let remedy = match self {
-            Self::Tls(_) => "Check tls_root_cert of this database.",
+            Self::Tls(error) => return error.remedy(),
+            Self::ClientCertificate(_) => {
+                "Set tls_cert and tls_key of this database to a certificate that an authority of \
+                the server's ssl_ca_file has signed, that has not expired, and whose common name \
+                is the user; or correct ssl_ca_file. Each attempt to connect reads both files \
+                again."
+            }
             Self::Secret(_) => {
                 "Correct the file. Each attempt to connect reads it again, without a reload or a \
                 restart."
@@ -84,22 +95,7 @@ impl SessionError {
             Self::Name { .. } => {
                 "Check the host in the URL of this database, and the name service."
             }
-            Self::Certificate(Error::InvalidCertificate(
-                Wrong::NotValidForName | Wrong::NotValidForNameContext { .. },
-            )) => {
-                "Connect by a name that the certificate is made out to, or set tls = \"verify-ca\" \
-                with a tls_root_cert. If the server cannot be verified, choose tls = \"require\": \
-                it encrypts and trusts any server that answers."
-            }
-            Self::Certificate(Error::InvalidCertificate(Wrong::UnknownIssuer)) => {
-                "Set tls_root_cert to the certificate of the authority that signed the server's. \
-                If the server cannot be verified, choose tls = \"require\": it encrypts and trusts \
-                any server that answers."
-            }
-            Self::Certificate(_) => {
-                "Correct the certificate of the server. If the server cannot be verified, choose \
-                tls = \"require\": it encrypts and trusts any server that answers."
-            }
+            Self::Certificate(error) => of_certificate(error),
             Self::Password(_) => {
                 "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public \
                 one; or have the server ask for SCRAM: password_encryption = 'scram-sha-256', the \
@@ -139,8 +135,34 @@ impl SessionError {
     pub(super) fn is_answer(&self) -> bool {
         match self {
             Self::Postgres(error) => error.code().is_some(),
-            Self::Certificate(_) | Self::Password(_) | Self::Pooler => true,
+            Self::Certificate(_)
+            | Self::ClientCertificate(_)
+            | Self::Password(_)
+            | Self::Pooler => true,
             _ => false,
+        }
+    }
+}
+
+/// The remedy for a certificate of a server that is not accepted.
+fn of_certificate(error: &rustls::Error) -> &'static str {
+    use rustls::{CertificateError as Wrong, Error};
+    match error {
+        Error::InvalidCertificate(
+            Wrong::NotValidForName | Wrong::NotValidForNameContext { .. },
+        ) => {
+            "Connect by a name that the certificate is made out to, or set tls = \"verify-ca\" \
+            with a tls_root_cert. If the server cannot be verified, choose tls = \"require\": \
+            it encrypts and trusts any server that answers."
+        }
+        Error::InvalidCertificate(Wrong::UnknownIssuer) => {
+            "Set tls_root_cert to the certificate of the authority that signed the server's. \
+            If the server cannot be verified, choose tls = \"require\": it encrypts and trusts \
+            any server that answers."
+        }
+        _ => {
+            "Correct the certificate of the server. If the server cannot be verified, choose \
+            tls = \"require\": it encrypts and trusts any server that answers."
         }
     }
 }
@@ -161,6 +183,9 @@ impl From<tokio_postgres::Error> for SessionError {
                     return Self::Password(*request);
                 }
                 match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                    Some(alert) if tls::is_about_the_client(alert) => {
+                        Self::ClientCertificate(alert.clone())
+                    }
                     Some(certificate) => Self::Certificate(certificate.clone()),
                     None => Self::Postgres(error),
                 }

@@ -9,9 +9,8 @@
 //! which closes the socket.
 //!
 //! `credentials` reads passwords and certificates again for each connection. `dial` tries every
-//! address of the server. `proof` checks that the session has a backend of its
-//! own, so a pooler in transaction mode is refused. `guard` sends no password to an unverified
-//! server.
+//! address of the server. `proof` checks that the session has a backend of its own, so a pooler in
+//! transaction mode is refused. `guard` sends no password to an unverified server.
 
 mod credentials;
 mod dial;

@@ -1,6 +1,7 @@
 //! TLS by rustls, in libpq's terms: what is verified depends on the mode, and nothing is ever
 //! negotiated down.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,11 +13,22 @@ use rustls::crypto::{
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::settings::{Tls, bounded};
+use crate::settings::identity::Identity;
+use crate::settings::{IdentityError, Tls, bounded};
+
+/// The files of a connection with TLS.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Files {
+    /// The authorities to trust: `tls_root_cert`.
+    pub(super) roots: Option<PathBuf>,
+    /// The certificate of the client and its key: `tls_cert` and `tls_key`.
+    pub(super) identity: Option<(PathBuf, PathBuf)>,
+}
 
 /// Why the certificates of the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +41,9 @@ pub enum TlsError {
         /// The found value.
         found: String,
     },
+    /// The certificate of the client or its key cannot be used.
+    #[error("{}: {}", .0.setting, .0.what)]
+    Identity(IdentityError),
     /// The operating system has no certificates.
     #[error(
         "expected the operating system's root certificates, and found none: install them, or set \
@@ -40,11 +55,33 @@ pub enum TlsError {
     Unusable(String),
 }
 
+impl TlsError {
+    /// The remedy.
+    pub(super) fn remedy(&self) -> Cow<'static, str> {
+        match self {
+            Self::Identity(error) => format!(
+                "{}. Each attempt to connect reads both files again, without a reload or a restart.",
+                capitalized(&error.remedy)
+            )
+            .into(),
+            Self::RootCert { .. } | Self::NoSystemRoots | Self::Unusable(_) => {
+                "Check tls_root_cert of this database.".into()
+            }
+        }
+    }
+}
+
+/// A remedy of the settings as a sentence. A command stays as it is.
+fn capitalized(remedy: &str) -> String {
+    let mut chars = remedy.chars();
+    match chars.next() {
+        Some(first) if !remedy.starts_with("chmod ") => first.to_uppercase().chain(chars).collect(),
+        _ => remedy.to_owned(),
+    }
+}
+
 /// The TLS connector of a connection.
-pub(super) fn connector(
-    mode: Tls,
-    root_cert: Option<&Path>,
-) -> Result<MakeRustlsConnect, TlsError> {
+pub(super) fn connector(mode: Tls, files: &Files) -> Result<MakeRustlsConnect, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let unusable = |error: &dyn std::fmt::Display| TlsError::Unusable(error.to_string());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -60,7 +97,7 @@ pub(super) fn connector(
     let verifier: Arc<dyn ServerCertVerifier> = match mode {
         Tls::Disable | Tls::Require => lenient(None),
         Tls::VerifyCa | Tls::VerifyFull => {
-            let roots = Arc::new(roots(root_cert)?);
+            let roots = Arc::new(roots(files.roots.as_deref())?);
             let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
                 .build()
                 .map_err(|error| unusable(&error))?;
@@ -71,11 +108,39 @@ pub(super) fn connector(
             }
         }
     };
-    let config = builder
+    let builder = builder
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(verifier);
+    let config = match &files.identity {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => {
+            let Identity { chain, key } = Identity::read(cert, key).map_err(TlsError::Identity)?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| unusable(&error))?
+        }
+    };
     Ok(MakeRustlsConnect::new(config))
+}
+
+/// Whether the server refuses the certificate of the client, or misses it.
+pub(super) fn is_about_the_client(error: &Error) -> bool {
+    use AlertDescription as Alert;
+    let Error::AlertReceived(alert) = error else {
+        return false;
+    };
+    matches!(
+        alert,
+        Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::DecryptError
+            | Alert::CertificateRequired
+    )
 }
 
 /// Why a certificate is not accepted: what was expected, and what was found.

@@ -10,6 +10,7 @@ use super::bounded;
 use super::columns::ConfigurationsColumns;
 use super::connection::Connection;
 use super::dsn;
+use super::identity::Identity;
 use super::layers::{DEFAULT, Values};
 use super::problem::{Problem, SettingsError};
 use super::secrets::{SecretFiles, read_secret};
@@ -112,6 +113,11 @@ impl Database {
         self.access.secrets.is_some()
     }
 
+    /// Whether a connection of this database needs any file. A changed file may end an outage.
+    pub fn has_files(&self) -> bool {
+        self.has_secret_files() || self.tls_root_cert.is_some() || self.tls_cert.is_some()
+    }
+
     /// The database with the current content of its files of secrets (G15). Blocks on the files.
     pub fn with_secrets_read_again(&self) -> Result<Self, SettingsError> {
         match &self.access.secrets {
@@ -153,6 +159,7 @@ impl Database {
         };
         check.password_file(&mut database);
         check.tls(&database);
+        check.identity(&database);
         check.tables(&database);
         check.columns();
         (problems.len() == before).then_some(database)
@@ -201,7 +208,7 @@ impl Check<'_> {
                 "tls",
                 "\"disable\" for a Unix socket, on which PostgreSQL knows no TLS",
                 "another mode",
-                "leave out tls and tls_root_cert",
+                "leave out tls, tls_root_cert, tls_cert and tls_key",
             );
         }
         let Some(file) = &database.tls_root_cert else {
@@ -216,6 +223,43 @@ impl Check<'_> {
             (_, Ok(())) => return,
         };
         let key = self.key("tls_root_cert");
+        let problem = Problem::new(&key, self.values.origin(&key), what);
+        self.problems.push(problem.remedy(remedy));
+    }
+
+    /// Reports a certificate of the client that cannot be used.
+    fn identity(&mut self, database: &Database) {
+        let (cert, key) = match (&database.tls_cert, &database.tls_key) {
+            (None, None) => return,
+            (Some(cert), Some(key)) => (cert, key),
+            (Some(_), None) => {
+                return self.mismatch(
+                    "tls_cert",
+                    "a tls_key beside the certificate",
+                    "none",
+                    "set tls_key, or leave out tls_cert",
+                );
+            }
+            (None, Some(_)) => {
+                return self.mismatch(
+                    "tls_key",
+                    "a tls_cert beside the key",
+                    "none",
+                    "set tls_cert, or leave out tls_key",
+                );
+            }
+        };
+        let (setting, what, remedy) = if database.tls == Tls::Disable {
+            let what = "has no effect, because tls is \"disable\"".to_owned();
+            let remedy = "set tls to \"verify-full\", \"verify-ca\" or \"require\", or leave out tls_cert and tls_key";
+            ("tls_cert", what, remedy.to_owned())
+        } else {
+            match Identity::read(cert, key) {
+                Ok(_) => return,
+                Err(error) => (error.setting, error.what, error.remedy),
+            }
+        };
+        let key = self.key(setting);
         let problem = Problem::new(&key, self.values.origin(&key), what);
         self.problems.push(problem.remedy(remedy));
     }

@@ -220,7 +220,7 @@ fn exposed(values: &Values, described: &BTreeMap<String, Described>) -> Vec<Expo
     let mut exposed = Vec::new();
     for (name, Described { connection, .. }) in described {
         let key = |key: &str| format!("databases.{name}.{key}");
-        let secrets = [key("url_file"), key("password_file")];
+        let secrets = [key("url_file"), key("password_file"), key("tls_key")];
         let mut files: Vec<_> = secrets.iter().filter_map(|key| values.text(key)).collect();
         if connection.dsn.config.get_password().is_some() && values.get(&key("url")).is_some() {
             // The origin is a line of a file, or a variable.

@@ -8,7 +8,8 @@
 //!   declares the names of the columns.
 //! - `schema` finds keys by their path; `value_type` checks values; `suggest` finds similar keys.
 //! - `file` and `env` read a source into a layer of `layers`; `paths` resolves its relative paths.
-//! - `connection` and `dsn` read connection strings; `secrets` reads files with secrets again.
+//! - `connection` and `dsn` read connection strings; `secrets` reads files with secrets again;
+//!   `identity` reads the certificate of the client and its key.
 //! - `load` runs these steps in order; `effective` lists the values in force.
 //!
 //! Invariants: a [`Settings`] is valid as a whole, and loading it opens no connection. Nothing
@@ -24,6 +25,7 @@ mod effective;
 mod env;
 mod exposed;
 mod file;
+pub(crate) mod identity;
 mod layers;
 mod load;
 mod paths;
@@ -45,6 +47,7 @@ pub use columns::{AgentsColumns, ConfigurationsColumns};
 pub(crate) use dsn::is_local;
 pub use effective::Entry;
 pub use exposed::Exposed;
+pub use identity::IdentityError;
 pub use load::{Loaded, Sources};
 pub(crate) use problem::WITHHELD;
 pub use problem::{Problem, SettingsError, is_withheld};

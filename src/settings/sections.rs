@@ -282,6 +282,14 @@ section! {
         /// The authorities to trust, as a PEM file. Not set: the URL's sslrootcert, else those of
         /// the operating system.
         tls_root_cert: Option<PathBuf> = ValueType::Path, Unset("/etc/agent-sync/root.crt");
+        /// The certificate of the client, for a server that asks for one, as a PEM file: the
+        /// certificate first, then those of the authorities in between. It needs tls_key. In the
+        /// URL: sslcert. Both files are read again before each connection, so a renewed certificate
+        /// needs neither a reload nor a restart.
+        tls_cert: Option<PathBuf> = ValueType::Path, Unset("/etc/agent-sync/client.crt");
+        /// The private key of tls_cert, as a PEM file without a passphrase. As in libpq, its mode
+        /// is at most 0600, or 0640 if root owns it. In the URL: sslkey.
+        tls_key: Option<PathBuf> = ValueType::SecretFile, Unset("/etc/agent-sync/client.key");
         /// The time limit of an attempt to connect to one address. In the URL: connect_timeout, in
         /// seconds.
         #[serde(with = "duration")]

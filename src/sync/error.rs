@@ -117,7 +117,11 @@ impl AttemptError {
         match self {
             Self::Unfit(_)
             | Self::Session(
-                SessionError::Pooler | SessionError::Secret(_) | SessionError::Password(_),
+                SessionError::Pooler
+                | SessionError::Secret(_)
+                | SessionError::Password(_)
+                | SessionError::ClientCertificate(_)
+                | SessionError::Tls(_),
             ) => true,
             Self::Layout(error) => !matches!(error, LayoutError::Store(_)),
             // A server that answers, and will go on to say no: to the user, the password or the

@@ -52,12 +52,11 @@ pub struct Reloaded {
 }
 
 impl Member {
-    /// Whether the task can go on. One that waits out an outage begins anew where secrets come from
-    /// files: the reload may be the answer to a wrong password, and the pause before the next
-    /// attempt may be long.
+    /// Whether the task can go on. One that waits out an outage begins anew where a password or a
+    /// certificate comes from a file: the reload may be the answer to a wrong one, and the pause
+    /// before the next attempt may be long.
     fn serves(&self, database: &Database, board: &Board) -> bool {
-        self.database == *database
-            && !(database.has_secret_files() && board.is_lost(&database.name))
+        self.database == *database && !(database.has_files() && board.is_lost(&database.name))
     }
 }
 

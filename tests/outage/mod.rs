@@ -1,6 +1,7 @@
 //! Connections: refusals at a connect, failures, and recovery.
 
 mod checks;
+mod client_certificate;
 mod connection;
 mod false_server;
 mod pooler;

@@ -44,6 +44,9 @@ pub(super) fn turned_on() -> String {
 /// The documented databases contain the defaults when they are uncommented.
 #[test]
 fn the_documented_databases_hold_the_defaults() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::default().self_signed(&key);
+    let (certificate, key) = (certificate.unwrap().pem(), key.serialize_pem());
     let directory = directory(&[
         ("platform_password", "pw"),
         (
@@ -51,6 +54,8 @@ fn the_documented_databases_hold_the_defaults() {
             "postgres://postgres.project@aws-0-eu.pooler.supabase.com:5432/postgres",
         ),
         ("supabase-ca.crt", "-----BEGIN CERTIFICATE-----"),
+        ("client.crt", &certificate),
+        ("client.key", &key),
     ]);
     let place = format!("{}/", directory.path().display());
     let text = turned_on()

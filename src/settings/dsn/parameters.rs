@@ -5,6 +5,8 @@
 pub(super) const OWN: &[(&str, &str, &str)] = &[
     ("sslmode", "tls", ""),
     ("sslrootcert", "tls_root_cert", ""),
+    ("sslcert", "tls_cert", ""),
+    ("sslkey", "tls_key", ""),
     ("connect_timeout", "connect_timeout", "s"),
     ("tcp_user_timeout", "tcp_user_timeout", "ms"),
     ("keepalives_idle", "keepalives_idle", "s"),
@@ -22,6 +24,8 @@ pub(super) const PASSED: &str = "user password dbname options application_name s
 pub(super) const ONCE: &[&str] = &[
     "sslmode",
     "sslrootcert",
+    "sslcert",
+    "sslkey",
     "channel_binding",
     "sslnegotiation",
 ];
@@ -36,8 +40,8 @@ const ENCRYPTION: &str = "take it out, and write sslmode=require (encrypted), ss
 /// Parameters of other programs that agent-sync does not use.
 pub(super) const UNUSED: &str = "client_encoding fallback_application_name gssencmode krbsrvname \
     max_protocol_version min_protocol_version passfile prepareThreshold replication require_auth \
-    requirepeer service socket_timeout ssl_max_protocol_version ssl_min_protocol_version sslcert \
-    sslcrl sslkey sslpassword sslsni statement_cache_size supa";
+    requirepeer service socket_timeout ssl_max_protocol_version ssl_min_protocol_version sslcrl \
+    sslsni statement_cache_size supa";
 
 /// Parameters of other programs that occur in practice, each with its remedy.
 pub(super) const FOREIGN: &[(&str, &str)] = &[
@@ -54,6 +58,10 @@ pub(super) const FOREIGN: &[(&str, &str)] = &[
     ("search_path", SCHEMAS),
     ("ssl", ENCRYPTION),
     ("sslaccept", ENCRYPTION),
+    (
+        "sslpassword",
+        "take it out, and decrypt the key: openssl pkey -in ENCRYPTED -out KEY, and chmod 0600 KEY",
+    ),
     (
         "statement_timeout",
         "take it out, and set sync.statement_timeout instead",
