@@ -10,6 +10,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::host::{self, is_host_allowed};
 use super::limits::Limits;
+use super::metrics::Format;
 use super::{health, metrics, page, status};
 use crate::observe::Board;
 use crate::show::Clean;
@@ -93,30 +94,27 @@ pub(super) async fn answer<B>(
             "there is nothing here to change: GET and HEAD\n",
         )
     } else {
-        route(
-            request.uri().path(),
-            request.uri().query().unwrap_or_default(),
-            source,
-        )
-        .await
+        route(request, source).await
     };
     respond(answer, &source.limits)
 }
 
-async fn route(path: &str, query: &str, source: &Source) -> Answer {
+async fn route<B>(request: &Request<B>, source: &Source) -> Answer {
     let Source { board, limits } = source;
-    match path {
+    match request.uri().path() {
         "/" => page::page(),
         "/livez" => health::live(&board.snapshot()),
         "/readyz" => health::ready(&board.snapshot()),
         "/metrics" => {
+            let accept = request.headers().get_all(header::ACCEPT).iter();
+            let format = Format::accepted(accept.filter_map(|value| value.to_str().ok()));
             let made = async {
-                let text = metrics::exposition(&board.snapshot());
-                Answer::of(metrics::CONTENT_TYPE, &text)
+                let text = metrics::exposition(board.snapshot(), format);
+                Answer::of(format.content_type(), &text)
             };
             limits.in_turn(made).await
         }
-        "/status" => match status::Wanted::parse(query) {
+        "/status" => match status::Wanted::parse(request.uri().query().unwrap_or_default()) {
             Ok(wanted) => {
                 let made = async {
                     let text = status::status(&board.snapshot(), &wanted);

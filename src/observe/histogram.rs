@@ -72,16 +72,10 @@ impl<const N: usize> Histogram<N> {
         (self.count() > 0).then_some(self.max)
     }
 
-    /// Each bound with the number of values that do not exceed it.
-    pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
-        let mut sum = 0;
-        self.bounds
-            .iter()
-            .zip(&self.counts)
-            .map(move |(bound, count)| {
-                sum += count;
-                (*bound, sum)
-            })
+    /// The number of values up to each bound and above the one before; the last bound is infinite.
+    pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
+        bounds.zip(self.counts.iter().copied().chain([self.more]))
     }
 
     /// The value that the share `q` of the values does not exceed, interpolated linearly within a
@@ -115,8 +109,8 @@ mod tests {
         for value in [1.0, 1.0, 3.0, 500.0, 20_000.0, -1.0] {
             rows.add(value);
         }
-        let counts: Vec<_> = rows.cumulative().map(|(_, count)| count).collect();
-        assert_eq!(counts, [3, 3, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5]);
+        let counts: Vec<_> = rows.buckets().map(|(_, count)| count).collect();
+        assert_eq!(counts, [3, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]);
         assert_eq!((rows.count(), rows.max()), (6, Some(20_000.0)));
         assert!((rows.sum() - 20_505.0).abs() < f64::EPSILON);
     }

@@ -445,6 +445,25 @@ async fn requests_that_are_not_understood_are_answered_with_what_is() {
         answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"),
         "{answer}"
     );
+    for (accept, media, end) in [
+        (
+            "text/plain",
+            "text/plain; version=0.0.4; charset=utf-8",
+            "\n",
+        ),
+        (
+            "application/openmetrics-text;q=0.6, text/plain;q=0.3",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            "\n# EOF\n",
+        ),
+    ] {
+        let head = format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}");
+        let answer = ask(&head).await;
+        let is_right = answer.contains(&format!("content-type: {media}\r\n"))
+            && answer.ends_with(end)
+            && answer.contains("\nagent_sync_batches_total{database=\"default\"} ");
+        assert!(is_right, "{answer}");
+    }
     // A web site that resolves its name to this host (DNS rebinding) may not read the answers.
     for path in ["/", "/status", "/metrics"] {
         let answer = ask(&format!(
