@@ -27,7 +27,8 @@ pub fn config(config: Option<&Path>, args: &crate::cli::Config) -> anyhow::Resul
             .exposed_files()
             .into_iter()
             .map(|exposed| format!("warning: {}", exposed.text()));
-        for note in loaded.notes.iter().cloned().chain(warnings) {
+        let notes = loaded.unused_url.iter().chain(&loaded.notes).cloned();
+        for note in notes.chain(warnings) {
             super::output::say_aside(&Clean::lines(&format!("agent-sync: {note}\n")));
         }
         as_json(&loaded)?
@@ -76,7 +77,7 @@ fn as_toml(loaded: &Loaded) -> String {
             );
         }
     }
-    for note in &loaded.notes {
+    for note in loaded.unused_url.iter().chain(&loaded.notes) {
         let _ = writeln!(text, "\n# note: {note}");
     }
     for exposed in loaded.exposed_files() {

@@ -69,17 +69,17 @@ fn select<'a>(settings: &'a Settings, names: &[String]) -> Result<Vec<&'a Databa
         .map_err(|error| Fault::usage(error.to_string()).remedy(error.remedy()))
 }
 
-/// The settings for a command that only reads databases. Prints the notes of the settings, such as
-/// an unused `DATABASE_URL`, to standard error.
+/// The settings for a command that only reads databases. Reports an unused `DATABASE_URL` on
+/// standard error.
 fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
     Ok(loaded(config)?.settings)
 }
 
-/// Loads the settings with their notes and the files with exposed secrets, and prints the notes to
-/// standard error.
+/// Loads the settings with their notes and the files with exposed secrets. Reports an unused
+/// `DATABASE_URL` on standard error.
 fn loaded(config: Option<&Path>) -> anyhow::Result<Loaded> {
     let loaded = load(config)?;
-    for note in &loaded.notes {
+    if let Some(note) = &loaded.unused_url {
         output::say_aside(&Clean::lines(&format!("agent-sync: {note}\n")));
     }
     Ok(loaded)
@@ -96,7 +96,7 @@ fn settings_to_write(
         return settings(config);
     }
     let loaded = load(config)?;
-    match loaded.notes.first() {
+    match loaded.unused_url {
         None => Ok(loaded.settings),
         Some(note) => {
             let remedy =

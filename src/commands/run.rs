@@ -41,8 +41,12 @@ impl Loaded {
         let loaded = super::load(config)?;
         let exposed = loaded.exposed_files().into_iter().cloned().collect();
         let settings::Loaded {
-            settings, notes, ..
+            settings,
+            unused_url,
+            mut notes,
+            ..
         } = loaded;
+        notes.extend(unused_url);
         let databases = super::select(&settings, names)?
             .into_iter()
             .cloned()

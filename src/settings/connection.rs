@@ -151,6 +151,15 @@ impl Connection {
         layer
     }
 
+    /// Remarks on parameters of the connection string without an effect.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
+        let place = format!("{} ({})", self.key, self.source);
+        self.dsn
+            .notes
+            .iter()
+            .map(move |note| format!("{place}: {note}"))
+    }
+
     /// The origin of a parameter of the connection string.
     fn origin(&self, param: &str) -> String {
         format!("{}, {param}", self.source)
@@ -187,9 +196,13 @@ fn take(param: &str, key: &str, value: &str, origin: &str, layer: &mut Layer) {
     layer.set(&path, known, raw, origin, PathResolver::default());
     if let Some(problem) = layer.problems.get_mut(before) {
         let choice = match (param, value) {
-            ("sslmode", "prefer" | "allow") => {
-                "choose \"disable\" for a connection in the clear, or \"require\" or \
-                \"verify-full\" for an encrypted one; "
+            ("sslmode", "prefer") => {
+                "\"require\" is the nearest that never falls back to a connection in the clear, \
+                \"verify-full\" also verifies the server, and \"disable\" never encrypts; "
+            }
+            ("sslmode", "allow") => {
+                "\"disable\" is the nearest, for a connection in the clear, and \"require\" or \
+                \"verify-full\" is for an encrypted one; "
             }
             ("sslmode", "no-verify") => {
                 "\"require\" is what encrypts without a look at the certificate; "

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{ChannelBinding, Host, SslMode};
 
 use super::bounded;
 use super::columns::ConfigurationsColumns;
@@ -209,6 +209,14 @@ impl Check<'_> {
                 "\"disable\" for a Unix socket, on which PostgreSQL knows no TLS",
                 "another mode",
                 "leave out tls, tls_root_cert, tls_cert and tls_key",
+            );
+        }
+        if database.tls == Tls::Disable && config.get_channel_binding() == ChannelBinding::Require {
+            return self.mismatch(
+                "tls",
+                "a connection with TLS for channel_binding=require",
+                "\"disable\"",
+                "set tls to \"verify-full\", or take channel_binding out",
             );
         }
         let Some(file) = &database.tls_root_cert else {

@@ -60,7 +60,9 @@ pub struct Loaded {
     pub settings: Settings,
     /// Every value in force, in the order of the schema, databases by name; secrets are masked.
     pub entries: Vec<Entry>,
-    /// Remarks for the reader: that `DATABASE_URL` is set and not used.
+    /// That `DATABASE_URL` is set and not used, because other databases are configured.
+    pub unused_url: Option<String>,
+    /// Remarks on parameters of connections that have no effect.
     pub notes: Vec<String>,
     /// The files with a secret that others can read or change.
     pub exposed: Vec<Exposed>,
@@ -87,7 +89,7 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
         let problems = layer.problems;
         return Err(SettingsError { problems });
     }
-    let note = database_url(&sources.env, &mut layer);
+    let unused_url = database_url(&sources.env, &mut layer);
 
     let Layer {
         values: given,
@@ -112,7 +114,8 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     Ok(Loaded {
         entries: entries(&values, &described),
         exposed: exposed(&values, &described),
-        notes: note.into_iter().collect(),
+        notes: notes(&described),
+        unused_url,
         settings,
     })
 }
@@ -212,6 +215,12 @@ fn refuse_shared(described: &BTreeMap<String, Described>, problems: &mut Vec<Pro
             ));
         }
     }
+}
+
+/// The remarks on the connections of all databases.
+fn notes(described: &BTreeMap<String, Described>) -> Vec<String> {
+    let connections = described.values().map(|database| &database.connection);
+    connections.flat_map(Connection::notes).collect()
 }
 
 /// The files that others can read or change: files with a secret, and settings files with a

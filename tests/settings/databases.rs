@@ -187,6 +187,37 @@ fn url_parameters_override_defaults_and_yield_to_settings() {
     assert_eq!(source, "environment variable DATABASE_URL, connect_timeout");
 }
 
+/// Parameters of other tools that change nothing here are accepted, each with a note, and `config`
+/// prints the notes without any value.
+#[test]
+fn parameters_without_an_effect_are_noted() {
+    let url = "postgres://app:hunter2@db/x?gssencmode=disable&client_encoding=UTF8&\
+        fallback_application_name=hunter2&channel_binding=prefer&\
+        options=-c%20statement_timeout%3Dhunter2%20-c%20work_mem%3D1MB";
+    let loaded = load("", &[("DATABASE_URL", url)]).unwrap();
+    let place = "databases.default.url (environment variable DATABASE_URL)";
+    assert_eq!(
+        loaded.notes,
+        [
+            "`gssencmode` has no effect: agent-sync does not use GSSAPI",
+            "`client_encoding` has no effect: agent-sync always uses UTF8",
+            "`fallback_application_name` has no effect: agent-sync names its sessions itself, \
+            `agent-sync/VERSION DATABASE`",
+            "`statement_timeout` in `options` has no effect: agent-sync sets it in each session",
+        ]
+        .map(|note| format!("{place}: {note}"))
+    );
+    let config = loaded.settings.databases["default"].connect_config();
+    assert_eq!(
+        config.get_options(),
+        Some("-c statement_timeout=hunter2 -c work_mem=1MB")
+    );
+    let output = super::config::run(&[], &[("DATABASE_URL", url)]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let note = format!("# note: {place}: `gssencmode` has no effect");
+    assert!(text.contains(&note) && !text.contains("hunter2"), "{text}");
+}
+
 #[test]
 fn databases_differ_when_only_their_passwords_do() {
     assert_eq!(database(URL), database(URL));

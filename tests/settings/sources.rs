@@ -39,7 +39,7 @@ fn without_any_source_the_defaults_are_in_force() {
         settings.admin.socket,
         Path::new("/run/agent-sync/admin.sock")
     );
-    assert!(settings.databases.is_empty() && loaded.notes.is_empty());
+    assert!(settings.databases.is_empty() && loaded.unused_url.is_none());
     assert!(loaded.entries.iter().all(|entry| entry.source == "default"));
 }
 
@@ -191,7 +191,7 @@ fn database_url_alone_defines_the_database_default() {
         source(&loaded, "databases.default.url"),
         "environment variable DATABASE_URL"
     );
-    assert!(loaded.notes.is_empty());
+    assert!(loaded.unused_url.is_none() && loaded.notes.is_empty());
 
     let loaded = load(
         "[databases.default]\nconnect_timeout = \"1s\"",
@@ -219,8 +219,8 @@ fn database_url_alone_defines_the_database_default() {
 fn database_url_is_ignored_beside_other_databases() {
     let loaded = load("databases.eu.url = \"host=/tmp\"", &[("DATABASE_URL", URL)]).unwrap();
     assert_eq!(loaded.settings.databases.keys().collect::<Vec<_>>(), ["eu"]);
-    assert_eq!(loaded.notes.len(), 1);
-    let note = loaded.notes[0].split_once(": eu (").unwrap();
+    let note = loaded.unused_url.unwrap();
+    let note = note.split_once(": eu (").unwrap();
     assert_eq!(
         note.0,
         "DATABASE_URL is set and not used, because the settings name databases"
@@ -233,7 +233,8 @@ fn database_url_is_ignored_beside_other_databases() {
     )
     .unwrap();
     assert_eq!(loaded.settings.databases["default"].target(), "/tmp:5432");
-    let note = loaded.notes[0].split_once(" (").unwrap();
+    let note = loaded.unused_url.unwrap();
+    let note = note.split_once(" (").unwrap();
     assert_eq!(
         note.0,
         "DATABASE_URL is set and not used, because the settings have databases.default.url"

@@ -11,6 +11,7 @@
 
 mod check;
 mod forms;
+mod harmless;
 mod parameters;
 mod target;
 
@@ -18,7 +19,8 @@ use tokio_postgres::config::Host;
 
 use self::check::check;
 use self::forms::{Pairs, from_url, pair, pairs, with_parameters};
-use self::parameters::{FOREIGN, ONCE, OWN, PASSED, UNUSED};
+use self::harmless::{is_harmless, of_options};
+use self::parameters::{FOREIGN, ONCE, OWN, PASSED, PLACEHOLDERS, UNUSED};
 use super::problem::Problem;
 
 pub(crate) use self::target::{describe, is_local, is_same_database};
@@ -30,6 +32,8 @@ pub(crate) struct Dsn {
     /// The parameters that are settings of agent-sync, unless a source sets these: parameter, key
     /// of the database, value.
     pub(crate) params: Vec<(&'static str, &'static str, String)>,
+    /// Remarks on parameters without an effect. They quote no value.
+    pub(crate) notes: Vec<String>,
 }
 
 /// The reason why agent-sync cannot use a connection string. It holds no text of the string. The
@@ -69,30 +73,15 @@ impl Dsn {
             None => (None, pairs(text).ok_or_else(|| neither(text))?),
         };
         refuse_two_values(&pairs)?;
-        let (mut params, mut passed) = (Vec::new(), Vec::new());
+        let mut sorted = Sorted::default();
         for (name, value) in pairs {
-            if let Some((own, key, unit)) = OWN.iter().find(|(own, ..)| *own == name) {
-                // To libpq, a zero means "no limit": the parameter has no effect.
-                if unit.is_empty() || value != "0" {
-                    params.push((*own, *key, format!("{value}{unit}")));
-                }
-            } else if let Some(known) = PASSED.split(' ').find(|known| *known == name) {
-                if pair(known, &value)
-                    .parse::<tokio_postgres::Config>()
-                    .is_err()
-                {
-                    let remedy = if known == "port" { PORT } else { VALUES };
-                    let what = format!("found a value that `{known}` cannot take");
-                    return Err(mistake(
-                        format!("expected a connection string, {what}"),
-                        remedy,
-                    ));
-                }
-                passed.push((known, value));
-            } else {
-                return Err(unknown(&name));
-            }
+            sorted.take(&name, value)?;
         }
+        let Sorted {
+            params,
+            passed,
+            notes,
+        } = sorted;
         let pairs = || {
             passed
                 .iter()
@@ -102,13 +91,57 @@ impl Dsn {
         let passed = base.map_or_else(pairs, |base| with_parameters(base, &passed));
         let config = passed.parse().map_err(|_| not_a_dsn())?;
         check(&config)?;
-        Ok(Self { config, params })
+        refuse_placeholder(&config)?;
+        Ok(Self {
+            config,
+            params,
+            notes,
+        })
     }
 
     /// Whether a connection uses TCP, possibly to this machine.
     pub(crate) fn is_remote(&self) -> bool {
         let tcp = |host: &Host| matches!(host, Host::Tcp(_));
         !self.config.get_hostaddrs().is_empty() || self.config.get_hosts().iter().any(tcp)
+    }
+}
+
+/// The parameters of a connection string by their use.
+#[derive(Default)]
+struct Sorted {
+    params: Vec<(&'static str, &'static str, String)>,
+    /// For the driver.
+    passed: Vec<(&'static str, String)>,
+    notes: Vec<String>,
+}
+
+impl Sorted {
+    /// Takes a parameter, or reports why it cannot be used.
+    fn take(&mut self, name: &str, value: String) -> Result<(), Problem> {
+        if let Some(note) = is_harmless(name, &value)? {
+            self.notes.push(note);
+        } else if let Some((own, key, unit)) = OWN.iter().find(|(own, ..)| *own == name) {
+            // To libpq, a zero means "no limit": the parameter has no effect.
+            if unit.is_empty() || value != "0" {
+                self.params.push((*own, *key, format!("{value}{unit}")));
+            }
+        } else if let Some(known) = PASSED.split(' ').find(|known| *known == name) {
+            let driver = pair(known, &value).parse::<tokio_postgres::Config>();
+            if driver.is_err() {
+                let remedy = if known == "port" { PORT } else { VALUES };
+                let what = format!(
+                    "expected a connection string, found a value that `{known}` cannot take"
+                );
+                return Err(mistake(what, remedy));
+            }
+            if known == "options" {
+                self.notes.extend(of_options(&value));
+            }
+            self.passed.push((known, value));
+        } else {
+            return Err(unknown(name));
+        }
+        Ok(())
     }
 }
 
@@ -123,6 +156,23 @@ fn refuse_two_values(pairs: &Pairs) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// Reports a string that was copied from a dashboard, without the password put in.
+fn refuse_placeholder(config: &tokio_postgres::Config) -> Result<(), Problem> {
+    let password = config
+        .get_password()
+        .and_then(|bytes| str::from_utf8(bytes).ok());
+    let is_found = |known: &&&str| password.is_some_and(|text| text.eq_ignore_ascii_case(known));
+    match PLACEHOLDERS.iter().find(is_found) {
+        Some(known) => {
+            let what = format!("expected a password, found the placeholder `{known}` in its place");
+            let remedy = "write the password in its place, percent-encoded, or leave out the \
+                placeholder and set password_file";
+            Err(mistake(what, remedy))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The quotation marks of shells and `.env` files.
@@ -141,7 +191,8 @@ fn neither(text: &str) -> Problem {
     let (found, remedy) = match scheme {
         _ if text.starts_with("jdbc:") => (
             "a URL of JDBC",
-            "drop `jdbc:`, and give user and password in the URL",
+            "drop `jdbc:`, and write `user` and `password` as in \
+            `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, or as parameters behind `?`",
         ),
         _ if is_of_a_driver(text) => (
             "a URL with the name of a driver, as SQLAlchemy has it",
@@ -222,10 +273,9 @@ mod tests {
 
     #[test]
     fn parameters_that_the_driver_reads_are_passed_on() {
-        let text = "postgres://a@h/d?application_name=it%27s%20%5Cme&target_session_attrs=read-write&options=-c%20x%3D1";
+        let text = "postgres://a@h/d?target_session_attrs=read-write&options=-c%20x%3D%27%5C%5C";
         let config = parsed(text).config;
-        assert_eq!(config.get_application_name(), Some("it's \\me"));
-        assert_eq!(config.get_options(), Some("-c x=1"));
+        assert_eq!(config.get_options(), Some("-c x='\\\\"));
         assert_eq!(
             config.get_target_session_attrs(),
             tokio_postgres::config::TargetSessionAttrs::ReadWrite

@@ -16,7 +16,7 @@ pub(super) const OWN: &[(&str, &str, &str)] = &[
 ];
 
 /// Parameters that `tokio_postgres` reads.
-pub(super) const PASSED: &str = "user password dbname options application_name sslnegotiation host \
+pub(super) const PASSED: &str = "user password dbname options sslnegotiation host \
     hostaddr port keepalives target_session_attrs channel_binding load_balance_hosts";
 
 /// Parameters that secure a connection. Two different values are refused, because libpq takes the
@@ -30,6 +30,57 @@ pub(super) const ONCE: &[&str] = &[
     "sslnegotiation",
 ];
 
+const NAMES: &str = "agent-sync names its sessions itself, `agent-sync/VERSION DATABASE`";
+
+/// Parameters of other tools that have no effect here: the name, the values that are accepted (any,
+/// if there are none), and the reason.
+pub(super) const HARMLESS: &[(&str, &[&str], &str)] = &[
+    ("application_name", &[], NAMES),
+    ("fallback_application_name", &[], NAMES),
+    (
+        "client_encoding",
+        &["utf8", "utf-8", "unicode", "auto"],
+        "agent-sync always uses UTF8",
+    ),
+    (
+        "gssencmode",
+        &["disable", "prefer"],
+        "agent-sync does not use GSSAPI",
+    ),
+    ("sslcompression", &["0"], "agent-sync never compresses"),
+    (
+        "sslsni",
+        &["1"],
+        "agent-sync always sends the name of the server",
+    ),
+];
+
+/// Settings of a session that agent-sync sets in each session, whatever `options` says.
+pub(super) const SET_HERE: &[&str] = &[
+    "client_encoding",
+    "client_min_messages",
+    "default_transaction_isolation",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "jit",
+    "lock_timeout",
+    "row_security",
+    "statement_timeout",
+    "transaction_timeout",
+];
+
+/// The placeholders of dashboards and manuals in the place of a password, in any letters.
+pub(super) const PLACEHOLDERS: &[&str] = &[
+    "[YOUR-PASSWORD]",
+    "[YOUR_PASSWORD]",
+    "[PASSWORD]",
+    "<YOUR-PASSWORD>",
+    "<YOUR_PASSWORD>",
+    "<PASSWORD>",
+    "{YOUR_PASSWORD}",
+    "{PASSWORD}",
+];
+
 const SCHEMAS: &str =
     "take it out, and set agents.schema and configurations.schema of this database instead";
 const ONE_CONNECTION: &str =
@@ -38,8 +89,7 @@ const ENCRYPTION: &str = "take it out, and write sslmode=require (encrypted), ss
     (encrypted, with a verified certificate) or sslmode=disable instead";
 
 /// Parameters of other programs that agent-sync does not use.
-pub(super) const UNUSED: &str = "client_encoding fallback_application_name gssencmode krbsrvname \
-    max_protocol_version min_protocol_version passfile prepareThreshold replication require_auth \
+pub(super) const UNUSED: &str = "krbsrvname max_protocol_version min_protocol_version passfile prepareThreshold replication require_auth \
     requirepeer service socket_timeout ssl_max_protocol_version ssl_min_protocol_version sslcrl \
     sslsni statement_cache_size supa";
 
