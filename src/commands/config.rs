@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 
 use crate::exit::Exit;
 use crate::settings::{Entry, Loaded};
-use crate::show::Clean;
+use crate::show::{Clean, columns, padded};
 
 /// Prints the settings in force: as TOML with the source of each value in a comment, or as one JSON
 /// object by key.
@@ -65,15 +65,15 @@ fn as_toml(loaded: &Loaded) -> String {
         let lines: Vec<_> = entries.iter().map(line).collect();
         let width = lines
             .iter()
-            .map(|line| line.chars().count())
+            .map(|line| columns(line))
             .filter(|width| *width <= WIDEST)
             .max();
         for (line, entry) in lines.iter().zip(entries) {
             let _ = writeln!(
                 text,
-                "{line:width$}  # {}",
-                entry.source,
-                width = width.unwrap_or(0)
+                "{}  # {}",
+                padded(line, width.unwrap_or(0)),
+                entry.source
             );
         }
     }
@@ -86,7 +86,7 @@ fn as_toml(loaded: &Loaded) -> String {
     text
 }
 
-/// The widest line, in characters, that moves the column of the sources to the right.
+/// The widest line, in columns, that moves the column of the sources to the right.
 const WIDEST: usize = 60;
 
 fn section(entry: &Entry) -> &str {

@@ -20,7 +20,9 @@ use crate::mapping::Rules;
 use crate::report::{Level, Look, Note, look};
 use crate::session::Session;
 use crate::settings::{Database, Settings};
-use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, age, compact, indented, shorten};
+use crate::show::{
+    BOLD, DIM, GREEN, RED, WIDTH, YELLOW, age, columns, compact, indented, padded, shorten,
+};
 
 /// The interval of `--watch`.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -257,7 +259,7 @@ fn cells(state: &State) -> [String; 10] {
 fn lines(states: &[State]) -> Vec<String> {
     let mut rows: Vec<_> = states.iter().map(cells).collect();
     let mut widths: [usize; 10] = std::array::from_fn(|column| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
+        let cells = rows.iter().map(|row| columns(&row[column]));
         cells.max().unwrap_or(0).max(HEADER[column].len())
     });
     // A table that is too wide loses characters of the leader first, then of the database name.
@@ -278,9 +280,10 @@ fn lines(states: &[State]) -> Vec<String> {
             .enumerate()
             .map(|(column, (cell, width))| {
                 if NUMBERS.contains(&column) {
+                    // A number has no wide characters.
                     format!("{cell:>width$}")
                 } else {
-                    format!("{cell:<width$}")
+                    padded(cell, width)
                 }
             });
         cells.collect::<Vec<_>>().join(" ")

@@ -3,7 +3,7 @@
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, diff_lines, indented, quoted, shorten};
 use crate::survey::{Comparison, Verdict};
 
-/// The largest number of characters of a slug in the text output; JSON has the complete slug.
+/// The largest width of a slug in the text output, in columns; JSON has the complete slug.
 const LONGEST_SLUG_SHOWN: usize = 400;
 
 /// The lines of text for one agent.

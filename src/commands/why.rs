@@ -12,7 +12,8 @@ use crate::mapping::{Difference, Fields, Rules, Value};
 use crate::report::{Conclusion, Level, Look, Story, conclude, look, story};
 use crate::settings::{Database, Settings};
 use crate::show::{
-    BOLD, CYAN, Clean, DIM, GREEN, RED, WIDTH, YELLOW, age, diff_lines, indented, quoted, shorten,
+    BOLD, CYAN, Clean, DIM, GREEN, RED, WIDTH, YELLOW, age, columns, diff_lines, indented, padded,
+    quoted, shorten,
 };
 
 /// Prints the explanation for every database with the slug. Fails if neither table of any database
@@ -138,12 +139,12 @@ fn section(page: &mut Page, title: &str, fields: &[(String, Value)]) {
         .collect();
     let widest = fields
         .iter()
-        .map(|(path, _)| path.chars().count())
+        .map(|(path, _)| columns(path))
         .max()
         .unwrap_or(0);
     for (path, value) in &fields {
         let value = shorten(&value.to_string(), WIDTH.saturating_sub(widest + 6).max(16));
-        page.line(format_args!("    {path:<widest$}  {value}"));
+        page.line(format_args!("    {}  {value}", padded(path, widest)));
     }
     if fields.is_empty() {
         page.line(format_args!("    {DIM}nothing is set{DIM:#}"));

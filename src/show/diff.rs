@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Clean, GREEN, RED, YELLOW, count, fit, shorten};
+use super::{Clean, GREEN, RED, YELLOW, columns, count, fit, padded, shorten};
 use crate::mapping::json;
 use crate::mapping::{self, Difference, Value};
 
@@ -30,14 +30,14 @@ pub fn diff_lines(differences: &[(String, &Difference)], room: usize) -> Vec<Str
         .collect();
     let widest = differences
         .iter()
-        .map(|(path, _)| path.chars().count())
+        .map(|(path, _)| columns(path))
         .max()
         .unwrap_or(0);
     let room = room.saturating_sub(widest + 4).max(16);
     differences
         .iter()
         .map(|(path, difference)| {
-            let path = format!("{path:<widest$}");
+            let path = padded(path, widest);
             match (&difference.current, &difference.expected) {
                 (None, Some(new)) => format!(
                     "{GREEN}+ {path}  {}{GREEN:#}",
@@ -115,9 +115,6 @@ mod tests {
             plain[0],
             "~ system_prompt  differs (1,532 → 1,548 characters)"
         );
-        assert!(
-            plain.iter().all(|line| line.chars().count() <= 60),
-            "{plain:?}"
-        );
+        assert!(plain.iter().all(|line| columns(line) <= 60), "{plain:?}");
     }
 }

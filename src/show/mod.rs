@@ -15,7 +15,9 @@ use anstyle::{AnsiColor, Style};
 pub use bounded::{TEXT, bounded, brief};
 pub use clean::Clean;
 pub use diff::diff_lines;
-pub use text::{age, compact, count, fit, indented, plural, quoted, shorten, time, wrap};
+pub use text::{
+    age, columns, compact, count, fit, indented, padded, plural, quoted, shorten, time, wrap,
+};
 
 /// The width of a terminal, in columns.
 pub const WIDTH: usize = 80;

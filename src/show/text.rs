@@ -1,6 +1,10 @@
 //! Formats numbers, times and names for people, and wraps lines.
 
+use std::borrow::Cow;
 use std::time::Duration;
+
+use textwrap::{Options, WordSplitter};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::Clean;
 
@@ -67,45 +71,61 @@ pub fn quoted(name: &str) -> String {
     if plain { name.to_owned() } else { shown }
 }
 
-/// The text, cut to `room` characters with an ellipsis.
-pub fn shorten(text: &str, room: usize) -> String {
-    if text.chars().count() <= room {
-        return text.to_owned();
-    }
-    text.chars()
-        .take(room.saturating_sub(1))
-        .chain(['…'])
-        .collect()
+/// The number of columns that a text takes on a terminal.
+pub fn columns(text: &str) -> usize {
+    text.width()
 }
 
-/// Shortens two texts to `room` characters together. A short text leaves its unused half to the
-/// other.
+/// The text, filled with spaces to this number of columns.
+pub fn padded(text: &str, width: usize) -> String {
+    let missing = width.saturating_sub(columns(text));
+    format!("{text}{}", " ".repeat(missing))
+}
+
+/// The text, cut to `room` columns with an ellipsis.
+pub fn shorten(text: &str, room: usize) -> String {
+    if columns(text) <= room {
+        return text.to_owned();
+    }
+    let room = room.saturating_sub(1);
+    let mut used = 0;
+    let mut kept: String = text
+        .chars()
+        .take_while(|c| {
+            used += c.width().unwrap_or(0);
+            used <= room
+        })
+        .collect();
+    // A sequence, as an emoji with its presentation, can be wider than its characters.
+    while columns(&kept) > room {
+        kept.pop();
+    }
+    kept + "…"
+}
+
+/// Shortens two texts to `room` columns together. A short text leaves its unused half to the other.
 pub fn fit(one: &str, other: &str, room: usize) -> (String, String) {
-    let (a, b) = (one.chars().count(), other.chars().count());
+    let (a, b) = (columns(one), columns(other));
     let half = room / 2;
     let for_one = if b < half { room - b } else { half };
     let for_other = if a < half { room - a } else { half };
     (shorten(one, for_one), shorten(other, for_other))
 }
 
-/// Breaks text between words into lines of at most `width` characters.
+/// Breaks text between words into lines of at most `width` columns. A longer word stays whole, so
+/// that it can be copied.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let options = Options::new(width)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation);
+    let lines = textwrap::wrap(&text, options);
+    lines.into_iter().map(Cow::into_owned).collect()
 }
 
 /// Wraps sanitized text behind `lead`; the further lines are indented by the width of `lead`.
 pub fn indented(lead: &str, text: &str, width: usize) -> String {
-    let indent = lead.chars().count();
+    let indent = columns(lead);
     let lines = wrap(
         Clean::lines(text).as_str(),
         width.saturating_sub(indent).max(20),
@@ -146,8 +166,36 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_as_wide_as_the_terminal_shows_it() {
+        let family = "👩\u{200d}👧";
+        for (text, room, shown) in [
+            ("日本語", 6, "日本語"),
+            ("日本語", 5, "日本…"),
+            ("日本語", 4, "日…"),
+            ("ne\u{301}e", 3, "ne\u{301}e"),
+            ("☎\u{fe0f}☎\u{fe0f}", 4, "☎\u{fe0f}☎\u{fe0f}"),
+            (family, 2, family),
+            ("abc", 0, "…"),
+        ] {
+            assert_eq!(shorten(text, room), shown, "{text} {room}");
+        }
+        let emoji = "☎\u{fe0f}".repeat(50);
+        for room in 1..100 {
+            assert!(columns(&shorten(&emoji, room)) <= room, "{room}");
+        }
+        assert_eq!([padded("日本", 6), padded("日本", 1)], ["日本  ", "日本"]);
+        assert_eq!(wrap("日本 語 本日", 7), ["日本 語", "本日"]);
+        assert_eq!(
+            indented("語 ", "a long sentence to break", 24),
+            "語 a long sentence to\n   break"
+        );
+    }
+
+    #[test]
     fn lines_are_broken_between_words() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap(" one\n\ttwo-three  ", 7), ["one", "two-three"]);
+        assert_eq!(indented("- ", "", 24), "- ");
         assert_eq!(indented("- ", "a\u{1b}[2J", 24), r"- a\u001b[2J");
         assert_eq!(
             indented("- ", "a long sentence that is broken", 24),

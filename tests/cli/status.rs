@@ -185,6 +185,34 @@ async fn status_watches_until_nobody_reads() {
     assert!(child.wait().unwrap().success());
 }
 
+/// GIVEN agents with wide slugs and with problems, THEN the output of every command fits 80 columns.
+#[tokio::test]
+async fn wide_slugs_fit_80_columns() {
+    let platform = Platform::installed().await;
+    let slugs = [
+        "予約受付エージェント",
+        "問い合わせ窓口",
+        "☎️☎️☎️☎️☎️☎️",
+        "👩‍💻🤖🍕",
+        "ナポリのピザ屋さん",
+    ];
+    for slug in slugs {
+        platform.save(slug, EXAMPLE).await;
+    }
+    for slug in ["電話番号案内窓口受付", "お店の予約とご案内"] {
+        platform.save(slug, r#"{"temperature": 3}"#).await;
+        platform.configure(slug).await;
+    }
+    let _daemon = platform.brisk_daemon();
+    platform
+        .holds("SELECT count(*) = 7 FROM agent_sync.problem")
+        .await;
+    for verb in ["status", "doctor", "check"] {
+        let said = platform.says(&[verb]).await.fits();
+        assert!(said.out.contains("予約"), "{said:?}");
+    }
+}
+
 /// GIVEN a save that could not be noted, WHEN its transaction stays open, THEN `status` names the
 /// transaction and the statement that ends it, and the statement works.
 #[tokio::test]

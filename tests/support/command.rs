@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use agent_sync::show::columns;
 use serde_json::Value;
 
 /// The output of a command.
@@ -48,7 +49,7 @@ impl Said {
     /// Asserts that the output fits 80 columns and has no colours.
     pub fn fits(self) -> Self {
         for line in self.out.lines() {
-            assert!(line.chars().count() <= 80, "longer than 80 columns: {line}");
+            assert!(columns(line) <= 80, "longer than 80 columns: {line}");
         }
         assert!(
             !self.out.contains('\u{1b}') && !self.err.contains('\u{1b}'),
