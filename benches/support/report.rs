@@ -1,5 +1,7 @@
 //! The measured rows, as a table of at most 100 columns and as JSON.
 
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
 use serde_json::{Value, json};
 
 use super::stats::{Pair, median, spread};
@@ -169,7 +171,14 @@ pub struct Report {
     pub failures: Vec<(&'static str, String)>,
 }
 
-const LABEL: usize = 40;
+const HEADER: [&str; 6] = [
+    "figure",
+    "ours",
+    "beside",
+    "ratio (min–max)",
+    "goal",
+    "met?",
+];
 
 impl Report {
     /// The table.
@@ -178,12 +187,20 @@ impl Report {
         if self.quick {
             text.push_str("quick: too few rounds to mean anything\n");
         }
-        text.push_str(&format!(
-            "\n{:<LABEL$} {:>10} {:>10}  {:<19} {:<8} {}\n",
-            "figure", "ours", "beside", "ratio (min–max)", "goal", "met?"
-        ));
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_header(HEADER);
+        table.add_rows(self.rows.iter().map(cells));
+        for (index, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, 2));
+            if index == 1 || index == 2 {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        let mut lines = table.lines();
+        let header = lines.next().unwrap_or_default();
+        text.push_str(&format!("\n{}\n", header.trim_end()));
         let mut heading = ("", "");
-        for row in &self.rows {
+        for (row, line) in self.rows.iter().zip(lines) {
             if (row.figure, row.beside_what) != heading {
                 heading = (row.figure, row.beside_what);
                 let beside = if row.beside_what.is_empty() {
@@ -193,7 +210,7 @@ impl Report {
                 };
                 text.push_str(&format!("{}{beside}\n", row.figure));
             }
-            text.push_str(&line(row));
+            text.push_str(&format!("{}\n", line.trim_end()));
         }
         let binding = self
             .rows
@@ -229,7 +246,7 @@ impl Report {
     }
 }
 
-fn line(row: &Row) -> String {
+fn cells(row: &Row) -> [String; 6] {
     let value = |values: &[f64]| {
         if values.is_empty() {
             String::new()
@@ -272,14 +289,9 @@ fn line(row: &Row) -> String {
     } else {
         format!("({met})")
     };
-    let text = format!(
-        "  {:<width$} {:>10} {:>10}  {ratio:<19} {goal:<8} {met}",
-        row.label,
-        value(&row.ours),
-        value(&row.beside),
-        width = LABEL - 2
-    );
-    format!("{}\n", text.trim_end())
+    let label = format!("  {}", row.label);
+    let (ours, beside) = (value(&row.ours), value(&row.beside));
+    [label, ours, beside, ratio, goal, met]
 }
 
 /// The short text of a goal.

@@ -17,6 +17,7 @@ pub mod reconcile;
 pub mod render;
 pub mod run;
 pub mod status;
+mod table;
 pub mod uninstall;
 mod verdicts;
 pub mod why;

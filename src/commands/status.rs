@@ -14,15 +14,14 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::page::Page;
+use super::table::table;
 use crate::cli::Status;
 use crate::exit::Exit;
 use crate::mapping::Rules;
 use crate::report::{Level, Look, Note, look};
 use crate::session::Session;
 use crate::settings::{Database, Settings};
-use crate::show::{
-    BOLD, DIM, GREEN, RED, WIDTH, YELLOW, age, columns, compact, indented, padded, shorten,
-};
+use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, age, compact, indented};
 
 /// The interval of `--watch`.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -201,22 +200,6 @@ fn synced(look: &Look) -> Option<i64> {
     Some((look.agents?.number - problems - look.outbox.as_ref()?.slugs).max(0))
 }
 
-const HEADER: [&str; 10] = [
-    "DATABASE",
-    "PHASE",
-    "LEADER",
-    "SINCE",
-    "OUTBOX",
-    "OLDEST",
-    "NO PROBLEM",
-    "MISS",
-    "REJ",
-    "FAIL",
-];
-
-/// The columns that are right-aligned.
-const NUMBERS: std::ops::Range<usize> = 3..10;
-
 fn cells(state: &State) -> [String; 10] {
     let look = state.look.as_ref();
     let leader = look.and_then(Look::leader);
@@ -257,46 +240,18 @@ fn cells(state: &State) -> [String; 10] {
 }
 
 fn lines(states: &[State]) -> Vec<String> {
-    let mut rows: Vec<_> = states.iter().map(cells).collect();
-    let mut widths: [usize; 10] = std::array::from_fn(|column| {
-        let cells = rows.iter().map(|row| columns(&row[column]));
-        cells.max().unwrap_or(0).max(HEADER[column].len())
-    });
-    // A table that is too wide loses characters of the leader first, then of the database name.
-    for (column, least) in [(2, 12), (0, 10)] {
-        let total: usize = widths.iter().sum::<usize>() + widths.len() - 1;
-        let cut = total
-            .saturating_sub(WIDTH)
-            .min(widths[column].saturating_sub(least));
-        widths[column] -= cut;
-        for row in &mut rows {
-            row[column] = shorten(&row[column], widths[column]);
-        }
-    }
-    let table = |row: &[String; 10]| {
-        let cells = row
-            .iter()
-            .zip(widths)
-            .enumerate()
-            .map(|(column, (cell, width))| {
-                if NUMBERS.contains(&column) {
-                    // A number has no wide characters.
-                    format!("{cell:>width$}")
-                } else {
-                    padded(cell, width)
-                }
-            });
-        cells.collect::<Vec<_>>().join(" ")
-    };
-    let mut lines = vec![format!("{DIM}{}{DIM:#}", table(&HEADER.map(str::to_owned)))];
-    for (row, state) in rows.iter().zip(states) {
+    let table = table(states.iter().map(cells));
+    let mut rows = table.lines();
+    let header = rows.next().unwrap_or_default();
+    let mut lines = vec![format!("{DIM}{header}{DIM:#}")];
+    for (row, state) in rows.zip(states) {
         let colour = match state.phase {
             Phase::Asleep | Phase::Awake => GREEN,
             Phase::Unled => YELLOW,
             Phase::Unfit | Phase::Down => RED,
         };
         let word = format!(" {} ", state.phase.name());
-        lines.push(table(row).replacen(&word, &format!("{colour}{word}{colour:#}"), 1));
+        lines.push(row.replacen(&word, &format!("{colour}{word}{colour:#}"), 1));
     }
     let troubled = states.iter().filter(|state| !state.trouble.is_empty());
     lines.extend(troubled.flat_map(trouble));

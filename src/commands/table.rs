@@ -1,0 +1,103 @@
+//! The table of `status`: a line for each database, cut to the width of a terminal.
+
+use comfy_table::ColumnConstraint::{ContentWidth, LowerBoundary};
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ContentArrangement, Row, Table, Width};
+
+use crate::show::WIDTH;
+
+const HEADER: [&str; 10] = [
+    "DATABASE",
+    "PHASE",
+    "LEADER",
+    "SINCE",
+    "OUTBOX",
+    "OLDEST",
+    "NO PROBLEM",
+    "MISS",
+    "REJ",
+    "FAIL",
+];
+
+/// The columns that are right-aligned.
+const NUMBERS: std::ops::Range<usize> = 3..10;
+
+/// The width that a table that is too wide leaves to the database name and to the leader, by column.
+const LEAST: [(usize, u16); 2] = [(0, 10), (2, 12)];
+
+/// The table with these rows.
+pub(super) fn table(rows: impl Iterator<Item = [String; 10]>) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(u16::try_from(WIDTH).unwrap_or(u16::MAX))
+        .set_header(HEADER);
+    for cells in rows {
+        let mut row = Row::from(cells);
+        row.max_height(1);
+        table.add_row(row);
+    }
+    let widths = table.column_max_content_widths();
+    for (index, (column, width)) in table.column_iter_mut().zip(widths).enumerate() {
+        let gap = u16::from(index + 1 < HEADER.len());
+        let least = LEAST.iter().find(|(of, _)| *of == index);
+        column.set_padding((0, gap));
+        column.set_constraint(match least {
+            Some((_, least)) => LowerBoundary(Width::Fixed(width.min(*least) + gap)),
+            None => ContentWidth,
+        });
+        if NUMBERS.contains(&index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::show::columns;
+
+    /// The lines of a table with this database, leader and number of rejected agents.
+    fn shown(rows: &[[&str; 3]]) -> Vec<String> {
+        let rows = rows.iter().map(|[database, leader, rejected]| {
+            let cells = [
+                database, "awake", leader, "12d", "100k+", "3h", "~123k", "0", rejected,
+            ];
+            std::array::from_fn(|index| (*cells.get(index).unwrap_or(&"7")).to_owned())
+        });
+        table(rows).lines().collect()
+    }
+
+    #[test]
+    fn a_table_has_the_width_of_its_cells() {
+        let lines = shown(&[["main", "local/1", "5"], ["other", "–", "1,234"]]);
+        let expected = [
+            "DATABASE PHASE LEADER  SINCE OUTBOX OLDEST NO PROBLEM MISS   REJ FAIL",
+            "main     awake local/1   12d  100k+     3h      ~123k    0     5    7",
+            "other    awake –         12d  100k+     3h      ~123k    0 1,234    7",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_table_that_is_too_wide_is_cut_to_80_columns() {
+        let leader = "app-server-17.eu-west-1.example.com/123456";
+        for database in [
+            "main",
+            "a-name-that-is-very-long-but-allowed",
+            "日本語の長いデータベース名",
+        ] {
+            let lines = shown(&[[database, leader, "5"], ["☎️☎️☎️☎️☎️☎️☎️☎️", "ネオ/1", "0"]]);
+            assert_eq!(lines.len(), 3, "{lines:?}");
+            for line in &lines {
+                assert!(columns(line) <= 80, "{line}");
+            }
+            assert!(
+                lines[1].contains("app-server") && lines[1].contains('…'),
+                "{lines:?}"
+            );
+        }
+    }
+}
