@@ -11,19 +11,16 @@
 //! save behind it.
 
 use std::fmt::Display;
-use std::io::{self, BufWriter, IsTerminal as _, Seek as _, Stdout, Write as _, stderr, stdout};
-use std::time::{Duration, Instant};
+use std::io::{self, BufWriter, IsTerminal as _, Seek as _, Stdout, Write as _, stdout};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::Style;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tempfile::SpooledTempFile;
 
 use super::output;
 use crate::exit::Exit;
-use crate::show::{CYAN, Clean, DIM, WIDTH, count, shorten};
-
-/// The shortest time between two drawings of the progress line.
-const FRAME: Duration = Duration::from_millis(100);
+use crate::show::{CYAN, Clean, DIM, count};
 
 /// The limit of the output held in memory, in bytes; a temporary file holds more.
 const HELD_IN_MEMORY: usize = 1024 * 1024;
@@ -43,23 +40,14 @@ pub(super) struct Page {
     live: bool,
     gone: bool,
     failure: Option<anyhow::Error>,
-    progress: Option<Progress>,
+    /// The progress line, from its first drawing to its removal.
+    progress: Option<ProgressBar>,
     /// The heading to print before the next line.
     heading: Option<String>,
 }
 
-/// The progress line; absent if standard error is no terminal.
-struct Progress {
-    drawn: Option<Instant>,
-    shown: bool,
-}
-
 impl Page {
     pub(super) fn new() -> Self {
-        let progress = stderr().is_terminal().then_some(Progress {
-            drawn: None,
-            shown: false,
-        });
         let colours = AutoStream::choice(&stdout()) != ColorChoice::Never;
         Self {
             out: BufWriter::new(stdout()),
@@ -68,7 +56,7 @@ impl Page {
             live: stdout().is_terminal(),
             gone: false,
             failure: None,
-            progress,
+            progress: None,
             heading: None,
         }
     }
@@ -80,7 +68,6 @@ impl Page {
 
     /// Writes one or more lines.
     pub(super) fn line(&mut self, line: impl Display) {
-        self.clear();
         let heading = self
             .heading
             .take()
@@ -100,7 +87,6 @@ impl Page {
     pub(super) fn json(&mut self, object: &impl serde::Serialize) {
         // Serialization cannot fail: the commands use only text keys.
         let text = serde_json::to_string(object).unwrap_or_default();
-        self.clear();
         self.write(&Clean::lines(&text));
     }
 
@@ -111,14 +97,17 @@ impl Page {
     }
 
     fn write(&mut self, line: &Clean<'_>) {
-        let written = match &mut self.held {
-            Some(held) => writeln!(held, "{line}"),
-            None => writeln!(self.out, "{line}"),
+        let (out, is_live) = (&mut self.out, self.live);
+        let mut write = || {
+            writeln!(out, "{line}")?;
+            if is_live { out.flush() } else { Ok(()) }
+        };
+        let written = match (&mut self.held, &self.progress) {
+            (Some(held), _) => writeln!(held, "{line}"),
+            (None, Some(bar)) => bar.suspend(write),
+            (None, None) => write(),
         };
         self.written(written);
-        if self.live {
-            self.flush();
-        }
     }
 
     /// Holds back the output, unless it goes to a terminal, until [`Page::release`].
@@ -169,43 +158,23 @@ impl Page {
         self.gone
     }
 
-    /// Draws the progress line, at most once per [`FRAME`]. A `total` below `done` means an unknown
+    /// Draws the progress line, at most ten times a second. A `total` below `done` means an unknown
     /// total.
     pub(super) fn progress(&mut self, what: &str, done: i64, total: i64) {
-        let Some(progress) = &mut self.progress else {
-            return;
-        };
-        if progress.drawn.is_some_and(|drawn| drawn.elapsed() < FRAME) {
-            return;
+        let bar = self.progress.get_or_insert_with(|| bar(what));
+        let [done, total] = [done, total].map(|number| u64::try_from(number).unwrap_or(0));
+        let length = Some(total).filter(|total| *total > 0 && done <= *total);
+        if bar.length() != length {
+            bar.set_style(style(length.is_some()));
+            length.map_or_else(|| bar.unset_length(), |length| bar.set_length(length));
         }
-        progress.drawn = Some(Instant::now());
-        progress.shown = true;
-        let line = if total > 0 && done <= total {
-            let part = usize::try_from(done.saturating_mul(20) / total).unwrap_or(0);
-            let bar = format!(
-                "{}{}",
-                "█".repeat(part),
-                "░".repeat(20_usize.saturating_sub(part))
-            );
-            format!(
-                "{bar} {:>3}%  {what}: {} of {}",
-                done * 100 / total,
-                count(done),
-                count(total)
-            )
-        } else {
-            format!("{what}: {}", count(done))
-        };
-        // A closed standard error is ignored.
-        let _ = write!(stderr(), "\r\x1b[K{}", shorten(&line, WIDTH - 1));
+        bar.set_position(done);
     }
 
     /// Removes the progress line.
     pub(super) fn clear(&mut self) {
-        if let Some(progress) = &mut self.progress
-            && std::mem::take(&mut progress.shown)
-        {
-            let _ = write!(stderr(), "\r\x1b[K");
+        if let Some(bar) = self.progress.take() {
+            bar.finish_and_clear();
         }
     }
 
@@ -223,4 +192,24 @@ impl Drop for Page {
         self.clear();
         self.flush();
     }
+}
+
+/// The progress line; it is hidden if standard error is no terminal.
+fn bar(what: &str) -> ProgressBar {
+    let target = ProgressDrawTarget::stderr_with_hz(10);
+    ProgressBar::with_draw_target(None, target)
+        .with_style(style(false))
+        .with_message(Clean::line(what).into_string())
+}
+
+fn style(has_length: bool) -> ProgressStyle {
+    let template = if has_length {
+        "{bar:20} {percent:>3}%  {msg}: {human_pos} of {human_len}"
+    } else {
+        "{msg}: {human_pos}"
+    };
+    let style = ProgressStyle::with_template(template);
+    style
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("█░")
 }
