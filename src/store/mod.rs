@@ -43,7 +43,7 @@ pub use capture::{CaptureFault, FaultKind, Seal, broken_triggers};
 pub use finding::Finding;
 pub use layout::{Layout, LayoutError};
 pub use leader::Leader;
-pub use noted_mapping::{Mapping, mapping, note_mapping, noted_mapping};
+pub use noted_mapping::{Mapping, mapping, noted_mapping};
 pub use problems::{Problem, ProblemKind, too_heavy, too_many};
 pub use queries::{HEAVIEST, LONGEST_SLUG, MOST_CONFIGURATIONS, too_long};
 pub use record::Installed;

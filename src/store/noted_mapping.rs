@@ -39,7 +39,7 @@ pub async fn noted_mapping(db: &Db) -> Result<Option<String>, QueryError> {
 
 /// Notes that every configuration is in sync under the mapping with this
 /// [key](super::Layout::mapping_key), unless another than `before` is noted.
-pub async fn note_mapping(db: &Db, key: &str, before: Option<&str>) -> Result<(), QueryError> {
+async fn note_mapping(db: &Db, key: &str, before: Option<&str>) -> Result<(), QueryError> {
     db.run(
         queries::NOTE_MAPPING,
         &[(&key, Type::TEXT), (&before, Type::TEXT)],
@@ -48,9 +48,9 @@ pub async fn note_mapping(db: &Db, key: &str, before: Option<&str>) -> Result<()
 }
 
 impl Store {
-    /// Whether every configuration is in sync under this mapping, or will be, as far as is noted.
-    /// Notes the latter, or that the mappings are mixed from now on. So it precedes the first
-    /// write.
+    /// Notes this mapping before the first write under it, or that the mappings are mixed from now
+    /// on, if another one is noted. Returns whether every configuration is in sync under this
+    /// mapping, or will be.
     pub async fn knows_mapping(&self, rules: &Rules) -> Result<bool, QueryError> {
         let key = self.layout.mapping_key(rules);
         match mapping(&self.db, &key).await? {
@@ -62,6 +62,13 @@ impl Store {
             }
         }
         Ok(true)
+    }
+
+    /// Notes that every configuration is in sync under this mapping, if it was noted as `before`
+    /// until now. Returns whether it is noted. Only the session that leads may call it.
+    pub async fn note_in_sync(&self, key: &str, before: &str) -> Result<bool, QueryError> {
+        note_mapping(&self.db, key, Some(before)).await?;
+        Ok(mapping(&self.db, key).await? == Mapping::Same)
     }
 
     /// Compares the noted mapping with this one.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 
 use super::heavy::HeavyWork;
+use super::survey::InSync;
 use crate::mapping::Rules;
 use crate::observe::Observer;
 use crate::settings::{Announce, Capture, Database, History, Reconnect, Settings, SyncSettings};
@@ -49,6 +50,9 @@ pub struct Context {
     /// Notified when the rules or the columns differ from those under which the configurations were
     /// last in sync.
     pub(super) mapping_changed: Arc<Notify>,
+    /// The last comparison in which no configuration differed, until the session that leads has
+    /// noted it.
+    pub(super) in_sync: watch::Sender<Option<InSync>>,
     pub(super) turns: Turns,
 }
 
@@ -75,6 +79,7 @@ impl Context {
             rules,
             observer,
             mapping_changed: Arc::default(),
+            in_sync: watch::Sender::default(),
             turns: Turns::default(),
         }
     }

@@ -31,7 +31,7 @@ pub struct Fleet {
 /// The task of one database.
 #[derive(Debug)]
 struct Member {
-    database: Database,
+    context: Context,
     run: u64,
     stop: watch::Sender<bool>,
     /// Closed when the task has ended.
@@ -56,7 +56,8 @@ impl Member {
     /// certificate comes from a file: the reload may be the answer to a wrong one, and the pause
     /// before the next attempt may be long.
     fn serves(&self, database: &Database, board: &Board) -> bool {
-        self.database == *database && !(database.has_files() && board.is_lost(&database.name))
+        self.context.database == *database
+            && !(database.has_files() && board.is_lost(&database.name))
     }
 }
 
@@ -169,6 +170,7 @@ impl Fleet {
         let (running, ended) = oneshot::channel();
         let context = self.context(database);
         tokio::spawn(report_change(context.clone(), stop.subscribe(), told));
+        let running_in = context.clone();
         // On the heap, so that what moves through the spawn is small.
         self.tasks.spawn(Box::pin(async move {
             if let Some(predecessor) = predecessor {
@@ -176,12 +178,16 @@ impl Fleet {
                 // Closed, whatever way it ended.
                 let _ = predecessor.ended.await;
             }
-            pulse::of(context.observer.clone(), keep_in_sync(context, stopped)).await;
+            pulse::of(
+                running_in.observer.clone(),
+                keep_in_sync(running_in, stopped),
+            )
+            .await;
             drop(running);
             run
         }));
         let member = Member {
-            database: database.clone(),
+            context,
             run,
             stop,
             ended,
@@ -194,7 +200,7 @@ impl Fleet {
     fn compare(&self, database: &Database) {
         if let Some(member) = self.members.get(&database.name) {
             tokio::spawn(report_drift(
-                self.context(database),
+                member.context.clone(),
                 member.stop.subscribe(),
                 Told::Nothing,
             ));

@@ -1,5 +1,8 @@
-//! How many configurations differ, read-only, over a connection of its own: asked when the rules
+//! How many configurations differ, counted read-only over a connection of its own when the rules
 //! have changed.
+//!
+//! Where none differs, the session that leads notes the mapping in `agent_sync.install`. No other
+//! session may: another daemon may lead, and write under other rules meanwhile (G14).
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,12 +15,22 @@ use super::error::AttemptError;
 use crate::mapping::Rules;
 use crate::observe::{Totals, event};
 use crate::session::{Limits, Session};
-use crate::store::{Layout, note_mapping, noted_mapping};
+use crate::store::{Layout, noted_mapping};
 use crate::survey::{Scope, Tally, survey};
 
 /// The first and the longest pause between two comparisons; of a large database, they take a
 /// hundredth of the time at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// A comparison in which no configuration differed.
+#[derive(Debug, Clone)]
+pub(super) struct InSync {
+    /// The [key](Layout::mapping_key) of the mapping.
+    pub(super) key: String,
+    /// The mapping that was noted when the comparison began. It is another text after the first
+    /// write under another mapping.
+    pub(super) noted: String,
+}
 
 /// The reported drift under the rules in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,13 +137,14 @@ async fn count(context: &Context, rules: &Rules) -> Result<Totals, AttemptError>
         ControlFlow::Continue(())
     })
     .await?;
-    // What is written meanwhile under another mapping, by whichever daemon, is noted before it is
-    // written. An agent that the rules now reject, and that is not noted as a problem, is as little
-    // in sync as one whose configuration differs.
+    // An agent that the rules now reject, and that is not noted as a problem, is as little in sync
+    // as one whose configuration differs.
     let differing = tally.differing + tally.misnoted;
-    if differing == 0 && noted.is_some() {
+    if differing == 0
+        && let Some(noted) = noted
+    {
         let key = layout.mapping_key(rules);
-        note_mapping(db, &key, noted.as_deref()).await?;
+        context.in_sync.send_replace(Some(InSync { key, noted }));
     }
     let total = |number: i64| u64::try_from(number).unwrap_or(0);
     Ok(Totals {

@@ -237,6 +237,38 @@ async fn changed_rules_enqueue_nothing_and_count_differences() {
     assert_eq!(session, backend(&platform).await, "the session goes on");
 }
 
+/// A standby with other rules finds nothing that differs. What the leader then writes under its own
+/// rules is reported when the standby takes over.
+#[tokio::test]
+async fn g14_a_standby_with_other_rules_hides_no_difference() {
+    let platform = Platform::installed().await;
+    platform.save("a", r#"{"stt_provider": "groq"}"#).await;
+    platform.configure("a").await;
+    let rules = include_str!("../../config/providers.toml");
+    let settings = table("main", &platform) + "[rules]\nfile = 'rules.toml'\n";
+    let (first, second) = (File::new(&settings), File::new(&settings));
+    let rules_of = |file: &File| file.folder.path().join("rules.toml");
+    std::fs::write(rules_of(&first), rules).unwrap();
+    std::fs::write(rules_of(&second), rules).unwrap();
+    let mut leader = first.daemon();
+    leader.logged("caught up").await;
+    let standby = second.daemon();
+    standby.logged("another daemon leads").await;
+
+    std::fs::write(rules_of(&second), rules.replace("nova-2", "nova-9")).unwrap();
+    standby.signal("HUP");
+    let line = standby.logged("the mapping has changed").await;
+    assert_eq!(line["differ"], 0, "{line}");
+    platform.save("a", r#"{"stt_provider": "deepgram"}"#).await;
+    platform
+        .becomes("a", r#"{"stt":{"provider":"deepgram","model":"nova-2"}}"#)
+        .await;
+    leader.signal("KILL");
+    leader.ended().await;
+    let lines = standby.logged_times("the mapping has changed", 2).await;
+    assert_eq!(lines[1]["differ"], 1, "{:?}", lines[1]);
+}
+
 #[tokio::test]
 async fn a_reload_changes_the_level_of_the_log() {
     let platform = Platform::installed().await;

@@ -66,7 +66,7 @@ enum Phase {
     Standby,
     /// This daemon has just taken the lead: listen.
     CatchUp,
-    /// Batches, until the outbox is empty.
+    /// Batches, until nothing more can be taken.
     Draining,
     /// Nothing more can be taken now, and a writer blocks the idle lock: a short pause before the
     /// next scan.
@@ -77,8 +77,8 @@ enum Phase {
     /// Asleep until a notification arrives or something is due: the next sweep, the next retry,
     /// another look at locked rows, or a timed wake-up.
     Waiting {
-        /// Whether something is left that others have locked.
-        saw_locked: bool,
+        /// Whether something is left in the outbox: locked, slow, heavy or dangerous.
+        left_rows: bool,
     },
 }
 
@@ -123,7 +123,7 @@ struct ConnectionLoop<'a> {
     owes_sweep: bool,
 }
 
-/// Keeps the database in sync over one connection. Returns when the daemon stops.
+/// Keeps the database in sync over one connection, until the daemon stops or an error ends it.
 pub(super) async fn run(
     context: &Context,
     health: &mut Health,
@@ -214,7 +214,7 @@ impl<'a> ConnectionLoop<'a> {
             Phase::CatchUp => self.catch_up().await,
             Phase::Draining => self.drain().await,
             Phase::Polling { pause } => self.poll(pause).await,
-            Phase::Waiting { saw_locked } => self.wait(saw_locked).await,
+            Phase::Waiting { left_rows } => self.wait(left_rows).await,
         }
     }
 
@@ -254,6 +254,8 @@ impl<'a> ConnectionLoop<'a> {
             observer.tell(event::Leader::Leading(self.session.target()));
         }
         let rules = Arc::clone(&self.context.rules.borrow());
+        // Another daemon may have written under other rules since that comparison.
+        self.context.in_sync.send_replace(None);
         if !self.store.knows_mapping(&rules).await? {
             self.context.mapping_changed.notify_one();
         }
@@ -286,6 +288,7 @@ impl<'a> ConnectionLoop<'a> {
             self.store.knows_mapping(&rules).await?;
             self.rules = rules;
         }
+        self.note_in_sync().await?;
         let tools = Tools {
             store: &self.store,
             rules: &self.rules,
@@ -301,7 +304,7 @@ impl<'a> ConnectionLoop<'a> {
         if self.has_swept && self.drain.owes_turn(is_done) {
             return Err(AttemptError::Renewed);
         }
-        let (saw_locked, next) = match drained {
+        let (left_rows, next) = match drained {
             Drained::More => {
                 self.no_lock();
                 self.backlog_poll.expect_news();
@@ -311,8 +314,8 @@ impl<'a> ConnectionLoop<'a> {
                 self.pause_for_lock().await;
                 return Ok(Phase::Draining);
             }
-            Drained::Poll { saw_locked, pause } => (saw_locked, Phase::Polling { pause }),
-            Drained::Sleep { saw_locked } => (saw_locked, Phase::Waiting { saw_locked }),
+            Drained::Poll { left_rows, pause } => (left_rows, Phase::Polling { pause }),
+            Drained::Sleep { left_rows } => (left_rows, Phase::Waiting { left_rows }),
         };
         self.no_lock();
         if !self.has_swept {
@@ -322,14 +325,30 @@ impl<'a> ConnectionLoop<'a> {
         if self.drain.take_wrote() && self.foreign_code != ForeignCode::None {
             self.verify_session().await?;
         }
-        self.report_drained(saw_locked);
+        self.report_drained(left_rows);
         Ok(next)
     }
 
+    /// Notes that every configuration is in sync under the rules in force, if a comparison has
+    /// found that. Has it repeated if something was written under other rules meanwhile.
+    async fn note_in_sync(&mut self) -> Result<(), AttemptError> {
+        let Some(found) = self.context.in_sync.borrow().clone() else {
+            return Ok(());
+        };
+        if found.key != self.store.layout().mapping_key(&self.rules) {
+            return Ok(());
+        }
+        self.context.in_sync.send_replace(None);
+        if !self.store.note_in_sync(&found.key, &found.noted).await? {
+            self.context.mapping_changed.notify_one();
+        }
+        Ok(())
+    }
+
     /// Reports that nothing more can be taken now.
-    fn report_drained(&mut self, saw_locked: bool) {
+    fn report_drained(&mut self, left_rows: bool) {
         let left = self.drain.take_left();
-        if saw_locked {
+        if left_rows {
             let (since, told) = self.left_since.get_or_insert((Instant::now(), false));
             if let Some(slug) = left
                 && !*told
@@ -347,7 +366,7 @@ impl<'a> ConnectionLoop<'a> {
             self.context.observer.tell(Event::Emptied);
         }
         let totals = self.drain.take_totals();
-        if saw_locked || totals != Totals::default() {
+        if left_rows || totals != Totals::default() {
             self.backlog_poll.expect_news();
         }
         if !std::mem::replace(&mut self.caught_up, true) {
