@@ -118,8 +118,8 @@ BEGIN
             IF outbox_ctid IS NULL THEN
                 RAISE EXCEPTION 'another trigger keeps rows from agent_sync.outbox';
             END IF;
-            -- A nearly full notification queue would fail the commit. The scan after the daemon's
-            -- next timed wake-up or sweep finds the row without a notification.
+            -- A full notification queue would fail the commit, so none is sent from half full on.
+            -- The scan after the daemon's next timed wake-up or sweep finds the row.
             IF pg_catalog.pg_notification_queue_usage() < 0.5 THEN
                 IF COALESCE(appended, '') = ''
                     AND NOT (OLD./* slug */slug IS DISTINCT FROM new_slug

@@ -2,8 +2,9 @@
 //! columns of `agent_configurations` that it computes, and one value for each of them. The slug
 //! columns and the time columns are not among them.
 //!
-//! Authority: every other list of these columns in the code is computed from [`AgentColumn`] and
-//! [`Column`]. [docs/how-to.md](../docs/how-to.md) lists the few places that name a column.
+//! Authority: the queries, the mapping, the privileges and the reports are computed from
+//! [`AgentColumn`] and [`Column`]. `settings::columns`, `sql/names.sql` and `sql/attach.sql` have
+//! lists of their own: see [docs/how-to.md](../docs/how-to.md).
 
 mod per;
 

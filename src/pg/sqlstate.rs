@@ -31,7 +31,8 @@ pub enum Class {
     /// The values of one row, or a trigger on that row, cause the error: find the row, and set it
     /// aside.
     Row,
-    /// The database needs a repair: report it, and retry slowly.
+    /// The database may need a repair: set up to three single rows aside as problems, then end the
+    /// connection, report the error, and retry slowly.
     Fault,
 }
 

@@ -3,9 +3,10 @@
 //!
 //! Neither identifies a row (G13): VACUUM FULL and CLUSTER move rows and keep their versions, a
 //! position is used again, and all rows that one transaction wrote have one version. A position
-//! identifies a row only within a transaction that has locked the row and the table. So every
-//! statement that uses one also compares the slug, and either compares the version or runs in the
-//! transaction that has locked the row.
+//! identifies a row only within a transaction that has locked the row and the table. So a statement
+//! that uses one that an earlier statement has read also compares the slug, and either compares the
+//! version or runs in the transaction that has locked the row. `set_aside_not_text` compares the
+//! version alone, because the daemon cannot read the slug.
 
 use std::error::Error;
 use std::str::FromStr;

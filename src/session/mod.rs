@@ -1,6 +1,6 @@
 //! One connection to one database: TLS, session settings, notifications.
 //!
-//! One connection for each database does everything. So the leader lock, LISTEN and the running
+//! One connection for each database runs the batches. So the leader lock, LISTEN and the running
 //! batch end together: when the connection is lost, the server releases the locks and rolls the
 //! batch back.
 //!

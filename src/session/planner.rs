@@ -12,7 +12,7 @@ pub(super) const FOR_BATCHES: &str = "
     SET enable_nestloop = off;
     SET enable_mergejoin = off";
 
-/// For everything else: whatever the role or the database has set for others.
+/// For everything else: the defaults of PostgreSQL, and not the settings of the role or database.
 pub(super) const USUAL: &str = "
     SET plan_cache_mode = auto;
     SET enable_seqscan = on;

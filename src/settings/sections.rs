@@ -1,6 +1,6 @@
-//! The sections of the settings. Each setting is named here and nowhere else in the program: its
-//! field, the values that it takes, its default and its documentation. The names of the columns of
-//! the two tables are in `columns`.
+//! The sections of the settings. Each setting is declared here alone: its field, the values that it
+//! takes, its default and its documentation. Messages, remedies and checks in other files name
+//! settings in their text. The names of the columns of the two tables are in `columns`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

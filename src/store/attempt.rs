@@ -23,7 +23,8 @@ const TRIES: i32 = 2;
 pub enum Tried {
     /// Nothing is in the outbox.
     Nothing,
-    /// This is its first row, and connections have not ended on it too often.
+    /// A slug is noted: that on which the last connection ended, if it is in the outbox, or else
+    /// that of the first row. Connections have not ended on it too often.
     First,
     /// Connections have ended on it; it is to be set aside, so that the others go on.
     TooOften {

@@ -20,7 +20,7 @@ use crate::mapping::Changes;
 use crate::pg::{Db, QueryError, RowRef, Tid};
 
 /// The most bytes that a value of a single change may take as it is stored; a heavier one is left
-/// to an ordinary batch. Compressed, that is a few megabytes at most.
+/// to an ordinary batch. A compressed value of this size has a few megabytes of text at most.
 const LIGHT: i32 = 32 * 1024;
 
 /// The statements of a single change, prepared.
@@ -76,8 +76,9 @@ impl super::Store {
     }
 
     /// Writes the changes, if there are any, and deletes the row from the outbox. Returns false if
-    /// a row has another version or is locked; then nothing is changed. A write that exceeds
-    /// `limit` is an error.
+    /// a row has another version or is locked, or another session leads; then nothing is changed.
+    /// Without changes, only the place, version and slug of the row of the outbox are checked. A
+    /// write that exceeds `limit` is an error.
     pub async fn finish_change(
         &self,
         slug: &str,

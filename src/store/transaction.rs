@@ -191,16 +191,16 @@ impl Store {
         self.db.batch(&set_time(time)).await
     }
 
-    /// Ends a batch in one round trip: deletes its rows from the outbox, writes its outcome,
+    /// Ends a batch in one round trip (heavy: two): deletes its outbox rows, writes its outcome,
     /// notifies the channel `announce`, and commits. If a row could not be written, or a statement
     /// takes longer than `time`, it returns an error and the batch writes nothing. `time` is set
     /// where code of others may run with the write; the write then runs under the `search_path` of
     /// the role.
     /// Returns the slugs whose problem is unchanged and needs no log line.
     ///
-    /// After an error nothing of the batch has happened. If the connection failed, the commit may
-    /// have arrived; both cases are safe, because the batch is idempotent and the outbox is part of
-    /// it.
+    /// After an error of the server, nothing of the batch has happened. If the connection failed or
+    /// the answer came too late, the batch may be committed. Both cases are safe, because the batch
+    /// is idempotent and the outbox is part of it.
     pub async fn finish(
         &self,
         outcome: &Outcome<'_>,

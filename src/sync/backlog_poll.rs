@@ -1,4 +1,4 @@
-//! Polls the backlog and the number of agents that are not in sync, for the reports over HTTP.
+//! Queries the backlog and the number of agents that are not in sync, for the reports over HTTP.
 //!
 //! Only after a possible change: an idle database is queried only by the sweep. And only for a
 //! small share of the time: a query that took long is not repeated soon.

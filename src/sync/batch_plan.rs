@@ -53,7 +53,8 @@ pub(super) struct BatchPlan<'a> {
     pub(super) slugs: usize,
     /// The first of the slugs that are left because connections have ended on them.
     pub(super) dangerous: Option<&'a str>,
-    /// The first of the slugs that stay in the outbox because of a lock, or because they are slow.
+    /// The first of the slugs that stay in the outbox: locked, slow, or known to end connections. A
+    /// heavy slug without its turn is added by `Drain::wait_for_turn`.
     pub(super) left: Option<&'a str>,
 }
 

@@ -32,7 +32,9 @@ use super::slow::Slow;
 use crate::observe::Totals;
 use crate::pg::Tid;
 
-/// The first and the longest pause between scans of the outbox while a writer blocks the idle lock.
+/// The first pause between scans of the outbox while a writer blocks the idle lock, and the longest
+/// one unless a quarter of the time of a scan is longer. The pauses after transient errors begin
+/// with twice the first one.
 const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 
 /// The state of the drain.
@@ -60,7 +62,7 @@ pub(super) struct Drain {
     has_noted: bool,
     /// Whether that agent is done, or there was none: larger batches may follow.
     has_begun: bool,
-    /// The slugs whose write has failed in this scan.
+    /// The slugs with a problem that this scan has found.
     settled: Settled,
     requested: Requested,
     /// The slugs whose write takes long.
@@ -81,8 +83,8 @@ pub(super) enum Drained {
     More,
     /// Nothing more can be taken, and a writer blocks the idle lock.
     Poll {
-        /// Whether something is left that others have locked.
-        saw_locked: bool,
+        /// Whether something is left in the outbox: locked, slow, heavy or dangerous.
+        left_rows: bool,
         /// The pause before the next scan.
         pause: Duration,
     },
@@ -90,16 +92,16 @@ pub(super) enum Drained {
     Locked,
     /// Nothing more can be taken. The idle lock is held, if writers notify.
     Sleep {
-        /// Whether something is left that others have locked.
-        saw_locked: bool,
+        /// Whether something is left in the outbox: locked, slow, heavy or dangerous.
+        left_rows: bool,
     },
 }
 
 impl Drain {
-    /// With `may_sleep`, writers notify a sleeping daemon (C6); without, it never takes the idle
+    /// With `uses_idle_lock`, writers notify a sleeping daemon (C6); without, it never takes the idle
     /// lock.
-    pub(super) fn new(batch_size: u32, statement_timeout: Duration, may_sleep: bool) -> Self {
-        let mut protocol = Protocol::new(may_sleep);
+    pub(super) fn new(batch_size: u32, statement_timeout: Duration, uses_idle_lock: bool) -> Self {
+        let mut protocol = Protocol::new(uses_idle_lock);
         Self {
             command: protocol.next(Input::Unannounced),
             protocol,
@@ -210,13 +212,13 @@ impl Drain {
             }
         }
         Ok(match self.command {
-            Command::Poll { saw_locked } => {
+            Command::Poll { left_rows } => {
                 let pause = self.poll_pause;
                 // A scan that takes long, over many dead rows, is not repeated all the time.
                 self.poll_pause = (pause * 2).min(POLL.1.max(scan / 4));
-                Drained::Poll { saw_locked, pause }
+                Drained::Poll { left_rows, pause }
             }
-            Command::Sleep { saw_locked } => Drained::Sleep { saw_locked },
+            Command::Sleep { left_rows } => Drained::Sleep { left_rows },
             Command::Claim(_) | Command::FastPath(_) | Command::Continue => Drained::More,
         })
     }

@@ -3,7 +3,7 @@
 //!
 //! [`super::protocol`] permits it only while the idle lock has been held since a full scan of the
 //! outbox: then every change is announced, and no other row needs a scan. It is not permitted where
-//! triggers of others run with the commit, because PostgreSQL limits the time of no commit; a batch
+//! triggers of others run with the commit, which has no time limit in PostgreSQL; a batch
 //! fires them before it (G5). `tests/model` has both statements as steps.
 //!
 //! The ctid is a hint. Without a row there, and in any case that is not simple, an ordinary batch

@@ -37,8 +37,8 @@ pub(super) struct Noticed {
     missing: Vec<String>,
     /// Whether another session leads, and changes have been waiting for a while.
     pub(super) leader_hangs: bool,
-    /// When every agent was last looked at on account of those who ask for slugs, and whether that
-    /// is to be done again.
+    /// The time of the last full check because of too many requests, and whether another one is
+    /// owed.
     pub(super) everything_at: Option<Instant>,
     pub(super) owes_everything: bool,
     /// Whether it works under another mapping.

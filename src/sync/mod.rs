@@ -1,6 +1,6 @@
 //! The daemon's work: the loop of one database, and the fleet of them.
 //!
-//! - `fleet` runs one task a database and stops them together.
+//! - `fleet` runs one task for each database and stops them together.
 //! - `database` keeps one database in sync for good: connection after connection, with `backoff` in
 //!   between (G8).
 //! - `oneshot` drains the outbox for a command, where no daemon leads.

@@ -63,8 +63,8 @@ impl OneShotDrain {
         }))
     }
 
-    /// One batch of what is in the outbox. False, after a pause, where nothing is left but what
-    /// others have locked.
+    /// One batch of the rows in the outbox. False, after a pause, where nothing is left that can be
+    /// taken now.
     pub async fn drain_batch(&mut self) -> Result<bool, AttemptError> {
         let tools = Tools {
             store: &self.store,

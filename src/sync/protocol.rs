@@ -17,8 +17,8 @@ use crate::store::IdleLockAction;
 /// The state of the protocol for one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Protocol {
-    /// Whether writers notify a sleeping daemon. If not, it never takes the idle lock.
-    may_sleep: bool,
+    /// Whether it sleeps under the idle lock, so that writers notify it.
+    uses_idle_lock: bool,
     idle_lock: IdleLock,
     scan: Scan,
 }
@@ -28,7 +28,7 @@ pub struct Protocol {
 enum IdleLock {
     /// It is free: writers do not notify.
     Released,
-    /// It is free, and the next scan begins with an attempt to take it.
+    /// It is free, and the next scan begins with an attempt to take it, if this daemon uses it.
     Wanted,
     /// It is held: writers notify.
     Held {
@@ -46,7 +46,7 @@ struct Scan {
     /// Whether the next batch begins at the front.
     at_front: bool,
     took_any: bool,
-    saw_locked: bool,
+    left_rows: bool,
 }
 
 /// One fact.
@@ -66,8 +66,8 @@ pub enum Input<T> {
     },
     /// The batch has taken rows out of the outbox.
     TookRows,
-    /// The batch leaves rows in the outbox, because of a lock of another session or a slow write.
-    SawLocked,
+    /// The batch leaves rows in the outbox: locked, slow, without a turn, or dangerous.
+    LeftRows,
     /// The batch is over.
     BatchEnded(Next),
     /// The fast path is over.
@@ -114,13 +114,13 @@ pub enum Command<T> {
     FastPath(T),
     /// Pause, and scan again: a writer blocks the idle lock.
     Poll {
-        /// Whether the scan left rows that another session has locked.
-        saw_locked: bool,
+        /// Whether the scan left rows in the outbox ([`Input::LeftRows`]).
+        left_rows: bool,
     },
     /// Sleep until a notification arrives, or a sweep, a retry or another look is due.
     Sleep {
-        /// Whether the scan left rows that another session has locked.
-        saw_locked: bool,
+        /// Whether the scan left rows in the outbox ([`Input::LeftRows`]).
+        left_rows: bool,
     },
 }
 
@@ -128,15 +128,15 @@ impl Scan {
     const NEW: Self = Self {
         at_front: true,
         took_any: false,
-        saw_locked: false,
+        left_rows: false,
     };
 }
 
 impl Protocol {
     /// The state of a new connection. Its first input is [`Input::Unannounced`].
-    pub const fn new(may_sleep: bool) -> Self {
+    pub const fn new(uses_idle_lock: bool) -> Self {
         Self {
-            may_sleep,
+            uses_idle_lock,
             idle_lock: IdleLock::Released,
             scan: Scan::NEW,
         }
@@ -158,7 +158,7 @@ impl Protocol {
                 }
             }
             Input::TookRows => self.scan.took_any = true,
-            Input::SawLocked => self.scan.saw_locked = true,
+            Input::LeftRows => self.scan.left_rows = true,
             Input::ArrivedBeforeSleep => self.release_next(),
             Input::BatchEnded(next) => return self.batch_ended(next),
             Input::FastPathEnded { done } => return self.fast_path_ended(done),
@@ -192,7 +192,7 @@ impl Protocol {
             IdleLock::ReleaseNext => IdleLockAction::Release,
             // A second batch: there is more work.
             IdleLock::Held { .. } if self.scan.took_any => IdleLockAction::Release,
-            IdleLock::Wanted if self.may_sleep && self.scan.at_front => IdleLockAction::Try,
+            IdleLock::Wanted if self.uses_idle_lock && self.scan.at_front => IdleLockAction::Try,
             _ => IdleLockAction::Keep,
         })
     }
@@ -209,18 +209,18 @@ impl Protocol {
 
     fn scan_ended<T>(&mut self) -> Command<T> {
         let scan = std::mem::replace(&mut self.scan, Scan::NEW);
-        let (took_any, saw_locked) = (scan.took_any, scan.saw_locked);
+        let (took_any, left_rows) = (scan.took_any, scan.left_rows);
         match self.idle_lock {
             // Held from the front to the end: every row since then is announced.
             IdleLock::Held { .. } => {
                 self.idle_lock = IdleLock::Held {
-                    outbox_scanned: !saw_locked,
+                    outbox_scanned: !left_rows,
                 };
-                return Command::Sleep { saw_locked };
+                return Command::Sleep { left_rows };
             }
-            _ if !took_any && !self.may_sleep => return Command::Sleep { saw_locked },
+            _ if !took_any && !self.uses_idle_lock => return Command::Sleep { left_rows },
             // The attempt at the front of this scan has failed: a writer blocks the lock.
-            IdleLock::Wanted if !took_any => return Command::Poll { saw_locked },
+            IdleLock::Wanted if !took_any => return Command::Poll { left_rows },
             IdleLock::Released => self.idle_lock = IdleLock::Wanted,
             IdleLock::Wanted | IdleLock::ReleaseNext => {}
         }
@@ -234,7 +234,7 @@ impl Protocol {
         if let IdleLock::Held { outbox_scanned } = &mut self.idle_lock {
             *outbox_scanned = true;
         }
-        Command::Sleep { saw_locked: false }
+        Command::Sleep { left_rows: false }
     }
 
     fn woken<T>(&mut self, news: News<T>, fast_path: bool) -> Command<T> {
@@ -272,8 +272,8 @@ mod tests {
     }
 
     impl Daemon {
-        fn new(may_sleep: bool) -> Self {
-            let mut protocol = Protocol::new(may_sleep);
+        fn new(uses_idle_lock: bool) -> Self {
+            let mut protocol = Protocol::new(uses_idle_lock);
             Self {
                 command: protocol.next(Input::Unannounced),
                 protocol,
@@ -312,7 +312,7 @@ mod tests {
         }
     }
 
-    const SLEEP: Command<u8> = Command::Sleep { saw_locked: false };
+    const SLEEP: Command<u8> = Command::Sleep { left_rows: false };
     const KEEP: Command<u8> = Command::Claim(IdleLockAction::Keep);
     const TRY: Command<u8> = Command::Claim(IdleLockAction::Try);
     const RELEASE: Command<u8> = Command::Claim(IdleLockAction::Release);
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(daemon.batch(false, Next::End), TRY);
         assert_eq!(daemon.batch(true, Next::Further), KEEP, "not at the front");
         assert_eq!(daemon.batch(true, Next::End), TRY);
-        let poll = Command::Poll { saw_locked: false };
+        let poll = Command::Poll { left_rows: false };
         assert_eq!(daemon.batch(false, Next::End), poll);
         assert_eq!(daemon.wake(News::Change(7)), TRY, "no fast path");
         daemon.is_blocked = false;
@@ -393,7 +393,7 @@ mod tests {
         let mut daemon = Daemon::asleep();
         daemon.wake(news);
         assert_eq!(daemon.tell(Input::Unannounced), KEEP);
-        daemon.tell(Input::SawLocked);
+        daemon.tell(Input::LeftRows);
         daemon.tell(Input::BatchEnded(Next::End));
         assert_eq!(daemon.wake(news), KEEP, "a locked row is left");
     }

@@ -62,7 +62,7 @@ impl Model {
                 });
                 daemon.locked = daemon.slugs & !taken;
                 if daemon.slugs & taken != 0 {
-                    self.pass(daemon, Input::SawLocked);
+                    self.pass(daemon, Input::LeftRows);
                 }
                 daemon.phase = Phase::Locked;
                 if daemon.locked == 0 {
@@ -123,7 +123,7 @@ impl Model {
                 daemon.phase = Phase::Resting;
             }),
             Phase::Resting => {
-                let is_woken = daemon.news != News::Nothing || daemon.saw_locked;
+                let is_woken = daemon.news != News::Nothing || daemon.left_rows;
                 if is_woken {
                     take(Step::Take(index), &|_, daemon| self.wake_up(daemon));
                 }
@@ -149,17 +149,17 @@ impl Model {
         match self.next(daemon, input) {
             Command::Continue => {}
             Command::Claim(action) => {
-                (daemon.idle_action, daemon.saw_locked, daemon.told) =
+                (daemon.idle_action, daemon.left_rows, daemon.told) =
                     (action, false, News::Nothing);
                 daemon.phase = Phase::Draining;
             }
             Command::FastPath(tid) => {
-                (daemon.told, daemon.saw_locked) = (change(usize::from(tid)), false);
+                (daemon.told, daemon.left_rows) = (change(usize::from(tid)), false);
                 daemon.phase = Phase::FastPath;
             }
             Command::Poll { .. } => daemon.phase = Phase::Polling,
-            Command::Sleep { saw_locked } => {
-                (daemon.phase, daemon.saw_locked) = (Phase::Waiting, saw_locked);
+            Command::Sleep { left_rows } => {
+                (daemon.phase, daemon.left_rows) = (Phase::Waiting, left_rows);
             }
         }
     }

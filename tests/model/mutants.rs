@@ -44,8 +44,8 @@ impl Model {
         };
         let command = daemon.protocol.next(input);
         match (mutation, input, command) {
-            (Mutation::SleepsWithoutLock, _, Command::Poll { saw_locked }) => {
-                Command::Sleep { saw_locked }
+            (Mutation::SleepsWithoutLock, _, Command::Poll { left_rows }) => {
+                Command::Sleep { left_rows }
             }
             (Mutation::SleepsWithoutSecondScan, Input::Claimed { .. }, _)
                 if daemon.idle_action == IdleLockAction::Try
@@ -61,7 +61,7 @@ impl Model {
                 },
                 Command::Claim(_),
             ) if daemon.protocol.holds_idle_lock() => Command::FastPath(tid),
-            (Mutation::ScannedDespiteLocked, _, Command::Sleep { saw_locked: true }) => {
+            (Mutation::ScannedDespiteLocked, _, Command::Sleep { left_rows: true }) => {
                 daemon
                     .protocol
                     .next(Input::<u8>::FastPathEnded { done: true });
@@ -71,7 +71,7 @@ impl Model {
                 if daemon.phase == Phase::Waiting =>
             {
                 Command::Sleep {
-                    saw_locked: daemon.saw_locked,
+                    left_rows: daemon.left_rows,
                 }
             }
             _ => command,

@@ -266,7 +266,7 @@ pub(super) struct Daemon {
     /// begins with, and whether the daemon sleeps with locked rows left.
     pub(super) protocol: Protocol,
     pub(super) idle_action: IdleLockAction,
-    pub(super) saw_locked: bool,
+    pub(super) left_rows: bool,
     /// The place at which the next batch starts.
     pub(super) from: u8,
     /// The set of agents that were set aside since the last rest (`Drain::take_set_aside`).
@@ -297,7 +297,7 @@ impl Daemon {
         news: News::Nothing,
         protocol: Protocol::new(true),
         idle_action: IdleLockAction::Keep,
-        saw_locked: false,
+        left_rows: false,
         from: 0,
         noted: 0,
         rows: 0,
@@ -328,7 +328,7 @@ impl Daemon {
             self.leads,
             self.listens,
             self.has_idle_lock,
-            self.saw_locked,
+            self.left_rows,
             self.differs,
             self.is_intact,
             self.is_moved,
@@ -350,7 +350,7 @@ impl Daemon {
 
     pub(super) fn is_asleep(&self) -> bool {
         self.phase == Phase::Resting
-            && !self.saw_locked
+            && !self.left_rows
             && self.news == News::Nothing
             && self.coming.is_empty()
     }

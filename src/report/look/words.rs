@@ -147,10 +147,10 @@ pub(super) fn who_leads(look: &Look) -> Note {
     }
     let by = look.daemons.iter().filter(|daemon| !daemon.leads).count();
     let Some(leader) = look.leader() else {
-        let by = if by > 0 {
-            format!(", though {by} of them are connected")
-        } else {
-            String::new()
+        let by = match by {
+            0 => String::new(),
+            1 => ", though one is connected".to_owned(),
+            by => format!(", though {by} are connected"),
         };
         return Note::warn(
             "daemon",

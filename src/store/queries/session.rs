@@ -66,9 +66,9 @@ pub const RUNS_FOREIGN_CODE: &str = "
                  AND c.confupdtype IN ('c', 'n', 'd')),
            EXISTS (SELECT FROM trigger t WHERE t.is_deferred)";
 
-/// Whether a foreign key with ON UPDATE or ON DELETE other than NO ACTION leads from the quoted
-/// table `$2` to the quoted table `$1`: then a rename or delete of an agent waits for a batch that
-/// has its configuration locked (G3).
+/// Whether a foreign key with CASCADE, SET NULL or SET DEFAULT, on update or on delete, leads from
+/// the quoted table `$2` to the quoted table `$1`: then a rename or delete of an agent waits for a
+/// batch that has its configuration locked (G3).
 pub const CASCADES: &str = "
     SELECT EXISTS (
         SELECT FROM pg_constraint c

@@ -67,7 +67,7 @@ pub const ENQUEUE: &str = "INSERT INTO agent_sync.outbox (slug) SELECT unnest($1
 
 /// Notifies the channel `$1` of slugs. PostgreSQL sends equal notifications of a transaction once.
 /// Two cases would fail the batch and are left out: a slug that is too long for a notification, and
-/// every slug while the notification queue is nearly full.
+/// every slug while the notification queue is half full or more.
 pub const ANNOUNCE: &str = "
     SELECT pg_notify($1::text, u.slug) FROM unnest($2::text[]) AS u (slug)
     WHERE octet_length(u.slug) < 8000 AND (SELECT pg_notification_queue_usage()) < 0.5";
@@ -136,8 +136,8 @@ pub const ENQUEUE_RETRIES: &str = "
     )
     INSERT INTO agent_sync.outbox (slug) SELECT due.slug FROM due";
 
-/// Those of the slugs `$1` into the outbox that an agent has, or a problem: anybody may ask for
-/// any.
+/// Puts those of the slugs `$1` into the outbox that have an agent or a problem. Any role may
+/// request any slug.
 pub fn enqueue_known(layout: &Layout) -> String {
     let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
     format!(

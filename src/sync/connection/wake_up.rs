@@ -34,7 +34,7 @@ impl ConnectionLoop<'_> {
     }
 
     /// The sleep, until a notification arrives or something is due.
-    pub(super) async fn wait(&mut self, saw_locked: bool) -> Result<Phase, AttemptError> {
+    pub(super) async fn wait(&mut self, left_rows: bool) -> Result<Phase, AttemptError> {
         if self.drain.take_set_aside() {
             // A write that was set aside may be due by now, and no writer notifies of the row that
             // the retry puts into the outbox.
@@ -48,7 +48,7 @@ impl ConnectionLoop<'_> {
         let mut wake_up_at = self
             .next_sweep
             .min(self.next_retry.unwrap_or(self.next_sweep));
-        if saw_locked {
+        if left_rows {
             wake_up_at = wake_up_at.min(Instant::now() + self.locked_pause);
             self.locked_pause = (self.locked_pause * 2).min(self.context.options.sync.lock_timeout);
         }
@@ -61,7 +61,7 @@ impl ConnectionLoop<'_> {
         let in_time = self.rest(wake_up_at).await?;
 
         let retry = self.is_retry_due();
-        let cause = self.cause(in_time, retry, saw_locked);
+        let cause = self.cause(in_time, retry, left_rows);
         self.take_news(Some(cause)).await?;
         if in_time {
             self.drain.tell(Input::Unannounced);
@@ -99,8 +99,8 @@ impl ConnectionLoop<'_> {
 
     /// Passes the news to the drain, and puts the requested slugs into the outbox.
     async fn serve(&mut self, news: News<Tid>, slugs: &[String]) -> Result<(), AttemptError> {
-        // PostgreSQL limits the time of no commit, so a change takes the fast path only where no
-        // code of others runs with it (G5).
+        // PostgreSQL has no time limit for a commit, so a change takes the fast path only where no
+        // code of others runs with the commit (G5). The fast path announces nothing.
         let fast_path = self.context.options.announce.channel.is_none()
             && self.foreign_code != ForeignCode::WithTheCommit;
         self.drain.tell(Input::Woken { news, fast_path });
@@ -151,14 +151,14 @@ impl ConnectionLoop<'_> {
     }
 
     /// The cause of the wake-up, if no slug was requested.
-    fn cause(&self, in_time: bool, retry: bool, saw_locked: bool) -> WakeUp {
+    fn cause(&self, in_time: bool, retry: bool, left_rows: bool) -> WakeUp {
         if !in_time {
             WakeUp::Notification
         } else if retry {
             WakeUp::Retry
         } else if Instant::now() >= self.next_sweep {
             WakeUp::Sweep
-        } else if saw_locked {
+        } else if left_rows {
             WakeUp::Busy
         } else {
             WakeUp::Timer

@@ -18,7 +18,7 @@ use crate::sync::{large, report};
 pub(super) enum Batch {
     /// It is committed, or there was nothing to commit.
     Done(End),
-    /// It has to be repeated, with other limits.
+    /// Nothing is committed of it, or a row was set aside: the next batch begins at the same place.
     Again,
     /// Its one slug stays in the outbox; the next batch begins behind this row.
     Left(Tid),
@@ -199,7 +199,7 @@ impl Drain {
     /// Notes that slugs stay in the outbox.
     pub(super) fn note_left(&mut self, plan: &BatchPlan<'_>) {
         if let Some(slug) = plan.left {
-            self.tell(Input::SawLocked);
+            self.tell(Input::LeftRows);
             self.left.get_or_insert_with(|| slug.to_owned());
         }
         if let Some(slug) = plan.dangerous {

@@ -166,7 +166,7 @@ impl Drain {
             Refusal::Locked | Refusal::Slow => {
                 // No problem is noted: the slug stays in the outbox and is tried again, and the
                 // other slugs go on.
-                self.tell(Input::SawLocked);
+                self.tell(Input::LeftRows);
                 self.left.get_or_insert_with(|| slug.to_owned());
                 let goes_on = self.has_begun && !is_alone;
                 self.forget_first(tools).await?;

@@ -29,8 +29,8 @@ pub(super) const TRIALS_OF_SLOW: (usize, Duration) = (4, Duration::from_millis(2
 const QUICK: Duration = Duration::from_millis(100);
 
 impl Drain {
-    /// Repeats the batch with a trial of each write: the writes that fail are left out and become
-    /// problems. None if that does not find the cause.
+    /// Repeats the batch with a trial of each write. A refused write is left out and becomes a
+    /// problem; a locked or slow one is left in the outbox. None if that does not find the cause.
     pub(super) async fn try_writes(
         &mut self,
         tools: Tools<'_>,
