@@ -28,8 +28,9 @@ const WAITING: &str = "
                SELECT FROM unnest(pg_blocking_pids(a.pid)) AS blocker (pid)
                  JOIN pg_stat_activity b ON b.pid = blocker.pid
                WHERE b.application_name LIKE 'agent-sync/%'
-                 -- An install may hold up saves, for a moment at a time (I6).
-                 AND (b.query NOT LIKE '-- agent-sync: %'
+                 -- An install, which has the install lock, may hold up saves for a moment (I6).
+                 AND (NOT EXISTS (SELECT FROM pg_locks i WHERE i.pid = b.pid
+                        AND i.locktype = 'advisory' AND i.classid = 1634169721 AND i.objid = 3)
                    OR clock_timestamp() - a.query_start > interval '1 second')))";
 
 /// Checks until the stop flag is set. Returns the number of checks and the findings.
