@@ -5,14 +5,16 @@
 
 use std::time::Duration;
 
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, LoadBalanceHosts};
 
 use super::SessionError;
 use crate::observe::pulse;
 
-/// One configuration a host, in the order in which they are to be tried.
-pub(super) fn hosts(all: &Config) -> Vec<Config> {
+/// One configuration a host, in the order in which they are to be tried. A host takes its own
+/// password, if it has one.
+pub(super) fn hosts(all: &Config, passwords: &[Option<SecretString>]) -> Vec<Config> {
     let (names, addresses, ports) = (all.get_hosts(), all.get_hostaddrs(), all.get_ports());
     let mut each: Vec<Config> = (0..names.len().max(addresses.len()))
         .map(|index| {
@@ -24,6 +26,9 @@ pub(super) fn hosts(all: &Config) -> Vec<Config> {
             }
             if let Some(address) = addresses.get(index) {
                 one.hostaddr(*address);
+            }
+            if let Some(Some(password)) = passwords.get(index) {
+                one.password(password.expose_secret());
             }
             one.port(ports.get(index).or(ports.first()).copied().unwrap_or(5432));
             one
@@ -126,14 +131,18 @@ mod tests {
         ));
         let first = parsed(&format!("host=a hostaddr=10.0.0.1 port=1 {rest}"));
         let second = parsed(&format!("host=/run/b hostaddr=10.0.0.2 port=2 {rest}"));
-        assert_eq!(hosts(&all), [first, second]);
+        assert_eq!(hosts(&all, &[]), [first.clone(), second.clone()]);
+        let mut other = second.clone();
+        other.password("other");
+        let passwords = [None, Some("other".into())];
+        assert_eq!(hosts(&all, &passwords), [first, other]);
         let one_port = parsed("host=a,b port=7");
         assert_eq!(
-            hosts(&one_port),
+            hosts(&one_port, &[]),
             [parsed("host=a port=7"), parsed("host=b port=7")]
         );
         assert_eq!(
-            hosts(&parsed("hostaddr=::1")),
+            hosts(&parsed("hostaddr=::1"), &[]),
             [parsed("hostaddr=::1 port=5432")]
         );
     }

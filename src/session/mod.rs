@@ -26,6 +26,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::Host;
 use tokio_postgres::tls::MakeTlsConnect;
@@ -135,7 +136,9 @@ impl Session {
         let database = &*with_fresh_secrets(database).await?;
         let mut config = database.connect_config();
         config.application_name(application_name(program, &database.name));
-        if let Some(password) = config.get_password() {
+        let of_hosts = database.passwords().iter().flatten();
+        let of_hosts = of_hosts.map(|password| password.expose_secret().as_bytes());
+        for password in config.get_password().into_iter().chain(of_hosts) {
             password::know(&database.name, password);
         }
         let (mut session, found) = Self::find(database, &config, most).await?;
@@ -169,7 +172,7 @@ impl Session {
     ) -> Result<(Self, Config), SessionError> {
         let time_limit = database.connect_timeout;
         let mut refused = SessionError::Silent(time_limit);
-        for host in dial::hosts(config) {
+        for host in dial::hosts(config, database.passwords()) {
             let addresses = match dial::addresses(host, time_limit).await {
                 Ok(addresses) => addresses,
                 Err(error) => {

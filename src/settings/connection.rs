@@ -1,13 +1,14 @@
-//! The connection string of a database, and the settings that follow from it: TLS, time-outs and
-//! keepalives.
+//! The connection string of a database, or the sources of libpq in its place, and the settings that
+//! follow from it: TLS, time-outs and keepalives.
 
 use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::dsn::{self, Dsn};
+use super::dsn::{self, Dsn, Parameter};
 use super::env::Environment;
 use super::layers::{DEFAULT, Layer, Values, variable};
+use super::libpq::LibpqSources;
 use super::paths::PathResolver;
 use super::problem::Problem;
 use super::schema::{self, Lookup};
@@ -58,6 +59,9 @@ pub(crate) struct Connection {
     pub(crate) key: String,
     /// Its origin: a variable, a line of a file, or the file of the secret.
     pub(crate) source: String,
+    /// Whether there is a connection string. Without one, all parameters come from the sources of
+    /// libpq.
+    pub(crate) is_written: bool,
 }
 
 impl Connection {
@@ -67,15 +71,20 @@ impl Connection {
         name: &str,
         origin: &str,
         values: &Values,
+        libpq: &LibpqSources,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
         let section = format!("databases.{name}");
         let (url, file) = (format!("{section}.url"), format!("{section}.url_file"));
         let is_known = |problem: &Problem| [&url, &file, &section].contains(&&problem.key);
+        let first = libpq.defines(name);
         let found = match (values.text(&url), values.text(&file)) {
-            (Some(text), None) => Ok((SecretString::from(text), &url, values.origin(&url).into())),
+            (Some(text), None) => {
+                let text = Some(SecretString::from(text));
+                Ok((text, &url, values.origin(&url).to_owned()))
+            }
             (None, Some(path)) => read_secret(Path::new(path), &file, values.origin(&file))
-                .map(|text| (text, &file, format!("secret file {path}"))),
+                .map(|text| (Some(text), &file, format!("secret file {path}"))),
             (Some(_), Some(_)) => {
                 let found = format!("url_file, and a url ({})", values.origin(&url));
                 let expected = "one of url and url_file";
@@ -83,21 +92,26 @@ impl Connection {
                 Err(problem.remedy("leave one of them out"))
             }
             (None, None) if problems.iter().any(is_known) => return None,
+            (None, None) if first.is_some() => {
+                Ok((None, &url, variable(first.unwrap_or_default())))
+            }
             (None, None) => {
                 let problem = Problem::mismatch(&url, origin, "a url or url_file", "neither");
                 Err(problem.remedy("set one of them, or take the database out"))
             }
         };
-        let connection =
-            found.and_then(
-                |(text, key, source)| match Dsn::parse(text.expose_secret()) {
-                    Ok(dsn) => {
-                        let key = key.clone();
-                        Ok(Self { dsn, key, source })
-                    }
-                    Err(mistake) => Err(mistake.at(key, source)),
-                },
-            );
+        let connection = found.and_then(|(text, key, source)| {
+            let text = text.as_ref().map(SecretString::expose_secret);
+            match Dsn::parse(text, libpq) {
+                Ok(dsn) => Ok(Self {
+                    dsn,
+                    key: key.clone(),
+                    source,
+                    is_written: text.is_some(),
+                }),
+                Err(mistake) => Err(mistake.at(key, &source)),
+            }
+        });
         connection.map_err(|problem| problems.push(problem)).ok()
     }
 
@@ -106,30 +120,37 @@ impl Connection {
     pub(crate) fn implied(&self, name: &str, given: &Values) -> Layer {
         let mut layer = Layer::default();
         let [tls, roots] = ["tls", "tls_root_cert"].map(|key| format!("databases.{name}.{key}"));
-        let (mut sslmode, mut has_system_roots) = (None, false);
-        for (param, key, value) in &self.dsn.params {
+        let (mut sslmode, mut system_roots) = (None, None);
+        let own = given.text(&tls).map(|mode| (mode, given.origin(&tls)));
+        let has_roots = given.text(&roots).is_some();
+        let counts = |param: &&Parameter| {
+            param.origin.is_none() || self.counts(param, own.map(|(mode, _)| mode), has_roots)
+        };
+        for parameter in self.dsn.params.iter().filter(counts) {
+            let Parameter {
+                param, key, value, ..
+            } = parameter;
             if *param == "sslrootcert" && value == "system" {
-                has_system_roots = true;
+                system_roots = Some(parameter);
                 continue;
             }
             if *param == "sslmode" {
-                sslmode = Some(&**value);
+                sslmode = Some(parameter);
             }
             let key = format!("databases.{name}.{key}");
-            take(param, &key, value, &self.origin(param), &mut layer);
+            take(param, &key, value, &self.origin(parameter), &mut layer);
         }
-        let own = given.text(&tls).map(|mode| (mode, given.origin(&tls)));
         if let (Some((own, origin)), Some(mode)) = (own, sslmode) {
-            let problem = self.refuse_weaker(own, mode, &tls, origin);
+            let problem = self.refuse_weaker(own, &mode.value, &tls, origin);
             layer.problems.extend(problem);
         }
         // `sslrootcert=system` is the default here; in libpq, it demands `verify-full` as well.
-        if has_system_roots && given.text(&roots).is_none() {
-            let of_url = sslmode.map(|mode| (mode, self.origin("sslmode")));
+        if let Some(system) = system_roots.filter(|_| !has_roots) {
+            let of_url = sslmode.map(|mode| (&*mode.value, self.origin(mode)));
             let of_source = own.map(|(mode, origin)| (mode, origin.to_owned()));
             match of_source.or(of_url) {
                 None => {
-                    let origin = self.origin("sslrootcert");
+                    let origin = self.origin(system);
                     layer.values.insert(&*tls, "verify-full", &origin);
                 }
                 // An unknown mode is a problem already.
@@ -151,18 +172,42 @@ impl Connection {
         layer
     }
 
-    /// Remarks on parameters of the connection string without an effect.
-    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
-        let place = format!("{} ({})", self.key, self.source);
-        self.dsn
-            .notes
-            .iter()
-            .map(move |note| format!("{place}: {note}"))
+    /// Whether a parameter for TLS from a source of libpq counts, where `own` is the mode of the
+    /// settings. As in libpq, none counts for a Unix socket, and no certificate without encryption.
+    fn counts(&self, parameter: &Parameter, own: Option<&str>, has_roots: bool) -> bool {
+        if !["tls", "tls_root_cert", "tls_cert", "tls_key"].contains(&parameter.key) {
+            return true;
+        }
+        let find = |name: &str| self.dsn.params.iter().find(|other| other.param == name);
+        let mode = own.or(find("sslmode").map(|mode| &*mode.value));
+        self.dsn.is_remote()
+            && match (parameter.param, mode) {
+                ("sslmode", _) => own.is_none(),
+                (_, Some(mode)) => mode != "disable",
+                ("sslrootcert", None) => true,
+                (_, None) => {
+                    has_roots || find("sslrootcert").is_some() || !dsn::is_local(&self.dsn.config)
+                }
+            }
     }
 
-    /// The origin of a parameter of the connection string.
-    fn origin(&self, param: &str) -> String {
-        format!("{}, {param}", self.source)
+    /// Remarks on parameters without an effect.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
+        let place = format!("{} ({})", self.key, self.source);
+        let notes = self.dsn.notes.iter();
+        notes.map(move |(origin, note)| format!("{}: {note}", origin.as_ref().unwrap_or(&place)))
+    }
+
+    /// The origin of a parameter.
+    fn origin(&self, parameter: &Parameter) -> String {
+        let of_string = || format!("{}, {}", self.source, parameter.param);
+        parameter.origin.clone().unwrap_or_else(of_string)
+    }
+
+    /// The origin of the password, if the connection has one.
+    pub(crate) fn password_origin(&self) -> Option<&str> {
+        self.dsn.config.get_password()?;
+        Some(self.dsn.password_origin().unwrap_or(&self.source))
     }
 
     /// The problem of a `tls` that is weaker than the `sslmode` of the URL and would override it. A

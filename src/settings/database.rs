@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres::config::{ChannelBinding, Host, SslMode};
@@ -12,6 +13,7 @@ use super::connection::Connection;
 use super::dsn;
 use super::identity::Identity;
 use super::layers::{DEFAULT, Values};
+use super::libpq::{LibpqSources, passfile};
 use super::problem::{Problem, SettingsError};
 use super::secrets::{SecretFiles, read_secret};
 use super::sections::{Database, Tls};
@@ -22,6 +24,10 @@ use super::sections::{Database, Tls};
 pub(super) struct Access {
     pub(super) config: tokio_postgres::Config,
     pub(super) secrets: Option<SecretFiles>,
+    /// The passwords of the servers, in their order, from the password file of libpq.
+    passwords: Vec<Option<SecretString>>,
+    /// Why the password file of libpq is not used.
+    pub(super) unused_passfile: Option<String>,
 }
 
 impl PartialEq for Access {
@@ -56,14 +62,15 @@ impl Described {
         name: &str,
         origin: &str,
         given: &Values,
+        libpq: &Arc<LibpqSources>,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
-        let connection = Connection::of(name, origin, given, problems)?;
+        let connection = Connection::of(name, origin, given, libpq, problems)?;
         let mut implied = connection.implied(name, given);
         problems.append(&mut implied.problems);
         let defaults = Values::defaults(Some(name));
         let values = Values::merged([&defaults, &implied.values, given]);
-        let secrets = SecretFiles::of(name, origin, given);
+        let secrets = SecretFiles::of(name, origin, given, libpq, &connection.dsn);
         let database = Database::build(name, &values, &connection, secrets, problems);
         Some(Self {
             connection,
@@ -126,6 +133,28 @@ impl Database {
         }
     }
 
+    /// The passwords of the servers, in their order, if they come from the password file of libpq.
+    pub(crate) fn passwords(&self) -> &[Option<SecretString>] {
+        &self.access.passwords
+    }
+
+    /// The password file of libpq, if a password comes from it.
+    pub(super) fn passfile_in_use(&self) -> Option<&Path> {
+        let file = self.access.secrets.as_ref()?.passfile.as_deref();
+        file.filter(|_| self.access.passwords.iter().any(Option::is_some))
+    }
+
+    /// The database with the passwords of a password file of libpq. As in libpq, a file that cannot
+    /// be used is passed over.
+    pub(super) fn with_passfile(&self, file: &Path) -> Self {
+        let mut database = self.clone();
+        let found = passfile::passwords(file, &dsn::logins(&self.access.config));
+        let access = &mut database.access;
+        access.unused_passfile = found.as_ref().err().cloned();
+        access.passwords = found.unwrap_or_default();
+        database
+    }
+
     pub(super) fn with_password(&self, password: &SecretString) -> Self {
         let mut database = self.clone();
         let config = &mut database.access.config;
@@ -151,6 +180,9 @@ impl Database {
         let mut database: Self = fields.deserialize(problems)?;
         name.clone_into(&mut database.name);
         database.access.config = connection.dsn.config.clone();
+        if let Some(file) = secrets.as_ref().and_then(|files| files.passfile.as_ref()) {
+            database = database.with_passfile(file);
+        }
         database.access.secrets = secrets;
         let mut check = Check {
             section,

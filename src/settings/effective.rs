@@ -8,7 +8,9 @@ use config::ValueKind;
 use super::database::Described;
 use super::dsn;
 use super::layers::Values;
+use super::libpq::Filled;
 use super::schema::{self, Key};
+use super::sections::Database;
 
 /// The text in place of a secret.
 const MASK: &str = "********";
@@ -42,19 +44,40 @@ pub(crate) fn entries(values: &Values, described: &BTreeMap<String, Described>) 
             source: source.to_owned(),
             settable: false,
         };
-        let (config, url) = (
-            &described.connection.dsn.config,
-            &described.connection.source,
-        );
-        entries.push(derived("target", &dsn::describe(config), url));
-        if values.get(&path("url")).is_none() {
+        let connection = &described.connection;
+        let url = &connection.source;
+        entries.push(derived(
+            "target",
+            &dsn::describe(&connection.dsn.config),
+            url,
+        ));
+        if connection.is_written && values.get(&path("url")).is_none() {
             entries.push(derived("url", MASK, url));
         }
-        if let Some(file) = values.text(&path("password_file")) {
-            entries.push(derived("password", MASK, &format!("secret file {file}")));
-        } else if config.get_password().is_some() {
-            entries.push(derived("password", MASK, url));
+        for Filled {
+            name,
+            value,
+            origin,
+            ..
+        } in &connection.dsn.filled
+        {
+            // `password` follows, and `options` may hold anything.
+            match &**name {
+                "password" => {}
+                "options" => entries.push(derived(name, MASK, origin)),
+                _ => entries.push(derived(name, value, origin)),
+            }
         }
+        let passfile = described
+            .database
+            .as_ref()
+            .and_then(Database::passfile_in_use);
+        let password = match (values.text(&path("password_file")), passfile) {
+            (Some(file), _) => Some(format!("secret file {file}")),
+            (None, Some(file)) => Some(format!("password file {}", file.display())),
+            (None, None) => connection.password_origin().map(str::to_owned),
+        };
+        entries.extend(password.map(|origin| derived("password", MASK, &origin)));
         let own = of_databases.iter();
         entries.extend(own.filter_map(|key| entry(values, key, key.path.replace('*', name))));
     }

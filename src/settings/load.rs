@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Settings;
 use super::connection::{Connection, database_url};
@@ -14,7 +15,9 @@ use super::env::Environment;
 use super::exposed::Exposed;
 use super::file;
 use super::layers::{DEFAULT, Layer, Values, variable};
+use super::libpq::LibpqSources;
 use super::problem::{Problem, SettingsError, is_withheld, shown};
+use super::sections::Database;
 
 /// The settings file if no other is named. It may be missing.
 const DEFAULT_FILE: &str = "/etc/agent-sync/agent-sync.toml";
@@ -89,7 +92,11 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
         let problems = layer.problems;
         return Err(SettingsError { problems });
     }
+    let is_on = layer.values.get("libpq.environment") != Some(&false.into());
+    let mut libpq = LibpqSources::of(&sources.env, is_on, &mut layer.problems);
     let unused_url = database_url(&sources.env, &mut layer);
+    libpq.define(&mut layer);
+    let libpq = Arc::new(libpq);
 
     let Layer {
         values: given,
@@ -100,7 +107,7 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     for (name, origin) in names {
         let section = format!("databases.{name}.");
         let own = given.select(|key| key.starts_with(&section).then_some(key));
-        let found = Described::read(&name, &origin, &own, &mut problems);
+        let found = Described::read(&name, &origin, &own, &libpq, &mut problems);
         described.extend(found.map(|found| (name, found)));
     }
     let defaults = Values::defaults(None);
@@ -202,7 +209,13 @@ fn refuse_shared(described: &BTreeMap<String, Described>, problems: &mut Vec<Pro
         .values()
         .map(|database| &database.connection)
         .collect();
-    for (index, Connection { dsn, key, source }) in connections.iter().enumerate() {
+    for (
+        index,
+        Connection {
+            dsn, key, source, ..
+        },
+    ) in connections.iter().enumerate()
+    {
         let mut earlier = connections[..index].iter();
         let first = earlier.find(|other| dsn::is_same_database(&dsn.config, &other.dsn.config));
         if let Some(first) = first {
@@ -219,26 +232,42 @@ fn refuse_shared(described: &BTreeMap<String, Described>, problems: &mut Vec<Pro
 
 /// The remarks on the connections of all databases.
 fn notes(described: &BTreeMap<String, Described>) -> Vec<String> {
+    let databases = described
+        .values()
+        .filter_map(|described| described.database.as_ref());
+    let unused = databases.filter_map(|database| database.access.unused_passfile.as_ref());
+    let unused = unused.map(|reason| format!("the password file is not used: {reason}"));
     let connections = described.values().map(|database| &database.connection);
-    connections.flat_map(Connection::notes).collect()
+    let mut seen = BTreeSet::new();
+    connections
+        .flat_map(Connection::notes)
+        .chain(unused)
+        .filter(|note| seen.insert(note.clone()))
+        .collect()
 }
 
 /// The files that others can read or change: files with a secret, and settings files with a
 /// password in a URL.
 fn exposed(values: &Values, described: &BTreeMap<String, Described>) -> Vec<Exposed> {
     let mut exposed = Vec::new();
-    for (name, Described { connection, .. }) in described {
+    for (name, described) in described {
+        let Described { connection, .. } = described;
         let key = |key: &str| format!("databases.{name}.{key}");
         let secrets = [key("url_file"), key("password_file"), key("tls_key")];
         let mut files: Vec<_> = secrets.iter().filter_map(|key| values.text(key)).collect();
-        if connection.dsn.config.get_password().is_some() && values.get(&key("url")).is_some() {
-            // The origin is a line of a file, or a variable.
-            let line = connection.source.rsplit_once(':');
-            let line = line.filter(|(_, line)| line.parse::<u32>().is_ok());
-            files.extend(line.map(|(file, _)| file));
-        }
+        // The origin is a line of a file, a variable, or a file that counts already.
+        let line = connection
+            .password_origin()
+            .and_then(|origin| origin.rsplit_once(':'));
+        let line = line.filter(|(_, line)| line.parse::<u32>().is_ok());
+        files.extend(line.map(|(file, _)| file));
         let files = files.into_iter().map(Path::new);
         exposed.extend(files.filter_map(|file| Exposed::of(name, file)));
+        let passfile = described
+            .database
+            .as_ref()
+            .and_then(Database::passfile_in_use);
+        exposed.extend(passfile.and_then(|file| Exposed::of(name, file)));
     }
     exposed
 }

@@ -2,13 +2,14 @@
 //! (I3).
 //!
 //! Sources, the later over the earlier: built-in defaults; the parameters of the connection string,
-//! such as `sslmode`; the settings file; `databases.d/*.toml` beside it; the environment.
+//! such as `sslmode`, and what it lacks from the sources of libpq; the settings file; `databases.d/*.toml` beside it; the environment.
 //!
 //! - `sections` declares every setting once: type, value type, default and documentation; `columns`
 //!   declares the names of the columns.
 //! - `schema` finds keys by their path; `value_type` checks values; `suggest` finds similar keys.
 //! - `file` and `env` read a source into a layer of `layers`; `paths` resolves its relative paths.
-//! - `connection` and `dsn` read connection strings; `secrets` reads files with secrets again;
+//! - `connection` and `dsn` read connection strings; `libpq` reads the `PG*` variables, the service
+//!   file and the password file; `secrets` reads files with secrets again;
 //!   `identity` reads the certificate of the client and its key.
 //! - `load` runs these steps in order; `effective` lists the values in force.
 //!
@@ -27,6 +28,7 @@ mod exposed;
 mod file;
 pub(crate) mod identity;
 mod layers;
+mod libpq;
 mod load;
 mod paths;
 mod problem;
@@ -52,8 +54,8 @@ pub use load::{Loaded, Sources};
 pub(crate) use problem::WITHHELD;
 pub use problem::{Problem, SettingsError, is_withheld};
 pub use sections::{
-    Admin, AgentsTable, Announce, Capture, ConfigurationsTable, Database, History, Log, LogFormat,
-    Reconcile, Reconnect, Rules, Shutdown, SyncSettings, Tls,
+    Admin, AgentsTable, Announce, Capture, ConfigurationsTable, Database, History, Libpq, Log,
+    LogFormat, Reconcile, Reconnect, Rules, Shutdown, SyncSettings, Tls,
 };
 pub use value_type::ValueType;
 
@@ -83,6 +85,8 @@ pub struct Settings {
     pub shutdown: Shutdown,
     /// `[admin]`
     pub admin: Admin,
+    /// `[libpq]`
+    pub libpq: Libpq,
     /// `[databases.NAME]`; may be empty, see [`Settings::select`].
     #[serde(skip)]
     pub databases: BTreeMap<String, Database>,

@@ -42,15 +42,20 @@ impl Problem {
         Self::new(key, source, format!("expected {expected}, found {found}"))
     }
 
-    /// The same problem of another key and source.
+    /// The same problem, with this source if it has none.
     #[must_use]
-    pub(crate) fn at(self, key: &str, source: String) -> Self {
-        let key = key.to_owned();
-        Self {
-            key,
-            source,
-            ..self
+    pub(crate) fn or_from(mut self, source: &str) -> Self {
+        if self.source.is_empty() {
+            source.clone_into(&mut self.source);
         }
+        self
+    }
+
+    /// The same problem of another key, with this source if it has none.
+    #[must_use]
+    pub(crate) fn at(self, key: &str, source: &str) -> Self {
+        let key = key.to_owned();
+        Self { key, ..self }.or_from(source)
     }
 
     #[must_use]

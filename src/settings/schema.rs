@@ -7,7 +7,7 @@
 use super::columns::{AgentsColumns, ConfigurationsColumns};
 use super::sections::{
     Admin, AgentsTable, Announce, CONNECTION_STRING, Capture, ConfigurationsTable, Database,
-    History, Log, Reconcile, Reconnect, Rules, Shutdown, SyncSettings,
+    History, Libpq, Log, Reconcile, Reconnect, Rules, Shutdown, SyncSettings,
 };
 use super::value_type::ValueType;
 
@@ -89,6 +89,7 @@ const SECTIONS: &[&[Key]] = &[
     Reconnect::KEYS,
     Shutdown::KEYS,
     Admin::KEYS,
+    Libpq::KEYS,
     CONNECTION_STRING,
     Database::KEYS,
     AgentsTable::KEYS,

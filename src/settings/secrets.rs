@@ -1,9 +1,9 @@
 //! Secrets in files, read again before each connection (G15): a rotated password needs neither a
 //! reload nor a restart.
 //!
-//! A database whose URL is in a file is built again from the new URL and the values of the sources,
-//! by the code that loads settings. A database with a file for its password alone takes the new
-//! password.
+//! A database whose URL is in a file, or whose parameters are in a service file, is built again from
+//! the new ones and the values of the sources, by the code that loads settings. A database with a
+//! file for its password alone takes the new password.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,9 @@ use secrecy::SecretString;
 
 use super::bounded;
 use super::database::Described;
+use super::dsn::Dsn;
 use super::layers::Values;
+use super::libpq::LibpqSources;
 use super::problem::{Problem, SettingsError};
 use super::sections::Database;
 
@@ -47,50 +49,79 @@ pub(super) struct SecretFiles {
     url: Option<PathBuf>,
     /// The file of the password.
     password: Option<PathBuf>,
-    /// The values of the sources for this database. They hold no URL; without a file for the URL,
+    /// The password file of libpq.
+    pub(super) passfile: Option<PathBuf>,
+    /// Whether parameters come from a service file.
+    has_service: bool,
+    /// The values of the sources for this database. Without a file for the URL and without a service
     /// there are none.
     given: Arc<Values>,
+    libpq: Arc<LibpqSources>,
 }
 
 impl SecretFiles {
     /// The files of a database; none if it has no such files. `given` has the values of the sources
     /// for the database.
-    pub(super) fn of(name: &str, origin: &str, given: &Values) -> Option<Self> {
+    pub(super) fn of(
+        name: &str,
+        origin: &str,
+        given: &Values,
+        libpq: &Arc<LibpqSources>,
+        dsn: &Dsn,
+    ) -> Option<Self> {
         let file = |key| {
             given
                 .text(&format!("databases.{name}.{key}"))
                 .map(PathBuf::from)
         };
         let (url, password) = (file("url_file"), file("password_file"));
-        let given = url.as_ref().map(|_| given.clone()).unwrap_or_default();
-        (url.is_some() || password.is_some()).then(|| Self {
+        let passfile = dsn.passfile.clone().filter(|_| password.is_none());
+        let has_service = dsn.has_service;
+        let is_built_again = url.is_some() || has_service;
+        let given = if is_built_again {
+            given.clone()
+        } else {
+            Values::default()
+        };
+        (is_built_again || password.is_some() || passfile.is_some()).then(|| Self {
             name: name.to_owned(),
             origin: origin.to_owned(),
             url,
             password,
+            passfile,
+            has_service,
             given: Arc::new(given),
+            libpq: Arc::clone(libpq),
         })
     }
 
     /// The database with the current content of its files. Blocks on the files.
     pub(super) fn read(&self, database: &Database) -> Result<Database, SettingsError> {
         let mut problems = Vec::new();
-        let built = match &self.password {
-            Some(file) if self.url.is_none() => {
+        let built = match (&self.password, &self.passfile) {
+            (Some(file), _) if !self.is_built_again() => {
                 let key = format!("databases.{}.password_file", self.name);
                 let password = read_secret(file, &key, &self.origin);
                 let built = password.map(|password| database.with_password(&password));
                 built.map_err(|problem| problems.push(problem)).ok()
             }
+            (None, Some(file)) if !self.is_built_again() => Some(database.with_passfile(file)),
             _ => {
-                let described =
-                    Described::read(&self.name, &self.origin, &self.given, &mut problems);
+                let (name, origin, given) = (&self.name, &self.origin, &self.given);
+                let described = Described::read(name, origin, given, &self.libpq, &mut problems);
                 described.and_then(|described| described.database)
             }
         };
         built
             .filter(|_| problems.is_empty())
             .ok_or(SettingsError { problems })
+    }
+}
+
+impl SecretFiles {
+    /// Whether the database is built again from its sources, and not only its password replaced.
+    fn is_built_again(&self) -> bool {
+        self.url.is_some() || self.has_service
     }
 }
 
@@ -101,6 +132,8 @@ impl PartialEq for SecretFiles {
         self.name == other.name
             && self.url == other.url
             && self.password == other.password
+            && self.passfile == other.passfile
+            && self.has_service == other.has_service
             && self.given.equal(&other.given)
     }
 }

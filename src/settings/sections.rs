@@ -225,13 +225,27 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAdd
         .map_err(|_| de::Error::custom("not an address and a port"))
 }
 
+section! {
+    /// The sources of connections that PostgreSQL's own tools share.
+    #[derive(Copy)]
+    Libpq = "libpq" {
+        /// Whether connections take what they lack from the sources of PostgreSQL's own tools: the
+        /// PG* variables, as PGHOST and PGPASSWORD, and ~/.pgpass. Settings come first, then
+        /// parameters of the URL, of the service file, of the variables, and the password file last.
+        /// Where no database is configured, PGHOST, PGHOSTADDR, PGPORT, PGDATABASE, PGUSER or
+        /// PGSERVICE defines one with the name default. A URL can name a service and a passfile in
+        /// any case.
+        environment: bool = ValueType::Bool, Bool(true);
+    }
+}
+
 /// The keys of the connection string of a database. No field holds them: `connection` reads the
 /// string, and keeps the parts without secrets.
 pub(super) const CONNECTION_STRING: &[Key] = key_table! {
     "databases.*" {
         /// The address of the database, as a URL or as key=value pairs. Special characters in user
-        /// and password are percent-encoded in a URL. Either url or url_file is needed; PGPASSWORD,
-        /// ~/.pgpass and other PG* variables are not read.
+        /// and password are percent-encoded in a URL. Either url or url_file is needed; what
+        /// it lacks, PG* variables and ~/.pgpass can add (libpq.environment).
         url = ValueType::Url, Unset("postgres://agent_sync@db.example.com:5432/platform");
         /// A file with the URL, such as a Docker secret. A relative path is relative to the
         /// settings file; where systemd has loaded a credential secrets_platform.url, it is used

@@ -97,7 +97,7 @@ impl ValueType {
         }
     }
 
-    fn fits(self, text: &str) -> bool {
+    pub(crate) fn fits(self, text: &str) -> bool {
         match self {
             Self::Bool | Self::Integer { .. } => false,
             Self::Duration { min, max } => {

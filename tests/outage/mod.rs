@@ -4,6 +4,7 @@ mod checks;
 mod client_certificate;
 mod connection;
 mod false_server;
+mod libpq;
 mod pooler;
 mod recovery;
 mod secrets;

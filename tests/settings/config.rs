@@ -76,6 +76,9 @@ grace_period = "4s"  # default
 listen = "127.0.0.1:9878"              # default
 socket = "/run/agent-sync/admin.sock"  # default
 
+[libpq]
+environment = true  # default
+
 [databases.eu]
 # target = "user app at db.example.com:5432, database x"  # agent-sync.toml:5
 # password = "********"                                   # agent-sync.toml:5

@@ -50,9 +50,10 @@ The sources, the later over the earlier: built-in defaults; the file (`--config`
 `$AGENT_SYNC_CONFIG`, else `/etc/agent-sync/agent-sync.toml`); `databases.d/*.toml` beside it, in
 the order of their names; the environment. `AGENT_SYNC__SYNC__BATCH_SIZE=100` sets
 `sync.batch_size`, and `AGENT_SYNC__DATABASES__MAIN__URL=…` the URL of the database `main`.
-`DATABASE_URL` alone defines one database named `default`. An unknown key or a value of the wrong
-type is an error, and all errors are reported at once. `agent-sync config` prints the values in
-force and the source of each.
+`DATABASE_URL` alone defines one database named `default`. What a connection string lacks comes from
+the sources of PostgreSQL's own tools, such as `PGHOST` and `~/.pgpass`:
+[connections.md](connections.md). An unknown key or a value of the wrong type is an error, and all
+errors are reported at once. `agent-sync config` prints the values in force and the source of each.
 
 A duration is a number and a unit, or several of them: `500ms`, `15s`, `1m 30s`, `2h`.
 [`config/agent-sync.toml`](../config/agent-sync.toml) has the same keys as a file to copy from, and

@@ -5,6 +5,7 @@ mod config;
 mod databases;
 mod documented;
 mod generated;
+mod libpq;
 mod mistakes;
 mod schemas;
 mod sources;

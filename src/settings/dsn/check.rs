@@ -15,20 +15,21 @@ const NO_HOST: &str = "name the host, or the directory of the Unix socket as \
     `host=/run/postgresql`";
 
 /// Refuses what `tokio_postgres` would refuse at the connection, and names that may hold a part of
-/// a secret.
-pub(super) fn check(config: &tokio_postgres::Config) -> Result<(), Problem> {
+/// a secret. The problem comes with the parameter that has it.
+pub(super) fn check(config: &tokio_postgres::Config) -> Result<(), (&'static str, Problem)> {
     let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs().len());
     let (number, ports) = (hosts.len().max(addresses), config.get_ports().len());
     if number == 0 || hosts.contains(&Host::Tcp(String::new())) {
         let what =
             format!("{FORM}, found none of a host, an address and the directory of a socket");
-        return Err(mistake(what, NO_HOST));
+        return Err(("host", mistake(what, NO_HOST)));
     }
     if (!hosts.is_empty() && addresses > 0 && hosts.len() != addresses)
         || (ports > 1 && ports != number)
     {
         let what = "expected as many ports and addresses as hosts, found another number";
-        return Err(mistake(what, "name one port and one address for each host"));
+        let remedy = "name one port and one address for each host";
+        return Err(("port", mistake(what, remedy)));
     }
     // Messages print names, and a name with another character is a mangled connection string.
     let user = config.get_user().and_then(|name| odd(name, "._-@+$"));
@@ -36,19 +37,31 @@ pub(super) fn check(config: &tokio_postgres::Config) -> Result<(), Problem> {
         Host::Tcp(name) if is_address(name) => None,
         Host::Tcp(name) => odd(name, "._-"),
         // The sockets of some proxies have colons in their names.
-        Host::Unix(path) => odd(&path.to_string_lossy(), "._-/:@+~,"),
+        Host::Unix(path) => odd(&path.to_string_lossy(), "._-/:@+~"),
     });
     let database = config.get_dbname().and_then(|name| odd(name, "._-+$"));
-    for (which, found) in [("user", user), ("host", host), ("database", database)] {
+    for (name, which, found) in [
+        ("user", "user", user),
+        ("host", "host", host),
+        ("dbname", "database", database),
+    ] {
         if let Some(found) = found {
-            let what = format!(
-                "expected a plain name as the {which}, found one with {found}, which may hold a \
-                password"
-            );
-            return Err(mistake(what, PLAIN));
+            return Err((name, odd_name(which, &found)));
         }
     }
     Ok(())
+}
+
+/// A host with this character.
+pub(super) fn odd_host(character: &str) -> Problem {
+    odd_name("host", &format!("`{character}`"))
+}
+
+fn odd_name(which: &str, found: &str) -> Problem {
+    let what = format!(
+        "expected a plain name as the {which}, found one with {found}, which may hold a password"
+    );
+    mistake(what, PLAIN)
 }
 
 /// Whether a host is an address, with or without the interface of a link-local one.

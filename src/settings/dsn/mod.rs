@@ -1,5 +1,5 @@
 //! Connection strings: parsed, checked, and passed to `tokio_postgres` without the parts that it
-//! does not know.
+//! does not know. Parameters that a string lacks come from the sources of libpq.
 //!
 //! `tokio_postgres` parses connection strings too, but it has no `verify-full`, reads
 //! `tcp_user_timeout` in seconds where libpq reads milliseconds, and quotes unknown parameters in
@@ -13,27 +13,38 @@ mod check;
 mod forms;
 mod harmless;
 mod parameters;
+mod sorted;
 mod target;
+
+use std::path::PathBuf;
 
 use tokio_postgres::config::Host;
 
 use self::check::check;
-use self::forms::{Pairs, from_url, pair, pairs, with_parameters};
-use self::harmless::{is_harmless, of_options};
-use self::parameters::{FOREIGN, ONCE, OWN, PASSED, PLACEHOLDERS, UNUSED};
+use self::forms::{Pairs, pair, read};
+use self::parameters::{ONCE, PLACEHOLDERS};
+use self::sorted::Sorted;
+use super::layers::DEFAULT;
+use super::libpq::{Filled, LibpqSources};
 use super::problem::Problem;
 
-pub(crate) use self::target::{describe, is_local, is_same_database};
+pub(crate) use self::sorted::{Origin, Parameter};
+pub(crate) use self::target::{describe, is_local, is_same_database, logins};
 
-/// A parsed connection string.
+/// A parsed connection string, with the parameters that it lacks from the sources of libpq.
 pub(crate) struct Dsn {
     /// The part for `tokio_postgres`.
     pub(crate) config: tokio_postgres::Config,
-    /// The parameters that are settings of agent-sync, unless a source sets these: parameter, key
-    /// of the database, value.
-    pub(crate) params: Vec<(&'static str, &'static str, String)>,
+    /// The parameters that are settings of agent-sync, unless a source sets these.
+    pub(crate) params: Vec<Parameter>,
+    /// The parameters of the driver that come from the sources of libpq.
+    pub(crate) filled: Vec<Filled>,
+    /// The password file for a connection without a password.
+    pub(crate) passfile: Option<PathBuf>,
+    /// Whether parameters come from a service file.
+    pub(crate) has_service: bool,
     /// Remarks on parameters without an effect. They quote no value.
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<(Origin, String)>,
 }
 
 /// The reason why agent-sync cannot use a connection string. It holds no text of the string. The
@@ -45,57 +56,60 @@ fn mistake(what: impl Into<String>, remedy: &str) -> Problem {
 const FORM: &str = "expected `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `key=value` pairs";
 const ENCODE: &str =
     "percent-encode special characters in user and password (`@` is %40, `/` is %2F, `?` is %3F)";
-const EXAMPLE: &str = "write it like `postgres://app:PASSWORD@db.example.com:5432/platform`";
-const UNKNOWN: &str = "take it out; where it is a part of the password, percent-encode that (`@` \
-    is %40, `/` is %2F, `?` is %3F)";
-const VALUES: &str = "PostgreSQL's manual lists its values under Parameter Key Words";
 const PORT: &str = "name a number from 1 to 65535";
 
 impl Dsn {
-    /// Parses a connection string, in either form.
-    pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
-        // Files, shells and copying put white space around it, which would become part of a name.
-        let text = text.trim();
-        if text.chars().any(char::is_control) {
-            let what = format!("{FORM}, found control characters");
-            return Err(mistake(what, "put it on one line"));
+    /// Parses a connection string, in either form, and adds the parameters that it lacks. Without a
+    /// string, all of them come from the sources of libpq.
+    pub(crate) fn parse(text: Option<&str>, libpq: &LibpqSources) -> Result<Self, Problem> {
+        let given = text.map(read).transpose()?.unwrap_or_default();
+        refuse_two_values(&given.pairs)?;
+        let mut filled = libpq.fill(&given.pairs)?;
+        let has_service = filled.iter().any(|one| one.is_of_service);
+        let mut names = given.pairs.iter().map(|(name, _)| &**name);
+        let is_host = |name: &str| ["host", "hostaddr"].contains(&name);
+        if text.is_none() && !names.any(is_host) && !filled.iter().any(|one| is_host(&one.name)) {
+            filled.push(Filled::new("host", LibpqSources::sockets(), DEFAULT));
         }
-        let scheme = ["postgres://", "postgresql://"]
-            .into_iter()
-            .find(|scheme| text.starts_with(scheme));
-        let (base, pairs) = match scheme {
-            Some(scheme) => {
-                let (base, pairs) = from_url(scheme, &text[scheme.len()..])?;
-                (Some(base), pairs)
-            }
-            // The parameters of such a URL look like pairs.
-            None if is_of_a_driver(text) || text.starts_with(QUOTES) => return Err(neither(text)),
-            None => (None, pairs(text).ok_or_else(|| neither(text))?),
-        };
-        refuse_two_values(&pairs)?;
         let mut sorted = Sorted::default();
-        for (name, value) in pairs {
-            sorted.take(&name, value)?;
+        for (name, value) in &given.pairs {
+            sorted.take(name, value, None)?;
         }
-        let Sorted {
-            params,
-            passed,
-            notes,
-        } = sorted;
-        let pairs = || {
-            passed
-                .iter()
-                .map(|(name, value)| pair(name, value))
-                .collect()
+        for Filled {
+            name,
+            value,
+            origin,
+            ..
+        } in &filled
+        {
+            let taken = sorted.take(name, value, Some(origin));
+            taken.map_err(|problem| problem.or_from(origin))?;
+        }
+        let passed: String = sorted
+            .passed
+            .iter()
+            .map(|(name, value)| pair(name, value))
+            .collect();
+        let mut config: tokio_postgres::Config = passed.parse().map_err(|_| not_a_dsn())?;
+        if let Some(bytes) = given.password {
+            config.password(bytes);
+        }
+        let origin = |name: &str| {
+            let found = filled.iter().find(|one| one.name == name);
+            found.map_or("", |one| &*one.origin)
         };
-        let passed = base.map_or_else(pairs, |base| with_parameters(base, &passed));
-        let config = passed.parse().map_err(|_| not_a_dsn())?;
-        check(&config)?;
-        refuse_placeholder(&config)?;
+        check(&config).map_err(|(name, problem)| problem.or_from(origin(name)))?;
+        refuse_placeholder(&config).map_err(|problem| problem.or_from(origin("password")))?;
+        let has_password = config.get_password().is_some_and(|text| !text.is_empty());
+        let passfile = libpq.passfile(sorted.passfile.as_deref());
+        filled.retain(|one| sorted.passed.iter().any(|(name, _)| *name == one.name));
         Ok(Self {
             config,
-            params,
-            notes,
+            params: sorted.params,
+            filled,
+            passfile: passfile.filter(|_| !has_password),
+            has_service,
+            notes: sorted.notes,
         })
     }
 
@@ -104,44 +118,11 @@ impl Dsn {
         let tcp = |host: &Host| matches!(host, Host::Tcp(_));
         !self.config.get_hostaddrs().is_empty() || self.config.get_hosts().iter().any(tcp)
     }
-}
 
-/// The parameters of a connection string by their use.
-#[derive(Default)]
-struct Sorted {
-    params: Vec<(&'static str, &'static str, String)>,
-    /// For the driver.
-    passed: Vec<(&'static str, String)>,
-    notes: Vec<String>,
-}
-
-impl Sorted {
-    /// Takes a parameter, or reports why it cannot be used.
-    fn take(&mut self, name: &str, value: String) -> Result<(), Problem> {
-        if let Some(note) = is_harmless(name, &value)? {
-            self.notes.push(note);
-        } else if let Some((own, key, unit)) = OWN.iter().find(|(own, ..)| *own == name) {
-            // To libpq, a zero means "no limit": the parameter has no effect.
-            if unit.is_empty() || value != "0" {
-                self.params.push((*own, *key, format!("{value}{unit}")));
-            }
-        } else if let Some(known) = PASSED.split(' ').find(|known| *known == name) {
-            let driver = pair(known, &value).parse::<tokio_postgres::Config>();
-            if driver.is_err() {
-                let remedy = if known == "port" { PORT } else { VALUES };
-                let what = format!(
-                    "expected a connection string, found a value that `{known}` cannot take"
-                );
-                return Err(mistake(what, remedy));
-            }
-            if known == "options" {
-                self.notes.extend(of_options(&value));
-            }
-            self.passed.push((known, value));
-        } else {
-            return Err(unknown(name));
-        }
-        Ok(())
+    /// The origin of the password, if it comes from a source of libpq.
+    pub(crate) fn password_origin(&self) -> Option<&str> {
+        let found = self.filled.iter().find(|one| one.name == "password");
+        found.map(|one| &*one.origin)
     }
 }
 
@@ -175,56 +156,8 @@ fn refuse_placeholder(config: &tokio_postgres::Config) -> Result<(), Problem> {
     }
 }
 
-/// The quotation marks of shells and `.env` files.
-const QUOTES: [char; 3] = ['"', '\'', '`'];
-
-/// Whether it is a URL of PostgreSQL in the form of JDBC or `SQLAlchemy`.
-fn is_of_a_driver(text: &str) -> bool {
-    ["jdbc:", "postgres+", "postgresql+"]
-        .iter()
-        .any(|start| text.starts_with(start))
-}
-
-/// Neither a URL of PostgreSQL's nor pairs.
-fn neither(text: &str) -> Problem {
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
-    let (found, remedy) = match scheme {
-        _ if text.starts_with("jdbc:") => (
-            "a URL of JDBC",
-            "drop `jdbc:`, and write `user` and `password` as in \
-            `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, or as parameters behind `?`",
-        ),
-        _ if is_of_a_driver(text) => (
-            "a URL with the name of a driver, as SQLAlchemy has it",
-            "drop `+` and the name of the driver",
-        ),
-        _ if text.starts_with(QUOTES) => {
-            ("quotation marks around it", "take the quotation marks away")
-        }
-        Some(_) => ("another scheme", EXAMPLE),
-        None => ("something else", EXAMPLE),
-    };
-    mistake(format!("{FORM}, found {found}"), remedy)
-}
-
 fn not_a_dsn() -> Problem {
     mistake(format!("{FORM}, found something else"), ENCODE)
-}
-
-fn unknown(name: &str) -> Problem {
-    let foreign = FOREIGN.iter().find(|(known, _)| *known == name);
-    let remedy = match foreign {
-        Some((_, remedy)) => remedy,
-        None if UNUSED.split(' ').any(|known| known == name) => {
-            "take it out: agent-sync does not use it"
-        }
-        None => {
-            let what = "expected parameters that agent-sync knows, found an unknown parameter";
-            return mistake(what, UNKNOWN);
-        }
-    };
-    let what = format!("expected parameters that agent-sync knows, found the parameter `{name}`");
-    mistake(what, remedy)
 }
 
 #[cfg(test)]
@@ -232,11 +165,13 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Dsn {
-        Dsn::parse(text).unwrap_or_else(|mistake| panic!("{text}: {mistake:?}"))
+        Dsn::parse(Some(text), &LibpqSources::default())
+            .unwrap_or_else(|mistake| panic!("{text}: {mistake:?}"))
     }
 
     fn described(text: &str) -> String {
-        Dsn::parse(text).map_or_else(|mistake| mistake.what, |dsn| describe(&dsn.config))
+        Dsn::parse(Some(text), &LibpqSources::default())
+            .map_or_else(|mistake| mistake.what, |dsn| describe(&dsn.config))
     }
 
     #[test]
@@ -261,11 +196,16 @@ mod tests {
     fn parameters_that_settings_decide_are_taken_out() {
         let dsn =
             parsed("postgres://a@h/d?sslmode=verify-full&tcp_user_timeout=9000&connect_timeout=0");
+        let params: Vec<_> = dsn
+            .params
+            .iter()
+            .map(|param| (param.param, param.key, &*param.value))
+            .collect();
         assert_eq!(
-            dsn.params,
+            params,
             [
-                ("sslmode", "tls", "verify-full".to_owned()),
-                ("tcp_user_timeout", "tcp_user_timeout", "9000ms".to_owned())
+                ("sslmode", "tls", "verify-full"),
+                ("tcp_user_timeout", "tcp_user_timeout", "9000ms")
             ]
         );
         assert_eq!(dsn.config.get_tcp_user_timeout(), None);
@@ -311,7 +251,7 @@ mod tests {
             "user=app password=hunter2",
             "postgres://app:hunter2@/x",
         ] {
-            let mistake = Dsn::parse(text)
+            let mistake = Dsn::parse(Some(text), &LibpqSources::default())
                 .err()
                 .unwrap_or_else(|| panic!("{text} is accepted"));
             assert!(

@@ -30,6 +30,13 @@ pub(super) const ONCE: &[&str] = &[
     "sslnegotiation",
 ];
 
+/// The remedy for a parameter that is not known.
+pub(super) const UNKNOWN: &str = "take it out; where it is a part of the password, percent-encode \
+    that (`@` is %40, `/` is %2F, `?` is %3F)";
+
+/// The remedy for a value that a parameter cannot take.
+pub(super) const VALUES: &str = "PostgreSQL's manual lists its values under Parameter Key Words";
+
 const NAMES: &str = "agent-sync names its sessions itself, `agent-sync/VERSION DATABASE`";
 
 /// Parameters of other tools that have no effect here: the name, the values that are accepted (any,
@@ -89,13 +96,16 @@ const ENCRYPTION: &str = "take it out, and write sslmode=require (encrypted), ss
     (encrypted, with a verified certificate) or sslmode=disable instead";
 
 /// Parameters of other programs that agent-sync does not use.
-pub(super) const UNUSED: &str = "krbsrvname max_protocol_version min_protocol_version passfile prepareThreshold replication require_auth \
-    requirepeer service socket_timeout ssl_max_protocol_version ssl_min_protocol_version sslcrl \
+pub(super) const UNUSED: &str = "krbsrvname max_protocol_version min_protocol_version prepareThreshold replication require_auth \
+    requirepeer socket_timeout ssl_max_protocol_version ssl_min_protocol_version sslcrl \
     sslsni statement_cache_size supa";
 
 /// Parameters of other programs that occur in practice, each with its remedy.
 pub(super) const FOREIGN: &[(&str, &str)] = &[
-    ("ApplicationName", "write application_name instead"),
+    (
+        "ApplicationName",
+        "take it out: agent-sync names its sessions itself",
+    ),
     ("connection_limit", ONE_CONNECTION),
     ("currentSchema", SCHEMAS),
     (

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
+use crate::settings::libpq::passfile::Login;
+
 /// One server of a connection string.
 struct Endpoint<'a> {
     host: Option<&'a Host>,
@@ -70,6 +72,30 @@ impl Endpoint<'_> {
     }
 }
 
+/// The logins of a connection as a password file names them, one for each server, in their order;
+/// none if the user is unknown.
+pub(crate) fn logins(config: &Config) -> Vec<Login> {
+    // Without a user, the driver takes the user of the process.
+    let of_process = || whoami::username().ok();
+    let Some(user) = config.get_user().map(str::to_owned).or_else(of_process) else {
+        return Vec::new();
+    };
+    let database = config.get_dbname().unwrap_or(&user);
+    let login = |endpoint: Endpoint<'_>| Login {
+        host: match (endpoint.host, endpoint.address) {
+            (Some(Host::Tcp(name)), _) => name.clone(),
+            (Some(Host::Unix(path)), _) => path.display().to_string(),
+            (None, address) => address
+                .map(|address| address.to_string())
+                .unwrap_or_default(),
+        },
+        port: endpoint.port,
+        database: database.to_owned(),
+        user: user.clone(),
+    };
+    endpoints(config).map(login).collect()
+}
+
 /// Whether every connection stays on this machine.
 pub(crate) fn is_local(config: &Config) -> bool {
     endpoints(config).all(|endpoint| endpoint.is_local())
@@ -102,9 +128,12 @@ pub(crate) fn describe(config: &Config) -> String {
 mod tests {
     use super::*;
     use crate::settings::dsn::Dsn;
+    use crate::settings::libpq::LibpqSources;
 
     fn config(text: &str) -> tokio_postgres::Config {
-        Dsn::parse(text).unwrap().config
+        Dsn::parse(Some(text), &LibpqSources::default())
+            .unwrap()
+            .config
     }
 
     #[test]
