@@ -10,7 +10,10 @@
 //! States are stored completely and not as fingerprints, so no two are confused.
 
 use std::fmt::Debug;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash};
+use std::hash::Hash;
+
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
 
 /// A system of states and steps.
 pub trait System {
@@ -64,27 +67,27 @@ pub fn explore<S: System>(system: &S, most: usize) -> Explored {
     let (mut from, mut level): (Vec<u32>, Vec<u16>) = (vec![0], vec![0]);
     let mut fair: Vec<(u32, u32)> = Vec::new();
     let (mut next, mut steps, mut at) = (Vec::new(), 0, 0);
-    while at < seen.states.len() {
-        let index = u32::try_from(at).expect("fewer than 4 billion states");
-        system.steps(&seen.states[at], &mut next);
+    while at < seen.len() {
+        let index = number(at);
+        system.steps(&seen[at], &mut next);
         steps += next.len();
         for (step, state) in next.drain(..) {
-            let (to, is_new) = seen.insert(state);
+            let (to, is_new) = seen.insert_full(state);
             if is_new {
-                assert!(seen.states.len() <= most, "more than {most} states");
+                assert!(seen.len() <= most, "more than {most} states");
                 from.push(index);
                 level.push(level[at] + 1);
-                if let Some(promise) = system.broken(&seen.states[to as usize]) {
-                    return finding(system, &seen, &from, &level, steps, promise, to as usize);
+                if let Some(promise) = system.broken(&seen[to]) {
+                    return finding(system, &seen, &from, &level, steps, promise, to);
                 }
             }
             if system.is_fair(step) {
-                fair.push((to, index));
+                fair.push((number(to), index));
             }
         }
         at += 1;
     }
-    let trapped = trapped(system, &seen.states, &mut fair);
+    let trapped = trapped(system, &seen, &mut fair);
     if let Some(state) = trapped {
         return finding(system, &seen, &from, &level, steps, TRAPPED, state);
     }
@@ -96,13 +99,22 @@ pub fn explore<S: System>(system: &S, most: usize) -> Explored {
     }
 }
 
+/// The number of a state, in few bytes.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).expect("fewer than 4 billion states")
+}
+
 /// The first state from which no fair steps lead to a state where all is well. `fair` has the
 /// reversed steps.
-fn trapped<S: System>(system: &S, states: &[S::State], fair: &mut [(u32, u32)]) -> Option<usize> {
+fn trapped<S: System>(
+    system: &S,
+    states: &Seen<S::State>,
+    fair: &mut [(u32, u32)],
+) -> Option<usize> {
     fair.sort_unstable();
     let mut can: Vec<bool> = states.iter().map(|state| system.is_well(state)).collect();
     let well = (0..states.len()).filter(|&index| can[index]);
-    let mut todo: Vec<u32> = well.filter_map(|index| u32::try_from(index).ok()).collect();
+    let mut todo: Vec<u32> = well.map(number).collect();
     assert!(!todo.is_empty(), "nothing is ever well");
     while let Some(state) = todo.pop() {
         let begin = fair.partition_point(|(to, _)| *to < state);
@@ -132,16 +144,14 @@ fn finding<S: System>(
     let mut story = Vec::new();
     for pair in path.windows(2) {
         let mut next = Vec::new();
-        system.steps(&seen.states[pair[0]], &mut next);
-        let taken = next
-            .iter()
-            .find(|(_, state)| *state == seen.states[pair[1]]);
+        system.steps(&seen[pair[0]], &mut next);
+        let taken = next.iter().find(|(_, state)| *state == seen[pair[1]]);
         story.extend(taken.map(|(step, _)| format!("{step:?}")));
     }
-    story.push(format!("{:?}", seen.states[end]));
+    story.push(format!("{:?}", seen[end]));
     let depth = level.iter().copied().max().map_or(0, usize::from);
     Explored {
-        states: seen.states.len(),
+        states: seen.len(),
         steps,
         depth,
         violation: Some(Violation { promise, story }),
@@ -149,82 +159,7 @@ fn finding<S: System>(
 }
 
 /// The states in the order of their discovery, without duplicates.
-struct Seen<T> {
-    states: Vec<T>,
-    /// An open-addressing table of indices plus one; 0 is free.
-    table: Vec<u32>,
-    hasher: BuildHasherDefault<Mixer>,
-}
-
-impl<T> Default for Seen<T> {
-    fn default() -> Self {
-        Self {
-            states: Vec::new(),
-            table: vec![0; 1 << 16],
-            hasher: BuildHasherDefault::default(),
-        }
-    }
-}
-
-impl<T: Hash + Eq> Seen<T> {
-    /// Inserts a state and returns its number, and whether it is new.
-    fn insert(&mut self, state: T) -> (u32, bool) {
-        if self.states.len() * 2 >= self.table.len() {
-            self.grow();
-        }
-        let slot = self.slot(&state);
-        if let Some(index) = self.table[slot].checked_sub(1) {
-            return (index, false);
-        }
-        self.states.push(state);
-        let index = u32::try_from(self.states.len()).expect("fewer than 4 billion states");
-        self.table[slot] = index;
-        (index - 1, true)
-    }
-
-    /// The slot of a state in the table.
-    fn slot(&self, state: &T) -> usize {
-        let mask = self.table.len() - 1;
-        #[allow(clippy::cast_possible_truncation, reason = "any bits will do")]
-        let mut slot = self.hasher.hash_one(state) as usize & mask;
-        while let Some(index) = self.table[slot].checked_sub(1)
-            && self.states[index as usize] != *state
-        {
-            slot = (slot + 1) & mask;
-        }
-        slot
-    }
-
-    fn grow(&mut self) {
-        self.table = vec![0; self.table.len() * 2];
-        for index in 0..self.states.len() {
-            let slot = self.slot(&self.states[index]);
-            self.table[slot] = u32::try_from(index + 1).expect("fewer than 4 billion states");
-        }
-    }
-}
-
-/// A fast hash of small states; equality is decided by comparison.
-#[derive(Default)]
-struct Mixer(u64);
-
-impl std::hash::Hasher for Mixer {
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 32)
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.write_u64(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-}
+type Seen<T> = IndexSet<T, FxBuildHasher>;
 
 #[cfg(test)]
 mod tests {
