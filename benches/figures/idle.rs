@@ -112,7 +112,7 @@ async fn watch(lab: &Lab, databases: &[&Database], number: i32) -> anyhow::Resul
         begun.elapsed().as_secs_f64(),
         procfs::activity(daemon.pid())?,
     );
-    let started_kib = procfs::memory_kib(daemon.pid(), "VmRSS")?;
+    let started_kib = procfs::memory_kib(daemon.pid(), |status| status.vmrss)?;
 
     for database in databases {
         database.change_all(number).await?;
@@ -125,8 +125,8 @@ async fn watch(lab: &Lab, databases: &[&Database], number: i32) -> anyhow::Resul
         cpu_percent: 100.0 * (after.cpu_seconds - before.cpu_seconds) / span,
         wakeups: (after.wakeups - before.wakeups) as f64 / span,
         started_kib,
-        worked_kib: procfs::memory_kib(daemon.pid(), "VmRSS")?,
-        anonymous_kib: procfs::memory_kib(daemon.pid(), "RssAnon")?,
+        worked_kib: procfs::memory_kib(daemon.pid(), |status| status.vmrss)?,
+        anonymous_kib: procfs::memory_kib(daemon.pid(), |status| status.rssanon)?,
     };
     say(format_args!(
         "databases: {}; {} % of a core, {} wake-ups/s, {} KiB just started, {} KiB after a drain",

@@ -137,12 +137,12 @@ async fn drains(
 pub async fn drain(lab: &Lab, database: &Database, number: i32) -> anyhow::Result<Drain> {
     let daemon = Daemon::caught_up(lab, &[database]).await?;
     database.tidy().await?;
-    let idle_kib = procfs::memory_kib(daemon.pid(), "VmRSS")?;
+    let idle_kib = procfs::memory_kib(daemon.pid(), |status| status.vmrss)?;
     procfs::reset_peak(daemon.pid())?;
     database.change_all(number).await?;
     database.drained(&daemon).await?;
     let seconds = database.took_by_commits().await?.as_secs_f64();
-    let peak_kib = procfs::memory_kib(daemon.pid(), "VmHWM")?;
+    let peak_kib = procfs::memory_kib(daemon.pid(), |status| status.vmhwm)?;
     database.must_be_in_sync().await?;
     say(format_args!(
         "{} agents drained in {} s, with {} KiB at most and {} KiB before",
