@@ -10,6 +10,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use syn::Lit;
+
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
@@ -30,71 +33,56 @@ pub fn sources(folder: &Path, found: &mut Vec<String>) {
     }
 }
 
-/// The string literals in Rust code, with `…` for each placeholder.
-pub fn literals(code: &str) -> Vec<String> {
+fn tokens(code: &str) -> TokenStream {
+    code.parse()
+        .unwrap_or_else(|error| panic!("{error}: {code}"))
+}
+
+/// The string literals in Rust code, with `…` for each placeholder. A comment is none.
+pub fn literals(code: TokenStream) -> Vec<String> {
+    let is_comment = |group: &Group| {
+        let first = group.stream().into_iter().next();
+        matches!(first, Some(TokenTree::Ident(name)) if name == "doc")
+    };
+    let of = |token| match token {
+        TokenTree::Group(group) if !is_comment(&group) => literals(group.stream()),
+        TokenTree::Literal(literal) => match Lit::new(literal) {
+            Lit::Str(text) => vec![without_placeholders(&text.value())],
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    code.into_iter().flat_map(of).collect()
+}
+
+fn without_placeholders(text: &str) -> String {
+    let (first, rest) = text.split_once('{').unwrap_or((text, ""));
+    let Some((_, rest)) = rest.split_once('}') else {
+        return first.to_owned();
+    };
+    format!("{first}…{}", without_placeholders(rest))
+}
+
+/// The arguments of every call of a macro (`name!(…)`) or of every attribute (`name(…)`).
+fn calls(code: TokenStream, name: &str, is_macro: bool) -> Vec<TokenStream> {
     let mut found = Vec::new();
-    let mut characters = code.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '/' if characters.peek() == Some(&'/') => drop(characters.find(|c| *c == '\n')),
-            // A character literal, which may be a quote.
-            '\'' => {
-                let rest: Vec<char> = characters.clone().take(3).collect();
-                if rest.get(1) == Some(&'\'') {
-                    characters.nth(1);
-                } else if rest.first() == Some(&'\\') {
-                    characters.nth(2);
+    let mut tokens = code.into_iter().peekable();
+    let mut is_named = false;
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Group(group) => {
+                if is_named && group.delimiter() == Delimiter::Parenthesis {
+                    found.push(group.stream());
                 }
+                found.extend(calls(group.stream(), name, is_macro));
+                is_named = false;
             }
-            '"' => found.push(literal(&mut characters)),
-            _ => {}
-        }
-    }
-    found
-}
-
-fn literal(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> String {
-    let mut text = String::new();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' => break,
-            '\\' => match characters.next() {
-                Some('\n') => while characters.next_if(|c| c.is_whitespace()).is_some() {},
-                Some(escaped) => text.push(escaped),
-                None => {}
-            },
-            '{' => {
-                text.push('…');
-                characters.find(|c| *c == '}');
+            TokenTree::Ident(ident) => {
+                let is_bang = |next: &TokenTree| next.to_string() == "!";
+                is_named = ident == name && tokens.next_if(is_bang).is_some() == is_macro;
             }
-            other => text.push(other),
+            _ => is_named = false,
         }
-    }
-    text
-}
-
-/// The arguments of every call of a macro.
-fn calls<'a>(code: &'a str, name: &str) -> Vec<&'a str> {
-    let mut found = Vec::new();
-    for (start, _) in code.match_indices(&format!("{name}!(")) {
-        let before = code[..start].chars().last();
-        if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
-            continue;
-        }
-        let body = &code[start + name.len() + 2..];
-        let (mut depth, mut quoted, mut escaped) = (1, false, false);
-        let end = body.char_indices().find(|(_, character)| {
-            match character {
-                _ if escaped => escaped = false,
-                '\\' => escaped = true,
-                '"' => quoted = !quoted,
-                '(' if !quoted => depth += 1,
-                ')' if !quoted => depth -= 1,
-                _ => {}
-            }
-            depth == 0
-        });
-        found.push(&body[..end.map_or(body.len(), |(index, _)| index)]);
     }
     found
 }
@@ -105,7 +93,8 @@ fn warnings() -> BTreeSet<String> {
     sources(&path("src"), &mut files);
     let mut said: BTreeSet<String> = files
         .iter()
-        .flat_map(|code| calls(code, "warn").into_iter().chain(calls(code, "error")))
+        .flat_map(|code| ["warn", "error"].map(|name| calls(tokens(code), name, true)))
+        .flatten()
         // The text is the last literal, after the fields.
         .filter_map(|call| literals(call).pop())
         // Placeholders for findings and for warnings of the mapping.
@@ -115,13 +104,13 @@ fn warnings() -> BTreeSet<String> {
     sources(&path("src/store/finding"), &mut findings);
     for code in findings {
         // The text of a variant is the first literal of its attribute.
-        let texts = code.split("#[error(").skip(1);
-        let texts = texts.filter(|rest| !rest.starts_with("transparent"));
-        said.extend(texts.map(|rest| literals(rest).swap_remove(0)));
+        let attributes = calls(tokens(&code), "error", false).into_iter();
+        said.extend(attributes.filter_map(|of| literals(of).into_iter().next()));
     }
     let reasons = read("src/mapping/reasons.rs");
     let (_, warning) = reasons.split_once("impl fmt::Display for Warning").unwrap();
-    said.extend(literals(warning.split_once("\n}\n").unwrap().0));
+    let (warning, _) = warning.split_once("\n}\n").unwrap();
+    said.extend(literals(tokens(&format!("{warning}\n}}"))));
     let capture = read("sql/capture.sql");
     let (_, warning) = capture.split_once("RAISE WARNING '").unwrap();
     said.insert(warning.split_once('\'').unwrap().0.replace('%', "…"));

@@ -120,7 +120,7 @@ async fn every_statement_for_an_operator_is_valid_sql() {
     let code = documents("src", "rs");
     let remedies: Vec<String> = code
         .iter()
-        .flat_map(|file| literals(file))
+        .flat_map(|file| literals(file.parse().unwrap()))
         .filter(|text| !text.contains('\n')) // A query of agent-sync itself.
         .flat_map(|text| statements(&text))
         .collect();
