@@ -1,19 +1,30 @@
-//! The credentials of a connection, read again for each one (G15): the secrets in files, and the
-//! certificates.
+//! The credentials of a connection, read again for each one (G15): the secrets in files, the password
+//! of a command, and the certificates.
 
 use std::borrow::Cow;
 
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{SessionError, TlsError, tls};
+use super::{SessionError, TlsError, password_command, tls};
 use crate::observe::pulse;
 use crate::settings::Database;
 
-/// The database with the present secrets of its files (G15). They are read off the event loop,
-/// because a slow disk must not delay the other databases.
+/// The database with its present secrets (G15).
 pub(super) async fn with_fresh_secrets(
     database: &Database,
 ) -> Result<Cow<'_, Database>, SessionError> {
+    let read = with_files_read(database).await?;
+    let Some(command) = &database.password_command else {
+        return Ok(read);
+    };
+    let password = password_command::run(command, password_command::TIME_LIMIT).await;
+    let password = password.map_err(SessionError::PasswordCommand)?;
+    Ok(Cow::Owned(read.with_password(&password)))
+}
+
+/// The database with the present secrets of its files. They are read off the event loop,
+/// because a slow disk must not delay the other databases.
+async fn with_files_read(database: &Database) -> Result<Cow<'_, Database>, SessionError> {
     if !database.has_secret_files() {
         return Ok(Cow::Borrowed(database));
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
 use super::guard::PasswordRequest;
+use super::password_command::CommandError;
 use super::tls::{self, TlsError};
 use crate::pg::{QueryError, sqlstate};
 use crate::settings::SettingsError;
@@ -22,6 +23,9 @@ pub enum SessionError {
     /// A file with a secret could not be read, or holds no secret of its kind (G15).
     #[error("{0}")]
     Secret(SettingsError),
+    /// The command for the password failed (G15).
+    #[error("password_command: {0}")]
+    PasswordCommand(CommandError),
     /// A file with a secret was not read in time.
     #[error("the files with the secrets of this database were not read within {0:?}")]
     SlowSecret(Duration),
@@ -87,6 +91,10 @@ impl SessionError {
             Self::Secret(_) => {
                 "Correct the file. Each attempt to connect reads it again, without a reload or a \
                 restart."
+            }
+            Self::PasswordCommand(_) => {
+                "Run the command as the user of the daemon, with its environment: agent-sync does \
+                not read what it writes to standard error. Each attempt to connect runs it again."
             }
             Self::SlowSecret(_) => {
                 "See whether the disk or mount that holds url_file and password_file of this \

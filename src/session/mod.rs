@@ -17,6 +17,7 @@ mod dial;
 mod error;
 mod guard;
 mod inbox;
+mod password_command;
 mod planner;
 mod proof;
 mod settings;
@@ -35,6 +36,7 @@ use tokio_postgres::{AsyncMessage, Config, NoTls, Socket};
 pub use error::SessionError;
 pub use guard::PasswordRequest;
 pub use inbox::{Inbox, News};
+pub use password_command::CommandError;
 pub use proof::Backend;
 pub use tls::TlsError;
 

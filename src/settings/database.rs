@@ -120,9 +120,13 @@ impl Database {
         self.access.secrets.is_some()
     }
 
-    /// Whether a connection of this database needs any file. A changed file may end an outage.
+    /// Whether a connection of this database needs any file, or a command. A changed file may end
+    /// an outage.
     pub fn has_files(&self) -> bool {
-        self.has_secret_files() || self.tls_root_cert.is_some() || self.tls_cert.is_some()
+        self.has_secret_files()
+            || self.password_command.is_some()
+            || self.tls_root_cert.is_some()
+            || self.tls_cert.is_some()
     }
 
     /// The database with the current content of its files of secrets (G15). Blocks on the files.
@@ -155,7 +159,8 @@ impl Database {
         database
     }
 
-    pub(super) fn with_password(&self, password: &SecretString) -> Self {
+    /// The database with this password.
+    pub(crate) fn with_password(&self, password: &SecretString) -> Self {
         let mut database = self.clone();
         let config = &mut database.access.config;
         config.password(password.expose_secret());
@@ -224,6 +229,14 @@ impl Check<'_> {
         let Some(file) = &database.password_file else {
             return;
         };
+        if database.password_command.is_some() {
+            return self.mismatch(
+                "password_command",
+                "one of password_file and password_command",
+                "both",
+                "leave one of them out",
+            );
+        }
         let key = self.key("password_file");
         match read_secret(file, &key, self.values.origin(&key)) {
             Ok(password) => *database = database.with_password(&password),

@@ -73,6 +73,9 @@ pub(crate) fn entries(values: &Values, described: &BTreeMap<String, Described>) 
             .as_ref()
             .and_then(Database::passfile_in_use);
         let password = match (values.text(&path("password_file")), passfile) {
+            _ if values.get(&path("password_command")).is_some() => {
+                Some("the output of password_command".to_owned())
+            }
             (Some(file), _) => Some(format!("secret file {file}")),
             (None, Some(file)) => Some(format!("password file {}", file.display())),
             (None, None) => connection.password_origin().map(str::to_owned),
@@ -90,6 +93,19 @@ fn entry(values: &Values, key: &Key, path: String) -> Option<Entry> {
         ValueKind::Boolean(value) => (*value).into(),
         ValueKind::I64(value) => (*value).into(),
         ValueKind::String(text) => text.as_str().into(),
+        // People write secrets into arguments.
+        ValueKind::Array(words) => words
+            .iter()
+            .take(2)
+            .enumerate()
+            .map(|(index, word)| {
+                if index == 0 {
+                    word.to_string()
+                } else {
+                    MASK.to_owned()
+                }
+            })
+            .collect(),
         _ => return None,
     };
     Some(Entry {

@@ -54,7 +54,7 @@ impl Values {
                 DefaultValue::Bool(value) => value.into(),
                 DefaultValue::Integer(value) => value.into(),
                 DefaultValue::Text(text) => text.into(),
-                DefaultValue::Unset(_) => continue,
+                DefaultValue::Unset(_) | DefaultValue::UnsetList(_) => continue,
             };
             let path = key.path.replace('*', database.unwrap_or_default());
             values.insert(path, value, DEFAULT);

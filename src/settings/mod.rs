@@ -43,16 +43,14 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use self::problem::shown;
-
 pub use columns::{AgentsColumns, ConfigurationsColumns};
 pub(crate) use dsn::is_local;
 pub use effective::Entry;
 pub use exposed::Exposed;
 pub use identity::IdentityError;
 pub use load::{Loaded, Sources};
-pub(crate) use problem::WITHHELD;
 pub use problem::{Problem, SettingsError, is_withheld};
+pub(crate) use problem::{WITHHELD, shown};
 pub use sections::{
     Admin, AgentsTable, Announce, Capture, ConfigurationsTable, Database, History, Libpq, Log,
     LogFormat, Reconcile, Reconnect, Rules, Shutdown, SyncSettings, Tls,

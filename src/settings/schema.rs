@@ -35,6 +35,8 @@ pub enum DefaultValue {
     Text(&'static str),
     /// None; with an example of a value.
     Unset(&'static str),
+    /// None; with an example of a list.
+    UnsetList(&'static [&'static str]),
 }
 
 impl Key {
@@ -44,6 +46,10 @@ impl Key {
             DefaultValue::Bool(value) => value.to_string(),
             DefaultValue::Integer(value) => value.to_string(),
             DefaultValue::Text(text) | DefaultValue::Unset(text) => format!("\"{text}\""),
+            DefaultValue::UnsetList(words) => {
+                let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                format!("[{}]", words.join(", "))
+            }
         }
     }
 

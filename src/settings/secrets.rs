@@ -75,7 +75,11 @@ impl SecretFiles {
                 .map(PathBuf::from)
         };
         let (url, password) = (file("url_file"), file("password_file"));
-        let passfile = dsn.passfile.clone().filter(|_| password.is_none());
+        let has_command = given
+            .get(&format!("databases.{name}.password_command"))
+            .is_some();
+        let passfile = dsn.passfile.clone();
+        let passfile = passfile.filter(|_| password.is_none() && !has_command);
         let has_service = dsn.has_service;
         let is_built_again = url.is_some() || has_service;
         let given = if is_built_again {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 use super::columns::{AgentsColumns, ConfigurationsColumns};
 use super::database::Access;
 use super::duration;
-use super::schema::DefaultValue::{Bool, Integer, Text, Unset};
+use super::schema::DefaultValue::{Bool, Integer, Text, Unset, UnsetList};
 use super::schema::{Key, key_table};
 use super::value_type::{self, ValueType, duration, integer};
 
@@ -286,6 +286,12 @@ section! {
         /// restart.
         password_file: Option<PathBuf> =
             ValueType::SecretFile, Unset("/run/secrets/platform_password");
+        /// A program that prints the password, such as a token of a cloud, and its arguments. It is
+        /// started without a shell for each connection. It has 10 s, then it is killed; its output
+        /// has at most 64 KiB, and loses one line feed at its end. Its password takes precedence
+        /// over one in the URL. It goes without password_file.
+        password_command: Option<Vec<String>> =
+            ValueType::Command, UnsetList(&["/usr/local/bin/database-token", "platform"]);
         /// The encryption of the connection: "disable"; "require" (encrypted, and any server that
         /// answers is trusted); "verify-ca" (the certificate must be signed by a known authority);
         /// "verify-full" (and be made out to the host). Not set: the URL's sslmode, else "disable"

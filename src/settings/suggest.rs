@@ -14,7 +14,8 @@ pub(crate) fn remedy(path: &[String], spell: impl Fn(&[String]) -> String) -> St
         .iter()
         .map(|name| (likeness(wrong, name), *name))
         .filter(|(distance, name)| *distance <= 2.min(name.len() / 2))
-        .min();
+        // Of equal ones, the first in the order of the keys.
+        .min_by_key(|(distance, _)| *distance);
     if let Some((_, name)) = near {
         let near = [parent, &[name.to_owned()]].concat();
         return format!("did you mean `{}`?", spell(&near));

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use config::ValueKind;
+use config::{Value, ValueKind};
 use toml::de::DeValue;
 
 use super::duration;
@@ -42,6 +42,8 @@ pub enum ValueType {
     SecretFile,
     /// A connection string. No message quotes it.
     Url,
+    /// A program and its arguments. No message quotes them, because people write secrets there.
+    Command,
     /// The name of a schema, table, column or channel, without quotes.
     Identifier,
     /// An address and a port to listen on, or "off".
@@ -90,6 +92,8 @@ impl ValueType {
                 };
                 (min..=max).contains(&number).then(|| number.into())
             }
+            (Self::Command, RawValue::Typed(value)) => command(value),
+            (Self::Command, value) => command(DeValue::parse(value.text()?).ok()?.get_ref()),
             (_, value) => {
                 let text = value.text()?;
                 self.fits(text).then(|| text.into())
@@ -99,7 +103,7 @@ impl ValueType {
 
     pub(crate) fn fits(self, text: &str) -> bool {
         match self {
-            Self::Bool | Self::Integer { .. } => false,
+            Self::Bool | Self::Integer { .. } | Self::Command => false,
             Self::Duration { min, max } => {
                 let value = duration::parse(text);
                 value.is_some() && value >= duration::parse(min) && value <= duration::parse(max)
@@ -134,6 +138,9 @@ impl ValueType {
             Self::Path => "the path of a file".to_owned(),
             Self::SecretFile => "the path of a file, starting with `/`, `./` or `../`".to_owned(),
             Self::Url => "a connection string".to_owned(),
+            Self::Command => "a list of a program and its arguments, such as [\"program\", \
+                \"argument\"]"
+                .to_owned(),
             Self::Identifier => "a name of 1 to 63 bytes".to_owned(),
             Self::Listen => "an IP address and a port, or \"off\"".to_owned(),
         }
@@ -142,7 +149,7 @@ impl ValueType {
     /// A value that does not fit, in words. A secret is not quoted.
     pub(crate) fn found(self, value: RawValue<'_>) -> String {
         // A value of these types is a secret, or may be one in the place of a path.
-        let is_shown = !matches!(self, Self::Url | Self::SecretFile);
+        let is_shown = !matches!(self, Self::Url | Self::SecretFile | Self::Command);
         match (value, value.text()) {
             (RawValue::SecretText(_), _) => "a value that is not shown".to_owned(),
             (_, Some("")) => "an empty string".to_owned(),
@@ -169,6 +176,16 @@ pub(crate) fn toml_type(value: &DeValue<'_>) -> &'static str {
         DeValue::Array(_) => "an array",
         DeValue::Table(_) => "a table",
     }
+}
+
+/// The list of a program and its arguments.
+fn command(value: &DeValue<'_>) -> Option<ValueKind> {
+    let words = value.as_array()?.iter();
+    let words: Option<Vec<&str>> = words.map(|word| word.get_ref().as_str()).collect();
+    let words = words.filter(|words| words.first().is_some_and(|program| !program.is_empty()))?;
+    let is_whole = words.iter().all(|word| !word.contains('\0'));
+    let values = words.into_iter().map(|word| Value::new(None, word));
+    is_whole.then(|| ValueKind::Array(values.collect()))
 }
 
 fn integer_of(value: &DeValue<'_>) -> Option<i64> {

@@ -119,6 +119,7 @@ impl AttemptError {
             | Self::Session(
                 SessionError::Pooler
                 | SessionError::Secret(_)
+                | SessionError::PasswordCommand(_)
                 | SessionError::Password(_)
                 | SessionError::ClientCertificate(_)
                 | SessionError::Tls(_),

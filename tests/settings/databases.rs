@@ -373,3 +373,45 @@ fn a_relative_secret_is_a_loaded_credential() {
     .unwrap_err();
     assert!(refused.contains("secrets_password is empty"), "{refused}");
 }
+
+/// A command is a list of words, and `config` prints its program alone. It runs for a connection,
+/// and not when the settings are loaded.
+#[test]
+fn g11_a_password_command_is_printed_without_its_arguments() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace").display().to_string();
+    let file = format!(
+        "[databases.a]\nurl = \"postgres://app@db/x\"\npassword_command = [\"/usr/bin/touch\", \
+        \"{trace}\", \"hunter2\"]"
+    );
+    let loaded = load(&file, &[]).unwrap();
+    let command = loaded.settings.databases["a"].password_command.as_ref();
+    let expected = ["/usr/bin/touch", &trace, "hunter2"].map(str::to_owned);
+    assert_eq!(command, Some(&expected.to_vec()));
+    let entry = |key: &str| {
+        let key = format!("databases.a.{key}");
+        let entry = loaded.entries.iter().find(|entry| entry.key == key);
+        entry.map(|entry| (entry.value.to_string(), entry.source.clone()))
+    };
+    let (value, _) = entry("password_command").unwrap();
+    assert_eq!(value, "[\"/usr/bin/touch\",\"********\"]");
+    let password = (
+        "\"********\"".to_owned(),
+        "the output of password_command".to_owned(),
+    );
+    assert_eq!(entry("password"), Some(password));
+
+    let variables = [
+        ("DATABASE_URL", URL),
+        (
+            "AGENT_SYNC__DATABASES__DEFAULT__PASSWORD_COMMAND",
+            "[\"/bin/true\"]",
+        ),
+    ];
+    let loaded = load("", &variables).unwrap();
+    let command = loaded.settings.databases["default"]
+        .password_command
+        .clone();
+    assert_eq!(command, Some(vec!["/bin/true".to_owned()]));
+    assert!(!std::path::Path::new(&trace).exists());
+}

@@ -72,7 +72,9 @@ fn reference() -> String {
             writeln!(text, "\n## `[{title}]`\n\n{head}").unwrap();
         }
         let default = match key.default {
-            DefaultValue::Unset(example) => format!("not set; for example `\"{example}\"`"),
+            DefaultValue::Unset(_) | DefaultValue::UnsetList(_) => {
+                format!("not set; for example `{}`", key.example())
+            }
             _ => format!("`{}`", key.example()),
         };
         let expected = key.value_type.expected().replace('|', "\\|");
@@ -111,6 +113,17 @@ const SUPABASE: &str = "
 # LISTEN. The database settings of the project offer the certificate of Supabase's own authority.
 ";
 
+const RDS: &str = "
+# A database of Amazon RDS with IAM authentication: the password is a token that a program prints.
+# docs/connections.md has the commands of other clouds.
+";
+
+/// The key that the sample shows for RDS, with its value.
+const RDS_KEY: (&str, &str) = (
+    "databases.*.password_command",
+    "[\"aws\", \"rds\", \"generate-db-auth-token\", \"--hostname\", \"db.example.com\", \"--port\", \"5432\", \"--username\", \"agent_sync\"]",
+);
+
 /// The keys that the sample shows for Supabase, with their values; the first database has the other
 /// keys.
 const SUPABASE_KEYS: [(&str, &str); 2] = [
@@ -125,7 +138,8 @@ fn sample() -> String {
     let mut text = SAMPLE.to_owned();
     let mut last = "";
     for key in keys() {
-        if SUPABASE_KEYS.iter().any(|(path, _)| *path == key.path) {
+        let mut elsewhere = SUPABASE_KEYS.iter().chain([&RDS_KEY]);
+        if elsewhere.any(|(path, _)| *path == key.path) {
             continue;
         }
         let (section, _) = split(key);
@@ -149,7 +163,13 @@ fn sample() -> String {
         text += &setting(key, value);
         text.push('\n');
     }
-    text + "#tls = \"verify-full\"\n"
+    text += "#tls = \"verify-full\"\n";
+    text += RDS;
+    text +=
+        "\n#[databases.rds]\n#url = \"postgres://agent_sync@rds.example.com:5432/platform\"\n\n";
+    let (path, value) = RDS_KEY;
+    let key = keys().find(|key| key.path == path).unwrap();
+    text + &setting(key, value)
 }
 
 /// A setting with its documentation as a comment, wrapped at 100 columns.
@@ -163,7 +183,11 @@ fn setting(key: &Key, value: &str) -> String {
         }
         write!(line, " {word}").unwrap();
     }
-    let is_off = key.is_of_database() || matches!(key.default, DefaultValue::Unset(_));
+    let is_unset = matches!(
+        key.default,
+        DefaultValue::Unset(_) | DefaultValue::UnsetList(_)
+    );
+    let is_off = key.is_of_database() || is_unset;
     let off = if is_off { "#" } else { "" };
     let (_, name) = split(key);
     format!("{text}{line}\n{off}{name} = {value}\n")
@@ -215,6 +239,9 @@ fn property(key: &Key) -> Map<String, Value> {
         ValueType::OneOf(words) => json!({ "type": "string", "enum": words }),
         ValueType::Identifier => json!({ "type": "string", "minLength": 1, "maxLength": 63 }),
         ValueType::SecretFile => json!({ "type": "string", "pattern": "^(/|\\./|\\.\\./)" }),
+        ValueType::Command => {
+            json!({ "type": "array", "minItems": 1, "items": { "type": "string" } })
+        }
         ValueType::Listen => json!({ "type": "string", "pattern": "^(off|.+:[0-9]{1,5})$" }),
         ValueType::LogLevel | ValueType::Path | ValueType::Url => {
             json!({ "type": "string", "minLength": 1 })
@@ -233,6 +260,7 @@ fn property(key: &Key) -> Map<String, Value> {
         DefaultValue::Integer(value) => ("default", value.into()),
         DefaultValue::Text(text) => ("default", text.into()),
         DefaultValue::Unset(text) => ("examples", json!([text])),
+        DefaultValue::UnsetList(words) => ("examples", json!([words])),
     };
     property.insert(name.to_owned(), value);
     property

@@ -161,6 +161,18 @@ fn the_schema_of_the_settings_refuses_what_the_program_refuses() {
         ("databases.a.url_file = \"secret\"", ".databases.a.url_file"),
         ("databases.a.tls = \"prefer\"", ".databases.a.tls"),
         (
+            "databases.a.password_command = \"echo\"",
+            ".databases.a.password_command",
+        ),
+        (
+            "databases.a.password_command = []",
+            ".databases.a.password_command",
+        ),
+        (
+            "databases.a.password_command = [\"echo\", 1]",
+            ".databases.a.password_command[1]",
+        ),
+        (
             "databases.a.agents.columns.id = \"id\"",
             ".databases.a.agents.columns.id",
         ),
