@@ -1,5 +1,5 @@
-//! The credentials of a connection, read again for each one (G15): the secrets in files, the password
-//! of a command, and the certificates.
+//! The credentials of a connection, read again for each one (G15): the secrets in files, the
+//! password of a command, and the certificates.
 
 use std::borrow::Cow;
 

@@ -58,6 +58,17 @@ pub enum SessionError {
     /// The server could not be reached, or refused.
     #[error("{}", sqlstate::describe(.0))]
     Postgres(tokio_postgres::Error),
+    /// The attempt had no password, because the password file of libpq is not used.
+    #[error(
+        "{}; the password file is not used: {reason}",
+        sqlstate::describe(error)
+    )]
+    Passfile {
+        /// The error of the driver.
+        error: tokio_postgres::Error,
+        /// Why the file is not used.
+        reason: String,
+    },
     /// It did not answer in time.
     #[error("no answer within {0:?}")]
     Silent(Duration),
@@ -88,7 +99,7 @@ impl SessionError {
                 is the user; or correct ssl_ca_file. Each attempt to connect reads both files \
                 again."
             }
-            Self::Secret(_) => {
+            Self::Passfile { .. } | Self::Secret(_) => {
                 "Correct the file. Each attempt to connect reads it again, without a reload or a \
                 restart."
             }
@@ -97,8 +108,8 @@ impl SessionError {
                 not read what it writes to standard error. Each attempt to connect runs it again."
             }
             Self::SlowSecret(_) => {
-                "See whether the disk or mount that holds url_file and password_file of this \
-                database answers."
+                "See whether the disk or mount that holds the files of this database answers: \
+                url_file, password_file, the password file and the service file."
             }
             Self::Name { .. } => {
                 "Check the host in the URL of this database, and the name service."
@@ -120,7 +131,8 @@ impl SessionError {
             }
             Self::Postgres(_) => {
                 "Check the URL, the password and tls of this database; the cause says which. A \
-                password stands in the URL or in password_file."
+                password stands in the URL, in password_file, in PGPASSWORD or in ~/.pgpass, or \
+                password_command prints it."
             }
             Self::Silent(_) | Self::Closed(_) | Self::Dead(_) => sqlstate::REACH,
             Self::Pooler => {
@@ -145,9 +157,28 @@ impl SessionError {
             Self::Postgres(error) => error.code().is_some(),
             Self::Certificate(_)
             | Self::ClientCertificate(_)
+            | Self::Passfile { .. }
             | Self::Password(_)
             | Self::Pooler => true,
             _ => false,
+        }
+    }
+}
+
+impl SessionError {
+    /// The same error of a connection without a password, with the reason why the password file of
+    /// libpq is not used. The driver says no more of it than that it has none.
+    pub(super) fn without_passfile(self, reason: Option<&str>) -> Self {
+        match (self, reason) {
+            (Self::Postgres(error), Some(reason))
+                if error.code().is_none()
+                    && !error.is_closed()
+                    && sources::<io::Error>(&error).is_none() =>
+            {
+                let reason = reason.to_owned();
+                Self::Passfile { error, reason }
+            }
+            (error, _) => error,
         }
     }
 }

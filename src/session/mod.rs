@@ -143,7 +143,9 @@ impl Session {
         for password in config.get_password().into_iter().chain(of_hosts) {
             password::know(&database.name, password);
         }
-        let (mut session, found) = Self::find(database, &config, most).await?;
+        let found = Self::find(database, &config, most).await;
+        let reason = database.unused_passfile();
+        let (mut session, found) = found.map_err(|error| error.without_passfile(reason))?;
         session.target = database.target();
         session.backend = proof::prove(&session, database, &found).await?;
         session.usual_settings = usual_settings(database, limits);

@@ -1,9 +1,9 @@
 //! The password of a database from a program: `password_command`.
 //!
 //! The program runs without a shell, in a process group of its own, with the environment of
-//! agent-sync and without standard input. It has a time limit, and its output a bound. At either, and
-//! where the connection is given up, the whole group is killed, so that no helper of a script lives
-//! on.
+//! agent-sync and without standard input. It has a time limit, and its output a bound. At either,
+//! and where the connection is given up, the whole group is killed, so that no helper of a script
+//! lives on.
 //!
 //! Invariant: neither its output nor its arguments are part of an error. What it writes to standard
 //! error is not read, because it may hold a secret as well.

@@ -60,7 +60,8 @@ impl TlsError {
     pub(super) fn remedy(&self) -> Cow<'static, str> {
         match self {
             Self::Identity(error) => format!(
-                "{}. Each attempt to connect reads both files again, without a reload or a restart.",
+                "{}. Each attempt to connect reads both files again, without a reload or a \
+                restart.",
                 capitalized(&error.remedy)
             )
             .into(),

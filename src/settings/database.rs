@@ -142,6 +142,11 @@ impl Database {
         &self.access.passwords
     }
 
+    /// Why the password file of libpq is not used, where a password could come from it.
+    pub(crate) fn unused_passfile(&self) -> Option<&str> {
+        self.access.unused_passfile.as_deref()
+    }
+
     /// The password file of libpq, if a password comes from it.
     pub(super) fn passfile_in_use(&self) -> Option<&Path> {
         let file = self.access.secrets.as_ref()?.passfile.as_deref();
@@ -304,7 +309,8 @@ impl Check<'_> {
         };
         let (setting, what, remedy) = if database.tls == Tls::Disable {
             let what = "has no effect, because tls is \"disable\"".to_owned();
-            let remedy = "set tls to \"verify-full\", \"verify-ca\" or \"require\", or leave out tls_cert and tls_key";
+            let remedy = "set tls to \"verify-full\", \"verify-ca\" or \"require\", or leave out \
+                tls_cert and tls_key";
             ("tls_cert", what, remedy.to_owned())
         } else {
             match Identity::read(cert, key) {

@@ -121,7 +121,7 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     Ok(Loaded {
         entries: entries(&values, &described),
         exposed: exposed(&values, &described),
-        notes: notes(&described),
+        notes: notes(&libpq, &described),
         unused_url,
         settings,
     })
@@ -231,7 +231,7 @@ fn refuse_shared(described: &BTreeMap<String, Described>, problems: &mut Vec<Pro
 }
 
 /// The remarks on the connections of all databases.
-fn notes(described: &BTreeMap<String, Described>) -> Vec<String> {
+fn notes(libpq: &LibpqSources, described: &BTreeMap<String, Described>) -> Vec<String> {
     let databases = described
         .values()
         .filter_map(|described| described.database.as_ref());
@@ -242,6 +242,7 @@ fn notes(described: &BTreeMap<String, Described>) -> Vec<String> {
     connections
         .flat_map(Connection::notes)
         .chain(unused)
+        .chain(libpq.notes())
         .filter(|note| seen.insert(note.clone()))
         .collect()
 }

@@ -2,7 +2,8 @@
 //! (I3).
 //!
 //! Sources, the later over the earlier: built-in defaults; the parameters of the connection string,
-//! such as `sslmode`, and what it lacks from the sources of libpq; the settings file; `databases.d/*.toml` beside it; the environment.
+//! such as `sslmode`, and what it lacks from the sources of libpq; the settings file;
+//! `databases.d/*.toml` beside it; the environment.
 //!
 //! - `sections` declares every setting once: type, value type, default and documentation; `columns`
 //!   declares the names of the columns.
@@ -146,7 +147,7 @@ impl SelectError {
     pub fn remedy(&self) -> String {
         match self {
             Self::NoDatabase => "add a table `[databases.NAME]` with a url to the settings file, \
-                or set DATABASE_URL"
+                or set DATABASE_URL or PGHOST"
                 .to_owned(),
             Self::Unknown { known, .. } => format!("name one of: {known}"),
         }

@@ -1,9 +1,9 @@
 //! Secrets in files, read again before each connection (G15): a rotated password needs neither a
 //! reload nor a restart.
 //!
-//! A database whose URL is in a file, or whose parameters are in a service file, is built again from
-//! the new ones and the values of the sources, by the code that loads settings. A database with a
-//! file for its password alone takes the new password.
+//! A database whose URL is in a file, or whose parameters are in a service file, is built again
+//! from the new ones and the values of the sources, by the code that loads settings. A database with
+//! a file for its password alone takes the new password.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,8 +53,8 @@ pub(super) struct SecretFiles {
     pub(super) passfile: Option<PathBuf>,
     /// Whether parameters come from a service file.
     has_service: bool,
-    /// The values of the sources for this database. Without a file for the URL and without a service
-    /// there are none.
+    /// The values of the sources for this database. Without a file for the URL and without a
+    /// service there are none.
     given: Arc<Values>,
     libpq: Arc<LibpqSources>,
 }

@@ -230,9 +230,9 @@ section! {
     #[derive(Copy)]
     Libpq = "libpq" {
         /// Whether connections take what they lack from the sources of PostgreSQL's own tools: the
-        /// PG* variables, as PGHOST and PGPASSWORD, and ~/.pgpass. Settings come first, then
-        /// parameters of the URL, of the service file, of the variables, and the password file last.
-        /// Where no database is configured, PGHOST, PGHOSTADDR, PGPORT, PGDATABASE, PGUSER or
+        /// PG* variables, as PGHOST and PGPASSWORD, and ~/.pgpass. Settings come first, then the
+        /// parameters of the URL, of the service file and of the variables, and the password file
+        /// last. Where no database is configured, PGHOST, PGHOSTADDR, PGPORT, PGDATABASE, PGUSER or
         /// PGSERVICE defines one with the name default. A URL can name a service and a passfile in
         /// any case.
         environment: bool = ValueType::Bool, Bool(true);
@@ -276,10 +276,10 @@ section! {
     /// A database under `[databases.NAME]`.
     ///
     /// The password stays inside the configuration of the driver, which neither prints it nor hands
-    /// it out; the connection string is not kept. Two databases are equal if a connection to one
-    /// serves as a connection to the other: a reload compares them. A password counts if it stands
-    /// in the settings. A password from a file does not count: the next connection reads the file,
-    /// and an open session needs no password.
+    /// it out; the connection string is kept only where a service file can change its meaning. Two
+    /// databases are equal if a connection to one serves as a connection to the other: a reload
+    /// compares them. A password counts if it stands in the settings. A password from a file does
+    /// not count: the next connection reads the file, and an open session needs no password.
     Database = "databases.*" {
         /// A file with the password; it takes precedence over a password in the URL. The file
         /// is read again before each connection, so a changed password needs neither a reload nor a

@@ -120,6 +120,7 @@ impl AttemptError {
                 SessionError::Pooler
                 | SessionError::Secret(_)
                 | SessionError::PasswordCommand(_)
+                | SessionError::Passfile { .. }
                 | SessionError::Password(_)
                 | SessionError::ClientCertificate(_)
                 | SessionError::Tls(_),

@@ -158,6 +158,30 @@ async fn g15_passwords_of_libpq_s_files_are_read_again() {
     }
 }
 
+/// A password file that others can read is named by the attempt that lacks a password.
+#[tokio::test]
+async fn s16_an_attempt_names_the_password_file_that_is_not_used() {
+    let world = World::new().await;
+    let folder = cluster().folder().display().to_string();
+    world.put(".pgpass", &world.line(&folder, "old"));
+    let file = world.home.path().join(".pgpass");
+    let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    let daemon = Daemon::start(world.command("run", &folder, &[]));
+    daemon.logged("caught up").await;
+    mode(0o644);
+    world.end_sessions().await;
+    let lines = daemon.logged_times("database unavailable", 2).await;
+    let cause = lines[1]["cause"].as_str().unwrap();
+    assert!(
+        cause.contains("password missing; the password file is not used: expected a password file")
+            && cause.contains("found mode 0644; chmod 0600"),
+        "{cause}"
+    );
+    mode(0o600);
+    daemon.logged("database available again").await;
+    world.is_served().await;
+}
+
 /// Each server of a list takes the password of its own line.
 #[tokio::test]
 async fn i9_each_server_has_the_password_of_its_line() {

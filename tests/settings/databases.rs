@@ -312,8 +312,7 @@ fn databases_are_selected_by_name() {
         .select(&[])
         .unwrap_err();
     assert_eq!(error.to_string(), "no database is configured");
-    let remedy =
-        "add a table `[databases.NAME]` with a url to the settings file, or set DATABASE_URL";
+    let remedy = "add a table `[databases.NAME]` with a url to the settings file, or set DATABASE_URL or PGHOST";
     assert_eq!(error.remedy(), remedy);
 }
 

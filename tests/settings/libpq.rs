@@ -342,6 +342,7 @@ fn g11_config_prints_the_source_of_each_value_and_no_secret() {
         ("PGAPPNAME", "hunter2"),
         ("PGTARGETSESSIONATTRS", "read-write"),
         ("PGCONNECT_TIMEOUT", "7"),
+        ("PGREQUIREAUTH", "scram-sha-256"),
     ];
     let output = run(&[], &variables);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -358,6 +359,7 @@ fn g11_config_prints_the_source_of_each_value_and_no_secret() {
             .to_owned(),
         "connect_timeout = \"7s\" # environment variable PGCONNECT_TIMEOUT".to_owned(),
         "# note: environment variable PGAPPNAME: `application_name` has no effect".to_owned(),
+        "# note: PGREQUIREAUTH is set and not used".to_owned(),
     ] {
         assert!(squeezed.contains(&line), "{line}\n{text}");
     }

@@ -46,6 +46,22 @@ const VARIABLES: &[(&str, &str)] = &[
     ("PGTARGETSESSIONATTRS", "target_session_attrs"),
 ];
 
+/// Variables of libpq that may secure a connection, or change what a session sees, and are not used.
+const UNUSED: &[&str] = &[
+    "PGDATESTYLE",
+    "PGKRBSRVNAME",
+    "PGMAXPROTOCOLVERSION",
+    "PGMINPROTOCOLVERSION",
+    "PGREQUIREAUTH",
+    "PGREQUIREPEER",
+    "PGREQUIRESSL",
+    "PGSSLCRL",
+    "PGSSLCRLDIR",
+    "PGSSLMAXPROTOCOLVERSION",
+    "PGSSLMINPROTOCOLVERSION",
+    "PGTZ",
+];
+
 /// The database that the variables define.
 const DATABASE: &str = "default";
 
@@ -91,6 +107,8 @@ pub(crate) struct LibpqSources {
     is_on: bool,
     /// The variable that defines the database `default`.
     first: Option<&'static str>,
+    /// Variables that are set and not used.
+    unused: Vec<&'static str>,
 }
 
 impl LibpqSources {
@@ -101,6 +119,8 @@ impl LibpqSources {
             is_on,
             ..Self::default()
         };
+        let is_set = |name: &&&str| is_on && env.get(name).is_some();
+        libpq.unused.extend(UNUSED.iter().filter(is_set).copied());
         let names = VARIABLES.iter().filter(|_| is_on);
         for (name, value) in names.filter_map(|(name, _)| Some((*name, env.get(name)?))) {
             if let Some(text) = value.to_str() {
@@ -126,6 +146,12 @@ impl LibpqSources {
             let database = layer.databases.entry(DATABASE.to_owned());
             database.or_insert_with(|| variable(first));
         }
+    }
+
+    /// Remarks on variables that are set and not used.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
+        let note = |name: &&str| format!("{name} is set and not used: agent-sync does not read it");
+        self.unused.iter().map(note)
     }
 
     /// The first variable of those that define this database.
