@@ -282,13 +282,7 @@ impl<'a> ConnectionLoop<'a> {
         self.backlog_poll
             .if_due(&self.store, &self.context.observer)
             .await?;
-        let rules = Arc::clone(&self.context.rules.borrow());
-        if !Arc::ptr_eq(&rules, &self.rules) {
-            // A reload has changed the rules. This is noted before the first batch under them.
-            self.store.knows_mapping(&rules).await?;
-            self.rules = rules;
-        }
-        self.note_in_sync().await?;
+        self.adopt_rules().await?;
         let tools = Tools {
             store: &self.store,
             rules: &self.rules,
@@ -329,9 +323,15 @@ impl<'a> ConnectionLoop<'a> {
         Ok(next)
     }
 
-    /// Notes that every configuration is in sync under the rules in force, if a comparison has
-    /// found that. Has it repeated if something was written under other rules meanwhile.
-    async fn note_in_sync(&mut self) -> Result<(), AttemptError> {
+    /// Takes over the rules of a reload, which is noted before the first batch under them. Notes that
+    /// every configuration is in sync under the rules in force, if a comparison has found that, or
+    /// has it repeated if something was written under other rules meanwhile.
+    async fn adopt_rules(&mut self) -> Result<(), AttemptError> {
+        let rules = Arc::clone(&self.context.rules.borrow());
+        if !Arc::ptr_eq(&rules, &self.rules) {
+            self.store.knows_mapping(&rules).await?;
+            self.rules = rules;
+        }
         let Some(found) = self.context.in_sync.borrow().clone() else {
             return Ok(());
         };

@@ -195,6 +195,7 @@ impl ConnectionLoop<'_> {
                 _ = self.stop.wait_for(|stop| *stop) => return Ok(false),
                 answer = self.session.probe(self.context.options.sync.probe_timeout) => answer?,
             }
+            self.adopt_rules().await?;
             // Not before the probe, which notices a dead connection sooner.
             self.backlog_poll
                 .if_due(&self.store, &self.context.observer)
