@@ -101,8 +101,8 @@ pub(super) fn line(database: &str, event: &Event<'_>) {
 
 /// The remedy of [`Event::Left`].
 const LEFT_REMEDY: &str = "List them: SELECT slug, since FROM agent_sync.state WHERE pending; \
-    then find the session that holds its configuration locked, or the trigger that takes long \
-    or raises 55P03 (pg_locks, pg_stat_activity).";
+    then find the session or prepared transaction that has the configuration locked \
+    (`agent-sync doctor` names the oldest), or the trigger that takes long or raises 55P03.";
 
 fn connection(database: &str, event: &Connection<'_>) {
     match event {

@@ -62,6 +62,24 @@ pub const OUTBOX: &str = "
     FROM (SELECT o.slug, CASE WHEN isfinite(o.at) THEN o.at ELSE now() END AS at
           FROM agent_sync.outbox o LIMIT $1::int8) o";
 
+/// The transaction, other than those of agent-sync, that has read rows of the quoted table `$1` to
+/// lock them, or has written some, for longest: its process, or the name under which it is
+/// prepared; and its age in seconds, null where it is hidden from this role.
+pub const ROW_HOLDER: &str = "
+    SELECT s.pid, p.gid,
+           extract(epoch FROM clock_timestamp() - coalesce(s.xact_start, p.prepared))::float8
+    FROM pg_locks l
+    LEFT JOIN pg_stat_activity s ON s.pid = l.pid
+    LEFT JOIN pg_locks own ON l.pid IS NULL AND own.virtualtransaction = l.virtualtransaction
+      AND own.locktype = 'transactionid'
+    LEFT JOIN pg_prepared_xacts p ON p.transaction = own.transactionid
+    WHERE l.relation = to_regclass($1) AND l.granted
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+      AND l.mode IN ('RowShareLock', 'RowExclusiveLock')
+      AND coalesce(s.application_name, '') NOT LIKE 'agent-sync/%'
+      AND coalesce(s.pid::text, p.gid) IS NOT NULL
+    ORDER BY coalesce(s.xact_start, p.prepared) LIMIT 1";
+
 /// What stands in the way of which agents: kind, SQLSTATE, how many, three of them (of a slug that
 /// is longer than any may be, the beginning), since when and for how long, and the latest reason.
 pub fn problems() -> String {

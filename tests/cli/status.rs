@@ -3,9 +3,10 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
+use agent_sync_testbed::{Cluster, Options};
 use serde_json::Value;
 
-use crate::support::platform::EXAMPLE;
+use crate::support::platform::{EXAMPLE, TABLES};
 use crate::support::{Daemon, Platform, Said, eventually};
 
 async fn status(platform: &Platform) -> Value {
@@ -255,4 +256,56 @@ async fn g7_a_blocking_transaction_is_named_with_a_remedy() {
         !said.out.contains("still to be checked")
     })
     .await;
+}
+
+/// An overdue change names the transaction that has had configurations locked for longest, prepared
+/// ones included.
+#[tokio::test]
+async fn g14_an_overdue_change_names_the_oldest_holder_of_locks() {
+    let cluster = Cluster::start(Options {
+        settings: "max_prepared_transactions = 2",
+        ..Options::default()
+    })
+    .unwrap();
+    let platform = Platform::with_tables(&cluster, TABLES).await;
+    platform.install();
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    let _daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    let lock = "BEGIN; UPDATE agent_configurations SET voice_id = 'locked' WHERE agent_slug = 'a'";
+    let holder = platform.connect().await;
+    holder.batch_execute(lock).await.unwrap();
+    platform.run("UPDATE agents SET name = 'new'").await;
+    let age = "UPDATE agent_sync.outbox SET at = now() - interval '3 hours'";
+    platform.run(age).await;
+    let pid: i32 = holder
+        .query_one("SELECT pg_backend_pid()", &[])
+        .await
+        .unwrap()
+        .get(0);
+    let told = || async {
+        let said = platform.says(&["status"]).await.fits();
+        said.out.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let text = told().await;
+    let named = format!("process {pid} has rows of public.agent_configurations locked for");
+    assert!(text.contains(&named), "{text}");
+    assert!(
+        text.contains(&format!("SELECT pg_terminate_backend({pid});")),
+        "{text}"
+    );
+
+    holder
+        .batch_execute("PREPARE TRANSACTION 'it''s left'")
+        .await
+        .unwrap();
+    let text = told().await;
+    assert!(
+        text.contains("the prepared transaction it's left has rows of"),
+        "{text}"
+    );
+    platform.run("ROLLBACK PREPARED 'it''s left'").await;
+    assert!(text.contains("ROLLBACK PREPARED 'it''s left';"), "{text}");
+    platform.drained().await;
 }

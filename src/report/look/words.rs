@@ -211,7 +211,56 @@ fn intruder(other: &Daemon) -> Note {
     )
 }
 
-pub(super) fn pending(outbox: &Outbox, leader: Option<&Daemon>) -> Note {
+/// The transaction that has had rows of the configurations locked for longest.
+pub(super) struct RowHolder {
+    pub(super) table: String,
+    pub(super) pid: Option<i32>,
+    /// The name of a prepared transaction.
+    pub(super) gid: Option<String>,
+    pub(super) seconds: Option<f64>,
+}
+
+impl RowHolder {
+    fn note(&self, text: &str) -> Note {
+        let time = self.seconds.map(age).map(|age| format!(" for {age}"));
+        let holds = format!(
+            "has rows of {} locked{}",
+            self.table,
+            time.unwrap_or_default()
+        );
+        let (who, remedy) = match (&self.gid, self.pid) {
+            (Some(gid), _) => (
+                format!("the prepared transaction {}", quoted(gid)),
+                format!(
+                    "If the changed agents are among them, end it: ROLLBACK PREPARED {0}; or COMMIT \
+                    PREPARED {0};",
+                    Literal(gid)
+                ),
+            ),
+            (None, pid) => {
+                let pid = pid.unwrap_or_default();
+                (
+                    format!("process {pid}"),
+                    format!(
+                        "If the changed agents are among them, wait for its end, or end it: SELECT \
+                        pg_terminate_backend({pid});"
+                    ),
+                )
+            }
+        };
+        Note::warn(
+            "outbox",
+            format!("{text}, though a daemon leads; {who} {holds}"),
+            remedy,
+        )
+    }
+}
+
+pub(super) fn pending(
+    outbox: &Outbox,
+    leader: Option<&Daemon>,
+    holder: Option<&RowHolder>,
+) -> Note {
     let Some(oldest) = outbox.oldest_seconds else {
         return Note::pass("outbox", "nothing is pending");
     };
@@ -250,12 +299,15 @@ pub(super) fn pending(outbox: &Outbox, leader: Option<&Daemon>) -> Note {
                 pg_terminate_backend({pid});"
             ),
         ),
-        Some(_) => Note::warn(
-            "outbox",
-            format!("{text}, though a daemon leads"),
-            "See the log of the daemon, and whether the number falls; `agent-sync doctor` tries a \
-            round trip.",
-        ),
+        Some(_) => match holder {
+            Some(holder) => holder.note(&text),
+            None => Note::warn(
+                "outbox",
+                format!("{text}, though a daemon leads"),
+                "See the log of the daemon, and whether the number falls; `agent-sync doctor` \
+                tries a round trip.",
+            ),
+        },
         None => Note::fail(
             "outbox",
             format!("{text}, and no daemon leads"),

@@ -6,8 +6,9 @@ use postgres_types::Type;
 use tokio_postgres::Row;
 
 use super::asking::Asking;
-use super::words::{in_trouble, pending, who_leads};
-use super::{Counted, Daemon, Group, Outbox};
+use super::words::{RowHolder, in_trouble, pending, who_leads};
+use super::{Counted, Daemon, Group, OVERDUE, Outbox};
+use crate::pg::identifier::plain;
 use crate::pg::{List, QueryError};
 use crate::report::note::Note;
 use crate::store::{Lossy, report};
@@ -43,10 +44,37 @@ impl Asking<'_> {
             oldest: row.try_get::<_, Option<SystemTime>>(2)?.map(time::rfc3339),
             oldest_seconds: row.try_get(3)?,
         };
-        let note = pending(&outbox, self.look.leader());
+        let holder = match self.row_holder(&outbox).await {
+            Ok(holder) => holder,
+            Err(error) => return self.failed("outbox", error),
+        };
+        let note = pending(&outbox, self.look.leader(), holder.as_ref());
         self.note(note);
         self.look.outbox = Some(outbox);
         Ok(())
+    }
+
+    /// The transaction that may keep an overdue change waiting.
+    async fn row_holder(&self, outbox: &Outbox) -> Result<Option<RowHolder>, QueryError> {
+        let overdue = outbox.oldest_seconds.is_some_and(|age| age >= OVERDUE);
+        let Some(layout) = self.look.layout.as_ref().filter(|_| overdue) else {
+            return Ok(None);
+        };
+        let table = &layout.configurations.table;
+        let row = self
+            .db
+            .opt(report::ROW_HOLDER, &[(table, Type::TEXT)])
+            .await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let named = &self.database.configurations;
+        Ok(Some(RowHolder {
+            table: format!("{}.{}", plain(&named.schema), plain(&named.table)),
+            pid: row.try_get(0)?,
+            gid: row.try_get(1)?,
+            seconds: row.try_get(2)?,
+        }))
     }
 
     pub(super) async fn last_sync(&mut self) -> Result<(), QueryError> {
