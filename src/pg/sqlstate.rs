@@ -13,6 +13,9 @@ use crate::show::{TEXT, bounded};
 /// The SQLSTATE (`connection_failure`) of the problem of an agent on which connections have ended.
 pub const CONNECTION_ENDED: &str = "08006";
 
+/// The SQLSTATE (`index_corrupted`) of the problem of an agent that its index does not find.
+pub const INDEX_DAMAGED: &str = "XX002";
+
 /// The reaction of the daemon to an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -126,6 +129,13 @@ const POLICIES: &[(&str, Class, &str)] = &[
         "The server's storage has a fault: see its log.",
     ),
     ("P0", Class::Row, REFUSED),
+    (
+        INDEX_DAMAGED,
+        Class::Fault,
+        "Rebuild the indexes of the table with REINDEX; after a change of the collations of the \
+        operating system, those of every table with an index on text. `pg_amcheck` finds damaged \
+        ones.",
+    ),
     ("XX", Class::Fault, "The server has a fault: see its log."),
 ];
 
@@ -317,7 +327,7 @@ fn condition(code: &str) -> &'static str {
         "0A000" => "the tables have changed, or an expression on them is not supported",
         "54000" | "54001" => "too large or nested too deeply",
         "XX001" => "the storage of a row is damaged",
-        "XX002" => "an index is damaged",
+        INDEX_DAMAGED => "an index is damaged",
         _ if code.starts_with("22") => "data exception",
         _ if code.starts_with("23") => "a constraint forbids it",
         _ if code.starts_with("42") || code.starts_with("3F") => {

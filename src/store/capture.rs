@@ -107,8 +107,15 @@ impl Store {
     /// Notes the seal: a hash over the catalog rows that the capture depends on. Unless it is
     /// unchanged, every agent has to be checked.
     pub async fn seal(&self) -> Result<Seal, QueryError> {
-        let tables = self.layout.tables();
-        let had_seal = self.db.opt_value(&queries::seal(), &tables).await?;
+        let server: Option<String> = if self.db.value(queries::KNOWS_SYSTEM_IDENTIFIER, &[]).await?
+        {
+            self.db.value(queries::SYSTEM_IDENTIFIER, &[]).await?
+        } else {
+            None
+        };
+        let [agents, configurations] = self.layout.tables();
+        let of = [agents, configurations, (&server, Type::TEXT)];
+        let had_seal = self.db.opt_value(&queries::seal(), &of).await?;
         Ok(match had_seal {
             None => Seal::Unchanged,
             Some(false) => Seal::First,

@@ -134,6 +134,12 @@ impl Store {
         Ok(Claimed::new(rows)?)
     }
 
+    /// Those of the slugs that an agent has, although a claim does not find it by the index.
+    pub async fn missed_by_index(&self, slugs: &[&str]) -> Result<Vec<String>, QueryError> {
+        let query = queries::missed_by_index(&self.layout.agents);
+        self.db.column(&query, &[(&slugs, Type::TEXT_ARRAY)]).await
+    }
+
     /// Reads a slug with some of its configurations, which this transaction has claimed and locked.
     pub async fn read_page(&self, slug: &str, page: &[RowRef]) -> Result<Claimed, QueryError> {
         let places: Vec<Tid> = page.iter().map(|place| place.row).collect();

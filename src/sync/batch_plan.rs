@@ -31,6 +31,8 @@ pub(super) const AMBIGUOUS: &str =
 
 /// The reasons of a problem with a row that was not found.
 const MISSING: &str = "no configuration has this slug";
+const MISSED_BY_INDEX: &str = "an agent has this slug, and the index of the agents' slugs does not \
+    find it: the index is damaged, or in the order of another version of its collation";
 const HIDDEN_AGENT: &str = "no agent with this slug is visible, and row-level security may hide it";
 const HIDDEN_CONFIGURATION: &str =
     "no configuration with this slug is visible, and row-level security may hide it";
@@ -51,6 +53,8 @@ pub(super) struct BatchPlan<'a> {
     pub(super) heavy: usize,
     /// How many slugs are taken.
     pub(super) slugs: usize,
+    /// The slugs that are taken although no agent was found, until that is [verified](Self::end_gone).
+    pub(super) gone: Vec<&'a str>,
     /// The first of the slugs that are left because connections have ended on them.
     pub(super) dangerous: Option<&'a str>,
     /// The first of the slugs that stay in the outbox: locked, slow, or known to end connections. A
@@ -74,6 +78,20 @@ impl<'a> BatchPlan<'a> {
         self.slugs += 1;
         self.ages.extend(group.age()?);
         Ok(())
+    }
+
+    /// Ends the work of the slugs whose agents are gone. Those that an agent has are problems: the
+    /// index misses it.
+    pub(super) fn end_gone(&mut self, missed_by_index: &[String]) {
+        for slug in std::mem::take(&mut self.gone) {
+            if missed_by_index.iter().any(|missed| missed == slug) {
+                self.outcome.cleared.retain(|cleared| cleared != slug);
+                let problem = Problem::failed(slug, MISSED_BY_INDEX, sqlstate::INDEX_DAMAGED);
+                self.outcome.problems.push(problem);
+            } else {
+                self.totals.gone += 1;
+            }
+        }
     }
 
     /// Leaves a slug in the outbox.
@@ -130,6 +148,7 @@ impl<'a> BatchPlan<'a> {
     /// Adds the result of a page of the slug. The writes of the page are already made.
     pub(super) fn absorb(&mut self, slug: &'a str, page: BatchPlan<'_>) {
         self.totals.add(page.totals);
+        self.totals.gone += page.gone.len() as u64;
         if page.totals.written > 0 && self.outcome.changed.is_empty() {
             self.outcome.changed.push(slug);
         }
@@ -308,7 +327,7 @@ pub(super) fn plan_slug<'a>(
                 batch.note(slug, ProblemKind::Failed, HIDDEN_AGENT);
                 return Ok(());
             }
-            batch.totals.gone += 1;
+            batch.gone.push(slug);
             continue;
         };
         let Some((place, configuration)) = configuration else {

@@ -47,7 +47,8 @@ async fn attempt(tools: Tools<'_>, place: Tid, slow: &Slow) -> Result<Option<Tot
     let (targets, settled) = (&store.layout().targets, Settled::default());
     let plan = plan_batch(tools.rules, targets, &claimed, &settled, slow, false).await?;
     let outcome = &plan.outcome;
-    let is_simple = outcome.problems.is_empty() && outcome.cleared.is_empty();
+    let is_simple =
+        outcome.problems.is_empty() && outcome.cleared.is_empty() && plan.gone.is_empty();
     let (Some(&slug), true) = (outcome.taken.slugs.first(), is_simple) else {
         return Ok(None);
     };

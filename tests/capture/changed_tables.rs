@@ -4,8 +4,9 @@
 use agent_sync::store::queries;
 use agent_sync_testbed::{Cluster, Options};
 use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::types::Type;
 
-use crate::support::platform::{EXAMPLE, TABLES};
+use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 use crate::support::{Daemon, Platform, http};
 
 /// A platform whose configurations have no column `agent_image`.
@@ -1418,5 +1419,64 @@ async fn c1_an_inherited_before_trigger_is_seen() {
                 "SELECT agent_name = '{name}' FROM agent_configurations"
             ))
             .await;
+    }
+}
+
+/// The seal is restored as data. One of another server is no seal, although all parts have the same
+/// OIDs and versions, as they have in each new server that the same dump is restored to.
+#[tokio::test]
+async fn g7_the_seal_of_another_server_is_no_seal() {
+    for is_restored in [false, true] {
+        let platform = Platform::installed().await;
+        platform.save("a", EXAMPLE).await;
+        platform.configure("a").await;
+        let daemon = platform.caught_up_daemon().await;
+        platform.drained().await;
+        platform
+            .holds("SELECT seal LIKE 'md5 %' AND uncaptured_seen >= 0 FROM agent_sync.install")
+            .await;
+        assert!(daemon.terminate().await.success());
+        platform
+            .run("UPDATE agent_configurations SET agent_name = 'by hand'")
+            .await;
+        if is_restored {
+            let seen: i64 = platform
+                .value("SELECT uncaptured_seen FROM agent_sync.install")
+                .await;
+            let (layout, server) = (platform.layout().await, "7000000000000000000");
+            let [agents, configurations] = layout.tables();
+            let had_seal: Option<bool> = platform
+                .new_db()
+                .await
+                .opt_value(
+                    &queries::seal(),
+                    &[agents, configurations, (&server, Type::TEXT)],
+                )
+                .await
+                .unwrap();
+            assert_eq!(had_seal, Some(true));
+            let seen = format!("UPDATE agent_sync.install SET uncaptured_seen = {seen}");
+            platform.run(&seen).await;
+        }
+        let daemon = platform.caught_up_daemon().await;
+        platform.save("b", EXAMPLE).await;
+        platform.configure("b").await;
+        platform.drained().await;
+        if is_restored {
+            daemon
+                .logged("the tables, their triggers or policies were changed")
+                .await;
+            platform.becomes("a", EXPECTED).await;
+            platform
+                .holds("SELECT count(*) = 0 FROM agent_configurations WHERE agent_name = 'by hand'")
+                .await;
+        } else {
+            assert_eq!(
+                daemon
+                    .lines("the tables, their triggers or policies were changed")
+                    .len(),
+                0
+            );
+        }
     }
 }

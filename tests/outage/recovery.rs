@@ -616,6 +616,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     for query in [
         &report::daemons(),
         report::OUTBOX,
+        report::ROW_HOLDER,
         &problems,
         report::PROBLEM_OF,
         report::PENDING_OF,
@@ -684,6 +685,9 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         &seal,
         &layout_version,
         queries::SAVERS,
+        &queries::missed_by_index(&layout.agents),
+        queries::KNOWS_SYSTEM_IDENTIFIER,
+        queries::SYSTEM_IDENTIFIER,
         queries::NEXT_RETRY,
         queries::ENQUEUE_RETRIES,
         queries::SERVER,

@@ -13,7 +13,7 @@ use agent_sync::store::path;
 use agent_sync::store::{Claim, IdleLockAction, Outcome, Part, Problem, ProblemKind, Store, Taken};
 
 use crate::support::Platform;
-use crate::support::platform::TABLES;
+use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 
 /// Agents `a1` to `a8`, of which the first two are deleted again, so a rewrite moves all others to
 /// the ctids of their predecessors; each with a configuration out of sync and a row in the outbox.
@@ -383,4 +383,47 @@ async fn g13_a_configuration_that_changes_partition_is_the_same() {
             .await;
         nothing_is_mixed_up(&platform, &statements.join("; ")).await;
     }
+}
+
+/// An agent that the index of the slugs does not find, as after a change of the collations of the
+/// operating system, is not taken for a deleted one. It is a problem, alone and beside others, until
+/// the index is rebuilt.
+#[tokio::test]
+async fn g14_an_agent_that_its_index_misses_is_a_problem() {
+    let platform = Platform::installed().await;
+    let _daemon = platform.caught_up_daemon().await;
+    let ready = |ready: bool| {
+        format!(
+            "UPDATE pg_index SET indisready = {ready}
+             WHERE indexrelid = 'agents_slug_key'::regclass"
+        )
+    };
+    platform.save("before", EXAMPLE).await;
+    // Rows that are written meanwhile get no entry in the index.
+    platform.run(&ready(false)).await;
+    platform.configure("missed").await;
+    let insert =
+        format!("INSERT INTO agents (slug, voice_settings) VALUES ('missed', '{EXAMPLE}')");
+    platform.run(&insert).await;
+    platform.run(&ready(true)).await;
+    let is_a_problem = "SELECT count(*) = 1 FROM agent_sync.problem
+        WHERE slug = 'missed' AND kind = 'failed' AND sqlstate = 'XX002'";
+    platform.holds(is_a_problem).await;
+    // Beside others, and beside an agent that is gone.
+    platform
+        .run(
+            "UPDATE agents SET name = 'new' WHERE true;
+             BEGIN; INSERT INTO agents (slug) VALUES ('gone');
+             DELETE FROM agents WHERE slug = 'gone'; COMMIT",
+        )
+        .await;
+    platform.drained().await;
+    platform.holds(is_a_problem).await;
+    assert_eq!(platform.problem("gone").await, None);
+
+    platform.run("REINDEX TABLE agents").await;
+    platform.becomes("missed", EXPECTED).await;
+    platform
+        .holds("SELECT count(*) = 0 FROM agent_sync.problem WHERE slug = 'missed'")
+        .await;
 }

@@ -112,16 +112,31 @@ fn sealed() -> String {
 /// Notes the seal in `agent_sync.install`. If it is not the one that was noted, changes may have
 /// been missed, also where all has been changed back: every agent has to be checked. One row then,
 /// with whether a seal was noted before.
+///
+/// The seal is data, and a restore brings it along. In a new server, the restore of one schema gives
+/// all parts the same OIDs and versions each time. So `$3` is the [identity](SYSTEM_IDENTIFIER) of
+/// the server.
 pub fn seal() -> String {
     let sealed = sealed();
     format!(
-        "{sealed}
-         UPDATE agent_sync.install i SET seal = now.seal, uncaptured_seen = -1
-         FROM now
-         WHERE i.seal <> now.seal
+        "{sealed}, here (seal) AS (
+             SELECT 'md5 ' || md5(concat_ws(' ', now.seal, d.oid, $3::text))
+             FROM now, pg_database d WHERE d.datname = current_database()
+         )
+         UPDATE agent_sync.install i SET seal = here.seal, uncaptured_seen = -1
+         FROM here
+         WHERE i.seal <> here.seal
          RETURNING (SELECT o.seal LIKE 'md5 %' FROM agent_sync.install o)"
     )
 }
+
+/// Whether this role may ask for the [identity](SYSTEM_IDENTIFIER) of the server. A hardened server may forbid
+/// it.
+pub const KNOWS_SYSTEM_IDENTIFIER: &str =
+    "SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')";
+
+/// The identity of the server, which it has from `initdb`.
+pub const SYSTEM_IDENTIFIER: &str = "SELECT c.system_identifier::text FROM pg_control_system() c";
 
 /// The layout version: the seal, and the indexes of both tables. After a change of it, the prepared
 /// statements may be wrong: they leave out a new column, rely on a dropped index, or compare slugs

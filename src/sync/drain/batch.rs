@@ -124,7 +124,12 @@ impl Drain {
         claim: Claim<'_>,
     ) -> Result<(BatchPlan<'a>, End), QueryError> {
         let (targets, is_one) = (&store.layout().targets, claim.is_one());
-        let plan = plan_batch(rules, targets, claimed, &self.settled, &self.slow, is_one).await?;
+        let mut plan =
+            plan_batch(rules, targets, claimed, &self.settled, &self.slow, is_one).await?;
+        if !plan.gone.is_empty() {
+            let missed = store.missed_by_index(&plan.gone).await?;
+            plan.end_gone(&missed);
+        }
         let end = End::of(claimed, claim, &plan)?;
         Ok((plan, end))
     }
