@@ -283,6 +283,28 @@ fn i9_a_mistake_names_its_source() {
         ),
         (
             &[
+                ("PGSERVICE", "x"),
+                ("PGSERVICEFILE", "postgres://app:hunter2@db/x"),
+            ],
+            format!("environment variable PGSERVICEFILE: {key} the path of a file"),
+        ),
+        (
+            &[
+                ("PGSERVICE", "x"),
+                ("PGSYSCONFDIR", "/postgres://app:hunter2@db/x"),
+            ],
+            format!("environment variable PGSYSCONFDIR: {key} the path of a file"),
+        ),
+        (
+            &[("DATABASE_URL", "service=x servicefile=hunter2")],
+            format!("environment variable DATABASE_URL: {key} the path of a file"),
+        ),
+        (
+            &[("DATABASE_URL", "postgres://db/x?passfile=hunter2")],
+            format!("environment variable DATABASE_URL: {key} `passfile` to be the path of a file"),
+        ),
+        (
+            &[
                 ("DATABASE_URL", "service=hunter2"),
                 ("PGSYSCONFDIR", "/nonexistent"),
             ],

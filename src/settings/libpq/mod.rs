@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use super::env::Environment;
 use super::layers::{Layer, variable};
 use super::problem::Problem;
+use super::value_type::ValueType;
 
 /// The variables, each with its parameter. Those that form an address come first: any of them
 /// defines a database where no other is configured.
@@ -200,15 +201,20 @@ impl LibpqSources {
             return Ok(Vec::new());
         };
         let named = of_string("servicefile").or_else(|| self.variables.get("PGSERVICEFILE"));
+        let of_variable = || {
+            of_string("servicefile")
+                .is_none()
+                .then_some("PGSERVICEFILE")
+        };
+        refuse_no_path(named, of_variable())?;
+        let system = self.variables.get("PGSYSCONFDIR");
+        refuse_no_path(system, Some("PGSYSCONFDIR"))?;
         let own = match (named, &self.home) {
             (Some(file), _) => Some((PathBuf::from(file), true)),
             (None, Some(home)) => Some((home.join(".pg_service.conf"), false)),
             (None, None) => None,
         };
-        let directory = self
-            .variables
-            .get("PGSYSCONFDIR")
-            .map_or(SYSTEM, |path| path);
+        let directory = system.map_or(SYSTEM, String::as_str);
         let shared = (Path::new(directory).join("pg_service.conf"), false);
         let files: Vec<_> = own.into_iter().chain([shared]).collect();
         service::find(service, &files).map_err(|problem| match of_string("service") {
@@ -216,6 +222,20 @@ impl LibpqSources {
             None => problem.or_from(&variable("PGSERVICE")),
         })
     }
+}
+
+/// Refuses a text that is no path, because messages print paths. `name` is its variable; the caller
+/// knows the source of a connection string.
+fn refuse_no_path(path: Option<&String>, name: Option<&str>) -> Result<(), Problem> {
+    if path.is_none_or(|path| ValueType::SecretFile.fits(path)) {
+        return Ok(());
+    }
+    let problem = Problem::mismatch("", "", ValueType::SecretFile.expected(), "another value");
+    let problem = problem.remedy("write the path in full");
+    Err(match name {
+        Some(name) => problem.or_from(&variable(name)),
+        None => problem,
+    })
 }
 
 // A variable may hold a secret, so only the names are printed.
