@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use agent_sync::settings::{Loaded, Settings, Sources, Tls};
+use agent_sync::settings::{Database, Loaded, Settings, Sources, Tls};
 
 use super::config::run;
 use super::{directory, environment, load, source};
@@ -410,4 +410,69 @@ fn g11_config_prints_the_source_of_each_value_and_no_secret() {
         text.contains(&format!("# warning: {file} holds a secret")),
         "{text}"
     );
+}
+
+/// A connection string or a password in the place of any variable is not printed.
+#[test]
+fn g11_a_secret_in_the_wrong_variable_is_not_printed() {
+    const NAMES: [&str; 23] = [
+        "PGHOST",
+        "PGHOSTADDR",
+        "PGPORT",
+        "PGDATABASE",
+        "PGUSER",
+        "PGSERVICE",
+        "PGPASSWORD",
+        "PGPASSFILE",
+        "PGSERVICEFILE",
+        "PGSYSCONFDIR",
+        "PGAPPNAME",
+        "PGCHANNELBINDING",
+        "PGCLIENTENCODING",
+        "PGCONNECT_TIMEOUT",
+        "PGGSSENCMODE",
+        "PGLOADBALANCEHOSTS",
+        "PGOPTIONS",
+        "PGSSLCERT",
+        "PGSSLKEY",
+        "PGSSLMODE",
+        "PGSSLNEGOTIATION",
+        "PGSSLROOTCERT",
+        "PGTARGETSESSIONATTRS",
+    ];
+    let home = directory(&[("services", "[main]\nhost=db\n")]);
+    let services = home.path().join("services").display().to_string();
+    let (mut refused, mut taken) = (0, 0);
+    for name in NAMES {
+        for secret in [
+            "postgres://app:hunter2@db/x",
+            "app:hunter2@db/x",
+            "host=db password=hunter2",
+            "db:5432:x:app:hunter2",
+        ] {
+            for base in [
+                ("PGHOST", "db"),
+                ("PGSERVICE", "main"),
+                ("DATABASE_URL", "postgres://db/x"),
+            ] {
+                let mut variables = vec![base, ("PGSERVICEFILE", &*services)];
+                variables.retain(|(other, _)| *other != name);
+                variables.push((name, secret));
+                let told = match load("", &variables) {
+                    Err(told) => {
+                        refused += 1;
+                        told
+                    }
+                    Ok(loaded) => {
+                        taken += 1;
+                        let targets = loaded.settings.databases.values().map(Database::target);
+                        let targets: Vec<_> = targets.collect();
+                        format!("{:?} {:?} {targets:?}", loaded.entries, loaded.notes)
+                    }
+                };
+                assert!(!told.contains("hunter2"), "{variables:?}: {told}");
+            }
+        }
+    }
+    assert!(refused > 100 && taken > 20, "{refused} {taken}");
 }
