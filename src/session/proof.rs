@@ -31,6 +31,9 @@ use crate::settings::Database;
 /// daemon never wakes another.
 pub(super) const CHANNEL: &str = "agent_sync_probe";
 
+/// A notification is committed, and waits for no standby.
+const WAITS_FOR_NO_STANDBY: &str = "SET LOCAL synchronous_commit = local";
+
 /// How long one answer, and the notification, may take.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
@@ -122,7 +125,7 @@ async fn notified(
         Err(error) if is_full(&error) => Err(error),
         // No second connection is to be had, or it leads to another server: the weaker proof has to
         // do.
-        Ok(_) | Err(_) => ask(db, "", notify).await.map(drop),
+        Ok(_) | Err(_) => ask(db, WAITS_FOR_NO_STANDBY, notify).await.map(drop),
     }
 }
 
@@ -153,7 +156,8 @@ async fn from_elsewhere(
     database: &Database,
     config: &Config,
 ) -> Result<Backend, SessionError> {
-    ask(second(database, config).await?.db(), "", notify).await
+    let second = second(database, config).await?;
+    ask(second.db(), WAITS_FOR_NO_STANDBY, notify).await
 }
 
 /// A second connection to the same address.

@@ -29,6 +29,10 @@ use crate::store::path;
 /// `agent_sync.daemon` tells the capture that it runs in the daemon's own session, where the idle
 /// lock is always free. A trigger of the platform that saves an agent there has to notify.
 ///
+/// A commit waits for no standby ([`SET_ONCE`]): a missing synchronous standby would stop the
+/// database, and a failover loses nothing without the wait, because the standby then has the rows of
+/// the outbox too.
+///
 /// The daemon restores these settings after code of others has run in the session.
 pub(super) fn usual_settings(database: &Database, limits: Limits) -> String {
     format!(
@@ -76,4 +80,6 @@ pub(super) const SET_ONCE: &str = "
         PERFORM pg_catalog.set_config('client_connection_check_interval', '5000', false);
     EXCEPTION WHEN OTHERS THEN NULL; END $$; -- Not every system that servers run on can tell.
     SELECT set_config('client_encoding', 'SQL_ASCII', false)
-      WHERE current_setting('server_encoding') = 'SQL_ASCII'";
+      WHERE current_setting('server_encoding') = 'SQL_ASCII';
+    SELECT set_config('synchronous_commit', 'local', false)
+      WHERE current_setting('synchronous_commit') IN ('on', 'remote_write', 'remote_apply')";

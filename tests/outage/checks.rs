@@ -834,3 +834,34 @@ async fn g14_a_table_of_the_platform_that_a_crash_empties_is_named() {
     let daemon = platform.caught_up_daemon().await;
     daemon.logged("the table public.child is UNLOGGED").await;
 }
+
+/// A synchronous standby that is missing delays neither the daemon nor the commands: the saves of
+/// writers that do not wait for it are applied.
+#[tokio::test]
+async fn g16_a_missing_synchronous_standby_delays_nothing() {
+    let own = Cluster::start(Options::default()).unwrap();
+    let platform = Platform::with_tables(&own, TABLES).await;
+    platform.install();
+    platform.configure("a").await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.run("SET synchronous_commit = local").await;
+    platform
+        .run("ALTER SYSTEM SET synchronous_standby_names = 'missing'")
+        .await;
+    platform.run("SELECT pg_reload_conf()").await;
+    platform
+        .holds("SELECT current_setting('synchronous_standby_names') = 'missing'")
+        .await;
+    platform.save("a", EXAMPLE).await;
+    platform.becomes("a", EXPECTED).await;
+    let status = platform.says(&["status"]).await;
+    assert!(status.out.contains("asleep"), "{status:?}");
+    let doctor = platform.says(&["doctor"]).await;
+    assert!(doctor.out.contains("round trip    outbox"), "{doctor:?}");
+
+    assert!(daemon.terminate().await.success());
+    let daemon = platform.caught_up_daemon().await;
+    platform.save("a", "{}").await;
+    platform.drained().await;
+    assert_eq!(daemon.lines("database unavailable").len(), 0);
+}

@@ -8,7 +8,7 @@ use crate::install;
 use crate::mapping::Rules;
 use crate::pg::identifier::plain;
 use crate::pg::{Db, QueryError};
-use crate::report::note::{Note, is_over};
+use crate::report::note::{Level, Note, is_over};
 use crate::settings::{Database, Settings};
 use crate::store::{
     FaultKind, Installed, Layout, broken_triggers, checks, mapping, queries, report,
@@ -27,8 +27,12 @@ pub(super) struct Asking<'a> {
 impl Asking<'_> {
     /// Runs all queries and returns what they found before the connection was lost, if it was.
     pub(super) async fn all(mut self) -> Look {
-        // Such an error ends the connection and has been added to the notes.
-        let _ = self.one_by_one().await;
+        // Such an error ends the connection.
+        let ended = self.one_by_one().await;
+        let is_told = self.look.notes.iter().any(|note| note.level == Level::Fail);
+        if let (Err(error), false) = (ended, is_told) {
+            self.note(Note::unanswered("connection", &error));
+        }
         self.look
     }
 
