@@ -5,6 +5,7 @@ mod client_certificate;
 mod connection;
 mod false_server;
 mod libpq;
+mod like_psql;
 mod password_command;
 mod pooler;
 mod recovery;
