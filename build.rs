@@ -1,7 +1,8 @@
 //! Sets `AGENT_SYNC_VERSION`: the version, and the commit of the build if it is known.
 //!
 //! The commit is `AGENT_SYNC_COMMIT` if that is set, as in an image or a package; otherwise a
-//! release build asks git. Other builds do not, because then every commit would rebuild everything.
+//! release build asks git. Other builds do not, because then every commit would rebuild everything;
+//! they name themselves a debug build.
 #![allow(clippy::print_stdout, reason = "the interface of a build script")]
 
 use std::process::Command;
@@ -21,7 +22,8 @@ fn main() {
             "{version} ({})",
             commit.chars().take(DIGITS).collect::<String>()
         ),
-        None => version,
+        None if is_release => version,
+        None => format!("{version} (debug build)"),
     };
     println!("cargo::rustc-env=AGENT_SYNC_VERSION={version}");
 }

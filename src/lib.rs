@@ -3,7 +3,7 @@
 //! `ARCHITECTURE.md` is the map of the modules and their dependencies. `docs/contract.md` numbers
 //! the promises of the product (T1, M3, G2 …), which the code cites.
 
-/// The version, with the commit of the build if it is known.
+/// The version, with the commit of the build if it is known, as in `0.1.0 (0123456789ab)`.
 pub const VERSION: &str = env!("AGENT_SYNC_VERSION");
 
 pub mod admin;

@@ -84,7 +84,7 @@ async fn serve(
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hang_up = listen(SignalKind::hangup())?;
     info!(
-        version = env!("CARGO_PKG_VERSION"),
+        version = crate::VERSION,
         databases = loaded.databases.len(),
         "agent-sync starts"
     );

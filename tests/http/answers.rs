@@ -3,12 +3,29 @@
 
 use std::process::Command;
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::http::{address, command, get, metric, metric_becomes, raw, serving};
 use crate::support::platform::{EXAMPLE, EXPECTED};
 use crate::support::{Daemon, Platform, Said, eventually};
+
+/// `--version`, the log, `/status` and `/metrics` name the same build. The builds of the tests name
+/// more than the version, so a place that names the version alone differs.
+#[tokio::test]
+async fn every_place_names_the_build_and_not_only_its_version() {
+    let platform = Platform::installed().await;
+    let said = Said::of(platform.command(&["--version"])).await;
+    let build = said.out.trim().strip_prefix("agent-sync ").unwrap();
+    assert!(build.ends_with(')'), "{build}");
+    let (daemon, address) = serving(&platform).await;
+    assert_eq!(daemon.logged("agent-sync starts").await["version"], build);
+    let status: Value = serde_json::from_str(&get(address, "/status").await.1).unwrap();
+    assert_eq!(status["version"], build);
+    let series = format!("agent_sync_build_info{{version=\"{build}\"}}");
+    assert_eq!(metric(address, &series).await, Some(1.0));
+}
 
 #[tokio::test]
 async fn g11_no_secret_and_no_value_of_a_row_is_served() {

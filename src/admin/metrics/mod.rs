@@ -169,7 +169,7 @@ impl Metric {
         if let Read::Process(read) = &self.read
             && let Some(value) = read(snapshot)
         {
-            let labels = [(label, env!("CARGO_PKG_VERSION"))];
+            let labels = [(label, crate::VERSION)];
             let labels = if label.is_empty() { &[] } else { &labels[..] };
             self.sample(&mut out, labels, value)?;
         }

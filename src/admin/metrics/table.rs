@@ -231,7 +231,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: "",
         label: Some(("version", "of this program")),
-        help: "Always 1; the label has the version.",
+        help: "Always 1; the label has the version, and the commit of the build.",
         read: Read::Process(|_| Some(1.0)),
     },
     Metric {

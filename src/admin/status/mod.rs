@@ -114,7 +114,7 @@ pub(super) fn status(snapshot: &Snapshot, wanted: &Wanted) -> String {
         .map(|(name, state)| database(name, state, snapshot, &wanted))
         .collect();
     let status = Status {
-        version: env!("CARGO_PKG_VERSION"),
+        version: crate::VERSION,
         now: snapshot.taken.0,
         started_at: snapshot.started.0,
         live: databases.iter().all(|database| database.live),
