@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,8 @@ impl Servers {
             let logins: Arc<Mutex<Vec<Login>>> = Arc::clone(&logins);
             std::thread::spawn(move || {
                 for stream in listener.incoming() {
-                    if let Ok((user, database, password)) = login(&mut stream.unwrap()) {
+                    let mut stream = stream.unwrap();
+                    if let Ok((user, database, password)) = login(&mut stream) {
                         let login = (number, user, database, password);
                         let mut logins = logins.lock().unwrap();
                         // psql may try again.
@@ -48,7 +49,18 @@ impl Servers {
         self.logins.lock().unwrap().clear();
         let output = command.stdin(Stdio::null()).output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        (self.logins.lock().unwrap().clone(), told)
+        // A server takes its clients in turn, so after this one it has noted all of the command.
+        for port in self.ports {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream
+                .write_all(b"\0\0\0\x14\0\x03\0\0user\0last\0\0\0")
+                .unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            stream.read_to_end(&mut Vec::new()).unwrap();
+        }
+        let mut logins = self.logins.lock().unwrap().clone();
+        logins.retain(|(_, user, ..)| user != "last");
+        (logins, told)
     }
 }
 
