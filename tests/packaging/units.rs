@@ -145,6 +145,26 @@ fn the_package_holds_files_that_there_are() {
     }
 }
 
+/// The package has the MIT licence in its copyright file, and refers to Debian's copy of the other.
+#[test]
+fn the_package_has_the_licences_of_the_repository() {
+    let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).unwrap();
+    let file = manifest["package"]["metadata"]["deb"]["license-file"][0].as_str();
+    let copyright = read(file.unwrap());
+    assert!(copyright.starts_with("Format: "), "cargo-deb adds no head");
+    let mit: Vec<_> = read("LICENSE-MIT")
+        .lines()
+        .skip(4)
+        .map(|line| format!(" {}", if line.is_empty() { "." } else { line }))
+        .collect();
+    assert!(
+        mit.len() > 10 && copyright.contains(&mit.join("\n")),
+        "{copyright}"
+    );
+    assert!(copyright.contains("\nLicense: Apache-2.0\n"), "{copyright}");
+    assert!(read("LICENSE-APACHE").contains("Version 2.0, January 2004"));
+}
+
 #[test]
 fn s20_every_unit_gives_the_daemon_a_folder_for_its_socket() {
     let socket = Settings::load_from(&Sources::default())
