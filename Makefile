@@ -1,7 +1,7 @@
 # The two main targets are `make demo` and `make test`. Both check for PostgreSQL's server programs.
 # `make storm`, `make model` and `make matrix` are longer versions of parts of the suite.
 
-.PHONY: demo test test-shadow test-million storm model matrix fuzz fuzz-keep bench bench-quick lint deny sbom reproduce deb system-test postgres
+.PHONY: demo test test-shadow test-million storm model matrix fuzz fuzz-keep bench bench-quick lint shellcheck deny advisories sbom reproduce deb system-test postgres
 
 # Shows the main job on a throwaway PostgreSQL.
 demo: postgres
@@ -68,14 +68,22 @@ model:
 	@cargo test --quiet --locked --release --test it -- --include-ignored --nocapture --test-threads 1 model::
 
 # The checks of a change besides the tests.
-lint:
+lint: shellcheck
 	cargo fmt --all --check
 	cargo clippy --workspace --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --locked --no-deps --document-private-items --quiet
 
-# Licences, bans and sources of every crate; advisories need the network, see docs/building.md.
+# Every shell script, where shellcheck is installed.
+shellcheck:
+	@sh scripts/shellcheck.sh
+
+# Licences, bans and sources of every crate.
 deny:
 	@sh scripts/deny.sh
+
+# The advisories about the crates, from the network.
+advisories:
+	@cargo deny --locked check advisories
 
 # The components of the program as CycloneDX, in target/sbom/.
 sbom:

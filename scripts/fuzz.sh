@@ -24,7 +24,8 @@ fi
 TMPDIR="$PWD/target/tmp"
 export TMPDIR
 mkdir -p "$TMPDIR"
-for target in ${*:-mapping shaped rules settings inbox dsn}; do
+[ $# -gt 0 ] || set -- mapping shaped rules settings inbox dsn
+for target in "$@"; do
     mkdir -p "target/found/$target" "target/kept/$target"
     if [ -n "$keep" ]; then
         cargo fuzz run --fuzz-dir . -s none "$target" "target/kept/$target" "corpus/$target" "target/found/$target" -- \

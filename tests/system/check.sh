@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Common functions of the scripts in the box: checks that print their subject, and evidence when one
 # fails. Sourced by bash.
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The image: built of the Dockerfile as it is, and tried in the box of Debian 13, whose podman knows Quadlet. Sourced by run.sh.
 
 # Builds the image and saves it as an archive.
