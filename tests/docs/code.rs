@@ -492,6 +492,14 @@ fn modules() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
+fn the_landing_page_of_the_crate_links_to_every_module() {
+    let page = read("src/lib.rs");
+    for module in modules().keys() {
+        assert!(page.contains(&format!("[`{module}`]")), "{module}");
+    }
+}
+
+#[test]
 fn the_modules_form_no_circle() {
     let mut left = modules();
     assert!(left.len() > 10, "{left:?}");
