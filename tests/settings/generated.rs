@@ -1,11 +1,13 @@
 //! The files that are generated from the declarations of the settings: `config/agent-sync.toml`,
-//! `config/agent-sync.schema.json` and `docs/settings.md`. `UPDATE_DOCS=1` writes them.
+//! `config/agent-sync.schema.json`, `docs/settings.md` and the manual page
+//! `packaging/man/agent-sync.toml.5`. `UPDATE_DOCS=1` writes them.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use agent_sync::settings::ValueType;
 use agent_sync::settings::schema::{DefaultValue, Key, keys};
+use clap_mangen::roff::{Inline, Roff, bold, roman};
 use serde_json::{Map, Value, json};
 
 /// Compares a file with the generated text.
@@ -26,6 +28,11 @@ fn the_reference_is_current() {
 }
 
 #[test]
+fn the_manual_page_of_the_file_is_current() {
+    assert_current("packaging/man/agent-sync.toml.5", &manual());
+}
+
+#[test]
 fn the_sample_file_is_current() {
     assert_current("config/agent-sync.toml", &sample());
 }
@@ -41,11 +48,8 @@ fn split(key: &Key) -> (&'static str, &'static str) {
     key.path.rsplit_once('.').unwrap()
 }
 
-const REFERENCE: &str = "\
-# Settings
-
-<!-- Generated from the code by `UPDATE_DOCS=1 cargo test --test it generated`. -->
-
+/// What the reference and the manual page say about the sources of a setting.
+const SOURCES: &str = "\
 The sources, the later over the earlier: built-in defaults; the file (`--config`, else
 `$AGENT_SYNC_CONFIG`, else `/etc/agent-sync/agent-sync.toml`); `databases.d/*.toml` beside it, in
 the order of their names; the environment. `AGENT_SYNC__SYNC__BATCH_SIZE=100` sets
@@ -54,14 +58,24 @@ the order of their names; the environment. `AGENT_SYNC__SYNC__BATCH_SIZE=100` se
 the sources of PostgreSQL's own tools, such as `PGHOST` and `~/.pgpass`:
 [connections.md](connections.md). An unknown key or a value of the wrong type is an error, and all
 errors are reported at once. `agent-sync config` prints the values in force and the source of each.
+";
 
-A duration is a number and a unit, or several of them: `500ms`, `15s`, `1m 30s`, `2h`.
+const DURATIONS: &str =
+    "A duration is a number and a unit, or several of them: `500ms`, `15s`, `1m 30s`, `2h`.";
+
+const TITLE: &str = "\
+# Settings
+
+<!-- Generated from the code by `UPDATE_DOCS=1 cargo test --test it generated`. -->
+";
+
+const FILES: &str = "\
 [`config/agent-sync.toml`](../config/agent-sync.toml) has the same keys as a file to copy from, and
 [`config/agent-sync.schema.json`](../config/agent-sync.schema.json) describes that file to editors.
 ";
 
 fn reference() -> String {
-    let mut text = REFERENCE.to_owned();
+    let mut text = format!("{TITLE}\n{SOURCES}\n{DURATIONS}\n{FILES}");
     let mut last = "";
     for key in keys() {
         let (section, name) = split(key);
@@ -82,6 +96,71 @@ fn reference() -> String {
         writeln!(text, "| `{name}` | {expected} | {default} | {doc} |").unwrap();
     }
     text
+}
+
+/// The manual page of the settings file, with the sections and keys of the reference.
+fn manual() -> String {
+    let mut page = Roff::new();
+    page.control("TH", ["agent-sync.toml", "5"]);
+    page.control("SH", ["NAME"]);
+    page.text([roman("agent-sync.toml - the settings of agent-sync")]);
+    page.control("SH", ["SYNOPSIS"]);
+    for file in ["agent-sync.toml", "databases.d/*.toml"] {
+        page.text([roman(format!("/etc/agent-sync/{file}"))]);
+        page.control("br", []);
+    }
+    page.control("SH", ["DESCRIPTION"]);
+    page.text(inline(SOURCES));
+    page.control("PP", []);
+    page.text(inline(DURATIONS));
+    page.control("SH", ["SETTINGS"]);
+    let mut last = "";
+    for key in keys() {
+        let (section, name) = split(key);
+        if section != last {
+            last = section;
+            let title = format!("[{}]", section.replace('*', "NAME"));
+            page.control("SS", [&*title]);
+        }
+        let (value, example) = match key.default {
+            DefaultValue::Unset(_) | DefaultValue::UnsetList(_) => {
+                (String::new(), format!(" Example: `{}`.", key.example()))
+            }
+            _ => (format!(" = {}", key.example()), String::new()),
+        };
+        page.control("TP", []);
+        page.text([bold(name), roman(value)]);
+        let expected = key.value_type.expected();
+        page.text(inline(&format!(
+            "{} (Value: {expected}.{example})",
+            key.doc
+        )));
+    }
+    page.control("SH", ["FILES"]);
+    page.text(inline(
+        "The Debian package has every setting at its default in `/etc/agent-sync/agent-sync.toml`, \
+         and the named documents in `/usr/share/doc/agent-sync/`.",
+    ));
+    page.control("SH", ["SEE ALSO"]);
+    page.text([bold("agent-sync"), roman("(1)")]);
+    page.render()
+}
+
+/// The words of a paragraph in Markdown: code in bold, and links as their texts.
+fn inline(markdown: &str) -> Vec<Inline> {
+    let links = regex_lite::Regex::new(r"\[([^\]]+)\]\([^)]+\)").unwrap();
+    let text = links.replace_all(markdown.trim(), "$1").replace('\n', " ");
+    let words = text.split('`').enumerate();
+    words
+        .filter(|(_, words)| !words.is_empty())
+        .map(|(at, words)| {
+            if at % 2 == 1 {
+                bold(words)
+            } else {
+                roman(words)
+            }
+        })
+        .collect()
 }
 
 const SAMPLE: &str = "\
