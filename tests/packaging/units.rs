@@ -145,6 +145,19 @@ fn the_package_holds_files_that_there_are() {
     }
 }
 
+/// A release finds each text that it replaces once.
+#[test]
+fn a_release_finds_what_it_replaces() {
+    let release: toml::Table = toml::from_str(&read("release.toml")).unwrap();
+    let replacements = release["pre-release-replacements"].as_array().unwrap();
+    assert!(replacements.len() > 2);
+    for replacement in replacements {
+        let file = replacement["file"].as_str().unwrap();
+        let search = regex_lite::Regex::new(replacement["search"].as_str().unwrap()).unwrap();
+        assert_eq!(search.find_iter(&read(file)).count(), 1, "{file}");
+    }
+}
+
 /// The package has the MIT licence in its copyright file, and refers to Debian's copy of the other.
 #[test]
 fn the_package_has_the_licences_of_the_repository() {
