@@ -149,6 +149,45 @@ fn bash_completes_verbs_their_options_and_their_values() {
     }
 }
 
+/// Bash completes every visible long option of every command, and every value of a fixed set.
+#[test]
+fn bash_completes_every_option_and_every_fixed_value() {
+    let mut command = Cli::command();
+    command.build();
+    let subcommands = command
+        .get_subcommands()
+        .filter(|subcommand| subcommand.get_name() != "help");
+    let mut values_seen = 0;
+    for subcommand in subcommands {
+        let name = subcommand.get_name();
+        let Some(options) = offered(&["agent-sync", name, "--"]) else {
+            return eprintln!("skipped: there is no bash to complete in");
+        };
+        for argument in subcommand.get_arguments().filter(|one| !one.is_hide_set()) {
+            let option = argument.get_long().map(|long| format!("--{long}"));
+            if let Some(option) = &option {
+                assert!(options.contains(option), "{name} {option}: {options:?}");
+            }
+            let possible = argument.get_possible_values();
+            if possible.is_empty() || !argument.get_action().takes_values() {
+                continue;
+            }
+            let words: Vec<_> = ["agent-sync", name]
+                .into_iter()
+                .chain(option.as_deref())
+                .chain([""])
+                .collect();
+            let values = offered(&words).unwrap();
+            for value in possible.iter().filter(|one| !one.is_hide_set()) {
+                values_seen += 1;
+                let value = value.get_name().to_owned();
+                assert!(values.contains(&value), "{words:?} {value}: {values:?}");
+            }
+        }
+    }
+    assert!(values_seen > 5, "{values_seen}");
+}
+
 #[test]
 fn the_manual_page_tells_of_every_command_and_its_options() {
     let page = said(&["man"]);
