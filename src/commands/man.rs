@@ -35,6 +35,10 @@ fn render(command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
         section(subcommand).to_writer(page)?;
     }
     program.render_extra_section(page)?;
+    let mut files = Roff::new();
+    files.control("SH", ["SEE ALSO"]);
+    files.text([bold("agent-sync.toml"), roman("(5)")]);
+    files.to_writer(page)?;
     program.render_version_section(page)
 }
 

@@ -199,6 +199,7 @@ fn the_manual_page_tells_of_every_command_and_its_options() {
         "\\-\\-database",
         "Exit codes",
         "check found drift",
+        "\\fBagent\\-sync.toml\\fR(5)",
     ] {
         assert!(page.contains(text), "{text} in {page}");
     }
