@@ -13,8 +13,9 @@
 //! ```
 //!
 //! Invariants:
-//! - JSON is handled as text. No value passes through floating point or through a tree that would
-//!   reorder keys, so what no rule owns comes back byte for byte (M5).
+//! - JSON is handled as text. No written value passes through floating point or through a tree that
+//!   would reorder keys, so what no rule owns comes back byte for byte (M5). Only the comparison
+//!   with a column of the type `real` or `double precision` computes in that type.
 //! - Whatever is met is answered with a [`Plan`] or a [`Rejection`], never with a panic, and never
 //!   with a recursion deeper than `json::MAX_DEPTH`.
 //! - A [`Plan`] that is carried out leaves nothing to do: planning again gives no changes (M8).

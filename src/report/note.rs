@@ -118,9 +118,10 @@ fn topic(finding: &Finding) -> &'static str {
         },
         Finding::Column(finding) => match finding {
             Column::NotUnique { .. } => "key",
-            Column::NoIndex { .. } | Column::NoText { .. } | Column::CollationChanged { .. } => {
-                "index"
-            }
+            Column::NoIndex { .. }
+            | Column::NoText { .. }
+            | Column::CollationChanged { .. }
+            | Column::IndexMisses { .. } => "index",
             _ => "tables",
         },
     }

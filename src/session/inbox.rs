@@ -1,6 +1,7 @@
 //! The buffer of received notifications, bounded. Any number of notifications without a payload
 //! count as one (C6). Of the slugs that are requested by name (I7), the first thousand are kept,
-//! as far as they have 256 KiB together; after that, every agent is checked as well.
+//! as far as they have 256 KiB together; beyond these, every agent is checked, at most once in ten
+//! minutes (`sync::connection::wake_up`).
 //!
 //! A notification of one change has the ctid of its outbox row. The ctid is a hint, and is kept
 //! only while nothing else arrives.

@@ -51,7 +51,8 @@ use crate::store;
 /// The channel of wake-ups (empty payload) and of requests for a slug (I7).
 pub const CHANNEL: &str = "agent_sync";
 
-/// The channel on which a writer that changed one agent sends the ctid of its row in the outbox.
+/// The channel on which a transaction sends the ctid of the first row that it appends to the
+/// outbox.
 pub const CHANGES: &str = "agent_sync_change";
 
 /// The most memory for one answer of a server: a batch has 1 MiB of values and slugs of 8 KiB, and
@@ -288,7 +289,7 @@ impl Session {
         self.db.batch(planner::FOR_BATCHES).await
     }
 
-    /// Sets the planner for everything else.
+    /// Sets the planner for the queries of a sweep, which read the catalog.
     pub async fn plan_as_usual(&self) -> Result<(), QueryError> {
         self.db.batch(planner::USUAL).await
     }

@@ -2,8 +2,9 @@
 //!
 //! The statements of a batch are planned once and run for any number of rows, often on tables that
 //! were never analysed, so they are given one plan: by index, with hash joins. For the catalog that
-//! plan would read all of it, which takes minutes where there are thousands of tables. So
-//! everything else gets the planner's usual freedom.
+//! plan would read all of it, which takes minutes where there are thousands of tables. So a sweep
+//! and a session without batches have the usual freedom. All other queries of a leading daemon run
+//! between batches under the settings of batches: none of them may read much of the catalog.
 
 /// For the statements that take and write the rows of a batch.
 pub(super) const FOR_BATCHES: &str = "

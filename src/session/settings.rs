@@ -30,10 +30,12 @@ use crate::store::path;
 /// lock is always free. A trigger of the platform that saves an agent there has to notify.
 ///
 /// A commit waits for no standby ([`SET_ONCE`]): a missing synchronous standby would stop the
-/// database, and a failover loses nothing without the wait, because the standby then has the rows of
-/// the outbox too.
+/// database, and a failover loses nothing without the wait, because the standby then has the rows
+/// of the outbox too.
 ///
-/// The daemon restores these settings after code of others has run in the session.
+/// The daemon restores the settings of this function after code of others has run in the session.
+/// It does not restore those of [`SET_ONCE`]: where such code has changed one of them,
+/// `ConnectionLoop::verify_session` ends the connection before the next sleep or sweep.
 pub(super) fn usual_settings(database: &Database, limits: Limits) -> String {
     format!(
         "{};
@@ -72,7 +74,8 @@ pub(super) fn usual_settings(database: &Database, limits: Limits) -> String {
     )
 }
 
-/// The settings that not every server has.
+/// The settings that not every server has, and those that depend on the present value of another
+/// setting. They are set once, and not restored after code of others has run.
 pub(super) const SET_ONCE: &str = "
     SELECT set_config(name, '0', false) FROM pg_settings
       WHERE name IN ('idle_session_timeout', 'transaction_timeout');

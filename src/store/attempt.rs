@@ -34,7 +34,8 @@ pub enum Tried {
 }
 
 /// Code of others that runs in the session when a configuration is written: triggers besides those
-/// of the install.
+/// of the install, and functions in constraints, domains, policies, indexes and generated columns
+/// (`queries::RUNS_FOREIGN_CODE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForeignCode {
     /// None does.

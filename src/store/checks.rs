@@ -1,6 +1,6 @@
 //! The checks of a database (G10): faults that keep agent-sync from working, or make it miss
-//! changes. [`install`] runs at every connect, the others run in every sweep, and [`server`] runs
-//! in both.
+//! changes. [`install`] runs at every connect, [`own_tables`] and [`cautions`] run in every sweep,
+//! and [`server`], [`publications`] and [`types`] run in both.
 //!
 //! Authority: the catalog, and the record in `agent_sync.install`. No privilege is tested by its
 //! use, so a check changes nothing and reports all faults at once. `Store::capture_faults` checks
@@ -13,7 +13,7 @@ use tokio_postgres::{Error, Row};
 use super::finding::{self, Finding};
 use super::layout::Layout;
 use super::privileges::missing_privileges;
-use super::{Store, queries, trust};
+use super::{Store, index_check, queries, trust};
 use crate::pg::identifier::plain;
 use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::Database;
@@ -305,7 +305,7 @@ pub async fn cautions(
         .into())
     });
     findings.extend(lends.await?);
-    findings.extend(layout.column_findings.iter().cloned());
+    findings.extend(index_check::columns(db, layout).await?);
     let parts = missing_parts(db, false).await?;
     if !parts.is_empty() {
         findings.push(finding::Install::Lacks(parts).into());

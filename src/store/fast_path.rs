@@ -2,9 +2,10 @@
 //! without a transaction block.
 //!
 //! Most changes come alone. Half the work of a batch of one row serves the safety of larger
-//! batches: BEGIN and COMMIT, the lock of the configuration, and the count of configurations that
-//! others have locked. The fast path needs none of it, because its write requires the row versions
-//! that the values were computed from ([`queries::write_change`]).
+//! batches: BEGIN and COMMIT, the lock of the configuration from the read on, and the count of
+//! configurations that others have locked. The fast path needs none of it, because its write
+//! requires the row versions that the values were computed from, and skips a configuration that is
+//! locked ([`queries::write_change`]).
 //!
 //! Invariant: a change that does not meet every condition is left as it was, for a batch.
 

@@ -18,6 +18,7 @@ mod capture;
 pub mod checks;
 mod fast_path;
 pub mod finding;
+mod index_check;
 mod layout;
 mod leader;
 mod noted_mapping;

@@ -44,7 +44,7 @@ pub struct Problem {
     /// write, and what is wrong with a configuration.
     pub retries: bool,
     /// Whether the slug was processed because of a request (I7): then a problem that is noted
-    /// already is neither noted again nor logged.
+    /// already, and was not due for a retry, is neither noted again nor logged.
     pub asked: bool,
 }
 

@@ -45,7 +45,7 @@ pub struct Claim<'a> {
     /// The largest sum of the weights of the rows that come with their contents, in bytes.
     pub budget: usize,
     /// Whether the statements wait at most 20 ms for a lock, because a failed batch is being
-    /// bisected.
+    /// bisected or its writes are tried one by one.
     pub careful: bool,
 }
 
@@ -200,8 +200,8 @@ impl Store {
     /// Ends a batch in one round trip (heavy: two): deletes its outbox rows, writes its outcome,
     /// notifies the channel `announce`, and commits. If a row could not be written, or a statement
     /// takes longer than `time`, it returns an error and the batch writes nothing. `time` is set
-    /// where code of others may run with the write; the write then runs under the `search_path` of
-    /// the role.
+    /// where code of others may run with the write, after a slow write, and after trial writes; the
+    /// write then runs under the `search_path` of the role.
     /// Returns the slugs whose problem is unchanged and needs no log line.
     ///
     /// After an error of the server, nothing of the batch has happened. If the connection failed or

@@ -664,6 +664,11 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::MIX_MAPPINGS,
         queries::NOTED_MAPPING,
         queries::UNLOGGED,
+        &queries::index_misses(
+            &layout.agents.table,
+            &layout.agents.slug.name,
+            &layout.agents.lookup("b"),
+        ),
         queries::UNPUBLISHABLE,
         queries::PUBLISHED_IN_PART,
         &known,

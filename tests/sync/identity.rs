@@ -427,3 +427,38 @@ async fn g14_an_agent_that_its_index_misses_is_a_problem() {
         .holds("SELECT count(*) = 0 FROM agent_sync.problem WHERE slug = 'missed'")
         .await;
 }
+
+/// A sweep notices an index that misses rows of either table. The daemon is not ready meanwhile, and
+/// checks every agent when the index has been rebuilt.
+#[tokio::test]
+async fn g14_a_sweep_notices_an_index_that_misses_rows() {
+    for (table, index) in [
+        ("agents", "agents_slug_key"),
+        (
+            "agent_configurations",
+            "agent_configurations_agent_slug_idx",
+        ),
+    ] {
+        let platform = Platform::installed().await;
+        let slug = if table == "agents" {
+            "slug"
+        } else {
+            "agent_slug"
+        };
+        platform
+            .run(&format!(
+                "UPDATE pg_index SET indisready = false WHERE indexrelid = '{index}'::regclass;
+                 INSERT INTO {table} ({slug}) VALUES ('missed');
+                 UPDATE pg_index SET indisready = true WHERE indexrelid = '{index}'::regclass"
+            ))
+            .await;
+        let daemon = platform.brisk_daemon();
+        let named = format!("an index on {slug} of public.{table} does not find rows");
+        daemon.logged(&named).await;
+        let doctor = platform.says(&["doctor"]).await;
+        let text = doctor.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(&named) && doctor.code == 2, "{text}");
+        platform.run(&format!("REINDEX TABLE {table}")).await;
+        daemon.logged("the capture works again").await;
+    }
+}

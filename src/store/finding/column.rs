@@ -63,6 +63,15 @@ pub enum Column {
         /// The version that it has.
         actual: String,
     },
+    /// An index does not find rows that are there: it is damaged, or in another order than the
+    /// collation has now, although the versions agree.
+    #[error("an index on {column} of {table} does not find rows that are there")]
+    IndexMisses {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column of the slug.
+        column: String,
+    },
     /// The column for a number has a type that holds none.
     #[error(
         "{column} of {table} has the type {of_type}, which holds no plain number, so it is left out"
@@ -140,6 +149,10 @@ impl Column {
             Self::CollationChanged {
                 table, collation, ..
             } => reindex(table, collation.as_deref()),
+            Self::IndexMisses { table, .. } => format!(
+                "REINDEX TABLE {table}; and every other table with an index of text: the order of \
+                text may have changed with the operating system, or the index is damaged."
+            ),
             Self::NoNumber { table, column, .. } => format!(
                 "ALTER TABLE {table} ALTER COLUMN {column} TYPE double precision USING …, \
                 or name another column in the settings."

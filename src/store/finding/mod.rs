@@ -75,6 +75,7 @@ impl Finding {
             Self::Install(finding) => finding.consequence(),
             Self::Rights(finding) => finding.consequence(),
             Self::Table(finding) => finding.consequence(),
+            Self::Column(Column::IndexMisses { .. }) => Consequence::Misses,
             // The others are synced all the same.
             Self::Column(_) => Consequence::Caution,
         }

@@ -1,8 +1,9 @@
 //! The problems: agents that could not be brought in sync, and why.
 //!
-//! The leader is the only writer of `agent_sync.problem`, so nothing comes between a look for a
-//! problem and its change. The index on the slug is a hash index, which holds a slug of any length;
-//! PostgreSQL uses it for one slug at a time, hence LATERAL.
+//! The leader is the only writer of the problems of agents, so nothing comes between a look for
+//! such a problem and its change. `doctor` deletes one row as well, that of its own made-up slug
+//! (`store::request::FORGET_CANARY`). The index on the slug is a hash index, which holds a slug of
+//! any length; PostgreSQL uses it for one slug at a time, hence LATERAL.
 
 use super::claimed::{LONGEST_SLUG, too_long};
 

@@ -77,7 +77,8 @@ enum Phase {
     /// Asleep until a notification arrives or something is due: the next sweep, the next retry,
     /// another look at locked rows, or a timed wake-up.
     Waiting {
-        /// Whether something is left in the outbox: locked, slow, heavy or dangerous.
+        /// Whether something is left in the outbox: locked, slow, heavy, or a slug on which
+        /// connections have ended.
         left_rows: bool,
     },
 }
