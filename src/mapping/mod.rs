@@ -21,6 +21,10 @@
 //! - A [`Plan`] that is carried out leaves nothing to do: planning again gives no changes (M8).
 //! - A [`Mistake`] never quotes a string that it met, which could be a prompt or a key (M7).
 
+/// Raised whenever the same rules, agent and configuration give another result than before. The
+/// daemon then compares every agent after the upgrade, as after a change of the rules (G14).
+pub const REVISION: u32 = 1;
+
 mod decimal;
 mod decode;
 mod diff;

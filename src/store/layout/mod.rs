@@ -15,7 +15,7 @@ use super::finding::Finding;
 use super::queries;
 use super::remedy::Remedies;
 use crate::columns::{Column, PerAgentColumn, PerColumn};
-use crate::mapping::{NumberColumn, Rules, Targets};
+use crate::mapping::{NumberColumn, REVISION, Rules, Targets};
 use crate::pg::identifier::{Quoted, plain};
 use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::{AgentsColumns, ConfigurationsColumns, Database};
@@ -322,8 +322,8 @@ impl Layout {
         ]
     }
 
-    /// What the mapping is made of: the rules, and the columns that it reads and writes. It means
-    /// nothing but that it is the same or another one.
+    /// What the mapping is made of: its revision, the rules, and the columns that it reads and
+    /// writes. It means nothing but that it is the same or another one.
     pub fn mapping_key(&self, rules: &Rules) -> String {
         let (from, to) = (&self.agents, &self.configurations);
         let read = std::iter::once(Some(&from.slug))
@@ -334,7 +334,7 @@ impl Layout {
             .chain(written)
             .map(|column| column.map(|column| &column.name))
             .collect();
-        format!("{rules:?} {names:?}")
+        format!("{REVISION} {rules:?} {names:?}")
     }
 }
 
