@@ -6,7 +6,7 @@
 use std::io::{self, IsTerminal as _, Write, stderr};
 
 use tracing::Subscriber;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::reload::{self, Handle};
@@ -40,7 +40,23 @@ impl Logging {
             .finish(stderr());
         let dropped = writer.error_counter();
         // It fails only if a log was started before.
-        let _ = subscriber(settings, filter, writer).try_init();
+        let _ = subscriber(settings, filter, move || writer.clone()).try_init();
+        let settings = settings.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            // The process ends at once, so this line is written here, and not by the thread.
+            let text = panic.payload();
+            let text = text
+                .downcast_ref::<&str>()
+                .copied()
+                .or_else(|| text.downcast_ref::<String>().map(String::as_str));
+            let place = panic.location().map(ToString::to_string);
+            log_panic(
+                &settings,
+                text.unwrap_or_default(),
+                &place.unwrap_or_default(),
+                stderr,
+            );
+        }));
         Self {
             level,
             dropped,
@@ -65,10 +81,29 @@ fn filter(settings: &Log) -> EnvFilter {
     EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"))
 }
 
-fn subscriber(
+/// Logs a panic, in the form of the other lines.
+fn log_panic<W: Write + 'static>(
     settings: &Log,
-    filter: reload::Layer<EnvFilter, Registry>,
-    writer: NonBlocking,
+    panic: &str,
+    place: &str,
+    writer: impl Fn() -> W + Send + Sync + 'static,
+) {
+    let subscriber = subscriber(settings, EnvFilter::new("error"), writer);
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::error!(
+            panic,
+            place,
+            remedy = "Report it with this line: it is a bug. The supervisor starts the process \
+                again, and nothing is lost.",
+            "a bug ends the process"
+        );
+    });
+}
+
+fn subscriber<W: Write + 'static>(
+    settings: &Log,
+    filter: impl tracing_subscriber::Layer<Registry> + Send + Sync,
+    writer: impl Fn() -> W + Send + Sync + 'static,
 ) -> Box<dyn Subscriber + Send + Sync> {
     let (terminal, journal) = (stderr().is_terminal(), journal::is_stderr());
     let pretty = match settings.format {
@@ -80,7 +115,7 @@ fn subscriber(
     // A failed write of the log must not end the work.
     let lines = fmt::layer()
         .log_internal_errors(false)
-        .with_writer(move || Cleaned(writer.clone()))
+        .with_writer(move || Cleaned(writer()))
         .with_ansi(colours);
     let form = fmt::format().with_timer(SystemTime).with_target(false);
     let lines = if pretty {
@@ -129,6 +164,45 @@ impl<W: Write> Write for Cleaned<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A buffer that the writers of a log share.
+    #[derive(Clone, Default)]
+    struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().map_or(Ok(0), |mut lines| lines.write(bytes))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_one_line_in_the_form_of_the_log() {
+        let settings = Log {
+            format: LogFormat::Json,
+            level: "off".to_owned(),
+        };
+        let lines = Lines::default();
+        let writer = lines.clone();
+        log_panic(&settings, "first\nsecond", "src/a.rs:1:2", move || {
+            writer.clone()
+        });
+        let written = lines
+            .0
+            .lock()
+            .map(|lines| lines.clone())
+            .unwrap_or_default();
+        let written = String::from_utf8_lossy(&written);
+        assert_eq!(written.lines().count(), 1, "{written}");
+        let line: serde_json::Value = serde_json::from_str(&written).unwrap_or_default();
+        assert_eq!(line["level"], "ERROR", "{written}");
+        assert_eq!(line["message"], "a bug ends the process", "{written}");
+        assert_eq!(line["panic"], "first\nsecond", "{written}");
+        assert_eq!(line["place"], "src/a.rs:1:2", "{written}");
+    }
 
     #[test]
     fn s10_a_line_of_the_log_holds_nothing_that_disturbs_and_keeps_its_colours() {

@@ -14,6 +14,9 @@ use super::problem::Problem;
 use super::schema::Lookup;
 use super::value_type::RawValue;
 
+/// The variable of other programs that is a source of `log.level`.
+const RUST_LOG: (&str, &str) = ("RUST_LOG", "LOG__LEVEL");
+
 /// The start of every variable that holds a setting.
 const PREFIX: &str = "AGENT_SYNC__";
 
@@ -34,11 +37,19 @@ impl Environment {
         self.0.get(name)
     }
 
+    /// Whether there is a variable with this end of its name, in whatever case.
+    fn has_setting(&self, rest: &str) -> bool {
+        let mut names = self.0.keys().filter_map(|name| name.strip_prefix(PREFIX));
+        names.any(|found| found.eq_ignore_ascii_case(rest))
+    }
+
     /// Reads the settings among the variables.
     pub(crate) fn read(&self, layer: &mut Layer) {
         for (name, value) in &self.0 {
-            let Some(rest) = name.strip_prefix(PREFIX) else {
-                continue;
+            let rest = match name.strip_prefix(PREFIX) {
+                Some(rest) => rest,
+                None if name == RUST_LOG.0 && !self.has_setting(RUST_LOG.1) => RUST_LOG.1,
+                None => continue,
             };
             let origin = variable(name);
             if let Some(text) = value.to_str() {

@@ -56,7 +56,7 @@ section! {
         /// priority.
         format: LogFormat = ValueType::OneOf(&["auto", "pretty", "json"]), Text("auto");
         /// The least severe level that is logged (off, error, warn, info, debug, trace), or a list
-        /// by module such as "info,agent_sync=debug".
+        /// by module such as "info,agent_sync=debug". The variable RUST_LOG sets it as well.
         level: String = ValueType::LogLevel, Text("info");
     }
 }

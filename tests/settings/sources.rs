@@ -85,6 +85,28 @@ fn each_source_overrides_the_ones_before_it() {
     assert_eq!(source(&loaded, "sync.poll_interval"), "default");
 }
 
+/// `RUST_LOG` is a source of the level, above the files and below the variable of the setting.
+#[test]
+fn rust_log_sets_the_level_below_the_variable_of_the_setting() {
+    let file = "log.level = \"warn\"";
+    let rust_log = ("RUST_LOG", "agent_sync=debug");
+    let loaded = load(file, &[rust_log]).unwrap();
+    assert_eq!(loaded.settings.log.level, "agent_sync=debug");
+    assert_eq!(
+        source(&loaded, "log.level"),
+        "environment variable RUST_LOG"
+    );
+    for name in ["AGENT_SYNC__LOG__LEVEL", "AGENT_SYNC__log__level"] {
+        let loaded = load(file, &[rust_log, (name, "error")]).unwrap();
+        assert_eq!(loaded.settings.log.level, "error");
+    }
+    let refused = load(file, &[("RUST_LOG", "loud")]).unwrap_err();
+    assert!(
+        refused.contains("environment variable RUST_LOG"),
+        "{refused}"
+    );
+}
+
 /// The file is that of the command line, else of the environment, else the default.
 #[test]
 fn the_file_is_from_the_arguments_the_environment_or_default() {
