@@ -4,58 +4,24 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
-use std::sync::OnceLock;
 
-use agent_sync_testbed::{Cluster, Options};
 use tempfile::TempDir;
 
-use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
-use crate::support::{Daemon, Platform, Said};
+use crate::outage::role::{DaemonRole, cluster};
+use crate::support::{Daemon, Said};
 
-/// A server that asks every role but the superuser for a password.
-fn cluster() -> &'static Cluster {
-    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
-        Cluster::start(Options {
-            tcp: true,
-            settings: "hba_file = 'pg_hba.conf'",
-            files: &[(
-                "pg_hba.conf",
-                "local all postgres trust\nlocal all all scram-sha-256\n\
-                 host all all samehost scram-sha-256\n",
-            )],
-        })
-        .unwrap()
-    })
-}
-
-/// A platform, the role of its daemon, and a home directory.
+/// The role of a daemon with the password `old`, and a home directory.
 struct World {
-    platform: Platform,
-    role: String,
+    role: DaemonRole,
     home: TempDir,
 }
 
 impl World {
     async fn new() -> Self {
-        let platform = Platform::with_tables(cluster(), TABLES).await;
-        let role = format!("daemon_of_{}", platform.name());
-        let installed = platform.says(&["install", "--role", &role]).await;
-        assert_eq!(installed.code, 0, "{installed:?}");
-        platform.configure("a").await;
-        let home = tempfile::tempdir().unwrap();
-        let world = Self {
-            platform,
-            role,
-            home,
-        };
-        world.change_password("old").await;
-        world
-    }
-
-    async fn change_password(&self, password: &str) {
-        let sql = format!("ALTER ROLE {} PASSWORD '{password}'", self.role);
-        self.platform.run(&sql).await;
+        Self {
+            role: DaemonRole::new("old").await,
+            home: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// Puts a file that only its owner can read into the home directory.
@@ -68,7 +34,7 @@ impl World {
 
     /// A line of the password file for the daemon.
     fn line(&self, host: &str, password: &str) -> String {
-        let (port, name, role) = (cluster().port(), self.platform.name(), &self.role);
+        let (port, name, role) = (cluster().port(), self.role.platform.name(), &self.role.name);
         format!("{host}:{port}:{name}:{role}:{password}\n")
     }
 
@@ -81,27 +47,11 @@ impl World {
             .env("HOME", self.home.path())
             .env("PGHOST", host)
             .env("PGPORT", cluster().port().to_string())
-            .env("PGUSER", &self.role)
-            .env("PGDATABASE", self.platform.name())
+            .env("PGUSER", &self.role.name)
+            .env("PGDATABASE", self.role.platform.name())
             .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "100ms")
             .envs(more.iter().copied());
         command
-    }
-
-    async fn is_served(&self) {
-        self.platform
-            .run("UPDATE agent_configurations SET provider_config = '{}'; DELETE FROM agents")
-            .await;
-        self.platform.save("a", EXAMPLE).await;
-        self.platform.becomes("a", EXPECTED).await;
-    }
-
-    async fn end_sessions(&self) {
-        let sql = format!(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{}'",
-            self.role
-        );
-        self.platform.value::<i64>(&sql).await;
     }
 }
 
@@ -117,7 +67,7 @@ async fn i9_a_daemon_with_only_variables_serves() {
     ] {
         let daemon = Daemon::start(world.command("run", host, more));
         daemon.logged("caught up").await;
-        world.is_served().await;
+        world.role.is_served().await;
         let said = Said::of(world.command("check", host, more)).await;
         assert_eq!(said.code, 0, "{said:?}");
         let log = format!("{:?}", daemon.log());
@@ -141,19 +91,19 @@ async fn g15_passwords_of_libpq_s_files_are_read_again() {
             ".pg_service.conf" => format!("[main]\npassword={password}\n"),
             _ => format!("other:1:*:*:no\n{}", world.line(&folder, password)),
         };
-        world.change_password("old").await;
+        world.role.change_password("old").await;
         world.put(file, &text("old"));
         let daemon = Daemon::start(world.command("run", &folder, more));
         daemon.logged("caught up").await;
 
-        world.change_password("new").await;
-        world.end_sessions().await;
+        world.role.change_password("new").await;
+        world.role.end_sessions().await;
         let lines = daemon.logged_times("database unavailable", 2).await;
         let cause = lines[1]["cause"].as_str().unwrap();
         assert!(cause.contains("28P01"), "{file}: {cause}");
         world.put(file, &text("new"));
         daemon.logged("database available again").await;
-        world.is_served().await;
+        world.role.is_served().await;
         fs::remove_file(world.home.path().join(file)).unwrap();
     }
 }
@@ -169,7 +119,7 @@ async fn s16_an_attempt_names_the_password_file_that_is_not_used() {
     let daemon = Daemon::start(world.command("run", &folder, &[]));
     daemon.logged("caught up").await;
     mode(0o644);
-    world.end_sessions().await;
+    world.role.end_sessions().await;
     let lines = daemon.logged_times("database unavailable", 2).await;
     let cause = lines[1]["cause"].as_str().unwrap();
     assert!(
@@ -179,7 +129,7 @@ async fn s16_an_attempt_names_the_password_file_that_is_not_used() {
     );
     mode(0o600);
     daemon.logged("database available again").await;
-    world.is_served().await;
+    world.role.is_served().await;
 }
 
 /// Each server of a list takes the password of its own line.

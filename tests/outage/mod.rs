@@ -9,5 +9,6 @@ mod like_psql;
 mod password_command;
 mod pooler;
 mod recovery;
+mod role;
 mod secrets;
 mod tls;

@@ -3,58 +3,27 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::OnceLock;
 
-use agent_sync_testbed::{Cluster, Options};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
-use crate::support::{Daemon, Platform, Said};
+use crate::outage::role::DaemonRole;
+use crate::support::{Daemon, Said};
 
-/// A server that asks every role but the superuser for a password.
-fn cluster() -> &'static Cluster {
-    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
-        Cluster::start(Options {
-            settings: "hba_file = 'pg_hba.conf'",
-            files: &[(
-                "pg_hba.conf",
-                "local all postgres trust\nlocal all all scram-sha-256\n",
-            )],
-            ..Options::default()
-        })
-        .unwrap()
-    })
-}
-
-/// A platform, the role of its daemon, and a script that prints its password.
+/// The role of a daemon, and a script that prints its password.
 struct World {
-    platform: Platform,
-    role: String,
+    role: DaemonRole,
     folder: TempDir,
 }
 
 impl World {
     async fn new() -> Self {
-        let platform = Platform::with_tables(cluster(), TABLES).await;
-        let role = format!("daemon_of_{}", platform.name());
-        let installed = platform.says(&["install", "--role", &role]).await;
-        assert_eq!(installed.code, 0, "{installed:?}");
-        platform.configure("a").await;
         let world = Self {
-            platform,
-            role,
+            role: DaemonRole::new("token-one").await,
             folder: tempfile::tempdir().unwrap(),
         };
-        world.change_password("token-one").await;
         world.script("echo token-one");
         world
-    }
-
-    async fn change_password(&self, password: &str) {
-        let sql = format!("ALTER ROLE {} PASSWORD '{password}'", self.role);
-        self.platform.run(&sql).await;
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -81,7 +50,9 @@ impl World {
             .arg(subcommand)
             .env(
                 "DATABASE_URL",
-                self.platform.url_as(&format!("{}:wrong", self.role)),
+                self.role
+                    .platform
+                    .url_as(&format!("{}:wrong", self.role.name)),
             )
             .env(
                 "AGENT_SYNC__DATABASES__DEFAULT__PASSWORD_COMMAND",
@@ -90,22 +61,6 @@ impl World {
             .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h")
             .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "100ms");
         command
-    }
-
-    async fn end_sessions(&self) {
-        let sql = format!(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{}'",
-            self.role
-        );
-        self.platform.value::<i64>(&sql).await;
-    }
-
-    async fn is_served(&self) {
-        self.platform
-            .run("UPDATE agent_configurations SET provider_config = '{}'; DELETE FROM agents")
-            .await;
-        self.platform.save("a", EXAMPLE).await;
-        self.platform.becomes("a", EXPECTED).await;
     }
 }
 
@@ -116,16 +71,16 @@ async fn g15_a_password_command_is_asked_for_each_connection() {
     let world = World::new().await;
     let daemon = Daemon::start(world.command("run"));
     daemon.logged("caught up").await;
-    world.is_served().await;
+    world.role.is_served().await;
     let calls = world.calls();
     assert!(calls >= 1);
     daemon.signal("STOP");
-    world.change_password("token-two").await;
+    world.role.change_password("token-two").await;
     world.script("echo token-two");
     daemon.signal("CONT");
-    world.end_sessions().await;
+    world.role.end_sessions().await;
     daemon.logged("database available again").await;
-    world.is_served().await;
+    world.role.is_served().await;
     assert!(world.calls() > calls);
     assert_eq!(
         daemon.lines("database unavailable").len(),
@@ -135,8 +90,8 @@ async fn g15_a_password_command_is_asked_for_each_connection() {
     );
 
     // A refused password is asked for again by the next attempt.
-    world.change_password("token-three").await;
-    world.end_sessions().await;
+    world.role.change_password("token-three").await;
+    world.role.end_sessions().await;
     let lines = daemon.logged_times("database unavailable", 3).await;
     assert!(
         lines[2]["cause"].as_str().unwrap().contains("28P01"),
@@ -171,7 +126,7 @@ async fn g11_a_failed_password_command_is_the_cause_without_its_output() {
         let before = daemon.lines("database unavailable").len();
         let again = daemon.lines("database available again").len() + 1;
         world.script(script);
-        world.end_sessions().await;
+        world.role.end_sessions().await;
         let line = daemon
             .logged_times("database unavailable", before + 2)
             .await

@@ -667,7 +667,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         &queries::index_misses(
             &layout.agents.table,
             &layout.agents.slug.name,
-            &layout.agents.lookup("b"),
+            &layout.agents.lookup("x"),
         ),
         queries::UNPUBLISHABLE,
         queries::PUBLISHED_IN_PART,

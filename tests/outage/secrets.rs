@@ -6,52 +6,25 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use agent_sync_testbed::{Cluster, Options};
 use tempfile::TempDir;
 
-use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
-use crate::support::{Daemon, Platform, Said};
+use crate::outage::role::{DaemonRole, cluster};
+use crate::support::{Daemon, Said};
 
-/// A server that asks every role but the superuser for a password.
-fn cluster() -> &'static Cluster {
-    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
-        Cluster::start(Options {
-            settings: "hba_file = 'pg_hba.conf'",
-            files: &[(
-                "pg_hba.conf",
-                "local all postgres trust\nlocal all all scram-sha-256\n",
-            )],
-            ..Options::default()
-        })
-        .unwrap()
-    })
-}
-
-/// A platform, the role of its daemon with the password `old`, and a directory for secrets.
+/// The role of a daemon with the password `old`, and a directory for secrets.
 struct World {
-    platform: Platform,
-    role: String,
+    role: DaemonRole,
     folder: TempDir,
 }
 
 impl World {
     async fn new() -> Self {
-        let platform = Platform::with_tables(cluster(), TABLES).await;
-        let role = format!("daemon_of_{}", platform.name());
-        let installed = platform.says(&["install", "--role", &role]).await;
-        assert_eq!(installed.code, 0, "{installed:?}");
-        let world = Self {
-            platform,
-            role,
+        Self {
+            role: DaemonRole::new("old").await,
             folder: tempfile::tempdir().unwrap(),
-        };
-        world.change_password("old").await;
-        world.platform.configure("a").await;
-        world
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -60,36 +33,11 @@ impl World {
 
     fn url(&self, password: &str) -> String {
         let user = if password.is_empty() {
-            self.role.clone()
+            self.role.name.clone()
         } else {
-            format!("{}:{password}", self.role)
+            format!("{}:{password}", self.role.name)
         };
-        self.platform.url_as(&user)
-    }
-
-    async fn change_password(&self, password: &str) {
-        self.platform
-            .run(&format!("ALTER ROLE {} PASSWORD '{password}'", self.role))
-            .await;
-    }
-
-    /// Ends the daemon's sessions, like a failover.
-    async fn end_sessions(&self) {
-        let sql = format!(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{}'",
-            self.role
-        );
-        self.platform.value::<i64>(&sql).await;
-    }
-
-    /// Saves the agent and waits for its configuration.
-    async fn is_served(&self) {
-        self.platform
-            .run("UPDATE agent_configurations SET provider_config = '{}'")
-            .await;
-        self.platform.run("DELETE FROM agents").await;
-        self.platform.save("a", EXAMPLE).await;
-        self.platform.becomes("a", EXPECTED).await;
+        self.role.platform.url_as(&user)
     }
 
     /// A command whose database has its password or its URL in this file.
@@ -175,13 +123,16 @@ async fn g15_the_next_connection_uses_a_rotated_secret() {
         daemon.logged("caught up").await;
         // No connection starts between the change of the password and that of the file.
         daemon.signal("STOP");
-        world.change_password("new").await;
+        world.role.change_password("new").await;
         how.put(world.folder.path(), &world.content(what, "new"));
         daemon.signal("CONT");
-        world.end_sessions().await;
+        world.role.end_sessions().await;
         daemon.logged("database available again").await;
-        world.is_served().await;
-        let refused = format!("password authentication failed for user \"{}\"", world.role);
+        world.role.is_served().await;
+        let refused = format!(
+            "password authentication failed for user \"{}\"",
+            world.role.name
+        );
         assert!(
             !cluster().log().contains(&refused),
             "{what:?} {how:?}: a connection had the old password"
@@ -203,8 +154,8 @@ async fn g15_a_late_secret_is_used_by_the_next_attempt() {
     let file = How::Rewritten.put(world.folder.path(), "old\n");
     let daemon = Daemon::start(world.command("run", What::Password, &file));
     daemon.logged("caught up").await;
-    world.change_password("new").await;
-    world.end_sessions().await;
+    world.role.change_password("new").await;
+    world.role.end_sessions().await;
     let lines = daemon.logged_times("database unavailable", 2).await;
     assert!(
         lines[1]["cause"].as_str().unwrap().contains("28P01"),
@@ -213,7 +164,7 @@ async fn g15_a_late_secret_is_used_by_the_next_attempt() {
     );
     How::Rewritten.put(world.folder.path(), "new\n");
     daemon.logged("database available again").await;
-    world.is_served().await;
+    world.role.is_served().await;
 }
 
 /// An unusable secret file is named, and read again until it is valid.
@@ -249,7 +200,7 @@ async fn g15_an_unusable_secret_file_is_named_and_read_again() {
             None => fs::remove_file(&file).unwrap(),
             Some(text) => drop(How::Renamed.put(world.folder.path(), text)),
         }
-        world.end_sessions().await;
+        world.role.end_sessions().await;
         let line = daemon
             .logged_times("database unavailable", 2)
             .await
@@ -276,7 +227,7 @@ async fn g15_an_unusable_secret_file_is_named_and_read_again() {
         );
         How::Renamed.put(world.folder.path(), right);
         daemon.logged("database available again").await;
-        world.is_served().await;
+        world.role.is_served().await;
     }
 }
 
@@ -400,7 +351,7 @@ async fn s16_a_secret_that_becomes_a_pipe_hangs_nothing() {
             .unwrap()
             .success()
     );
-    world.end_sessions().await;
+    world.role.end_sessions().await;
     let line = daemon
         .logged_times("database unavailable", 2)
         .await
@@ -415,7 +366,7 @@ async fn s16_a_secret_that_becomes_a_pipe_hangs_nothing() {
     fs::remove_file(&file).unwrap();
     How::Renamed.put(world.folder.path(), "old\n");
     daemon.logged("database available again").await;
-    world.is_served().await;
+    world.role.is_served().await;
 }
 
 /// Files with a secret that other users can read or change are reported.
@@ -563,11 +514,11 @@ async fn g15_a_reload_keeps_a_session_with_a_changed_secret() {
     let session = format!(
         "SELECT pid FROM pg_stat_activity WHERE usename = '{}' AND application_name LIKE \
         'agent-sync/%'",
-        world.role
+        world.role.name
     );
-    let pid: i32 = world.platform.value(&session).await;
+    let pid: i32 = world.role.platform.value(&session).await;
 
-    world.change_password("new").await;
+    world.role.change_password("new").await;
     How::Rewritten.put(world.folder.path(), "new\n");
     fs::write(
         world.path("rules.toml"),
@@ -590,6 +541,7 @@ async fn g15_a_reload_keeps_a_session_with_a_changed_secret() {
         daemon.log()
     );
     world
+        .role
         .platform
         .holds(&format!(
             "SELECT count(*) = 1 FROM ({session}) s WHERE pid = {pid}"
@@ -597,14 +549,14 @@ async fn g15_a_reload_keeps_a_session_with_a_changed_secret() {
         .await;
 
     // In an outage, a reload causes an immediate attempt, however long the backoff is.
-    world.change_password("newest").await;
-    world.end_sessions().await;
+    world.role.change_password("newest").await;
+    world.role.end_sessions().await;
     daemon.logged_times("database unavailable", 2).await;
     How::Rewritten.put(world.folder.path(), "newest\n");
     fs::write(world.path("rules.toml"), rules).unwrap();
     daemon.signal("HUP");
     daemon.logged_times("caught up", 2).await;
-    world.is_served().await;
+    world.role.is_served().await;
 }
 
 /// GIVEN a secret in a file that only its owner can read, WHEN the file belongs to another user or
