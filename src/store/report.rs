@@ -63,10 +63,10 @@ pub const OUTBOX: &str = "
           FROM agent_sync.outbox o LIMIT $1::int8) o";
 
 /// The transaction, other than those of agent-sync, that has read rows of the quoted table `$1` to
-/// lock them, or has written some, for longest: its process, or the name under which it is
-/// prepared; and its age in seconds, null where it is hidden from this role.
+/// lock them, or has written some, for longest: its process, or its name where it is prepared;
+/// since when it has been open, and for how long, null where that is hidden from this role.
 pub const ROW_HOLDER: &str = "
-    SELECT s.pid, p.gid,
+    SELECT s.pid, p.gid, coalesce(s.xact_start, p.prepared),
            extract(epoch FROM clock_timestamp() - coalesce(s.xact_start, p.prepared))::float8
     FROM pg_locks l
     LEFT JOIN pg_stat_activity s ON s.pid = l.pid
@@ -78,7 +78,7 @@ pub const ROW_HOLDER: &str = "
       AND l.mode IN ('RowShareLock', 'RowExclusiveLock')
       AND coalesce(s.application_name, '') NOT LIKE 'agent-sync/%'
       AND coalesce(s.pid::text, p.gid) IS NOT NULL
-    ORDER BY coalesce(s.xact_start, p.prepared) LIMIT 1";
+    ORDER BY 3 LIMIT 1";
 
 /// What stands in the way of which agents: kind, SQLSTATE, how many, three of them (of a slug that
 /// is longer than any may be, the beginning), since when and for how long, and the latest reason.

@@ -1,19 +1,21 @@
 //! The queries of a look, in their order. A failed one does not stop the others.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::Look;
-use super::words::{Saver, locked, missed, same_mapping};
+use super::words::{Transaction, locked, missed, same_mapping};
 use crate::install;
 use crate::mapping::Rules;
 use crate::pg::identifier::plain;
 use crate::pg::{Db, QueryError};
-use crate::report::note::{Level, Note, is_over};
+use crate::report::note::{Note, is_over};
 use crate::settings::{Database, Settings};
 use crate::store::{
     FaultKind, Installed, Layout, broken_triggers, checks, mapping, queries, report,
 };
-use crate::time;
+
+/// The connection is lost, and a note tells of it: no error of a query ends a look without one.
+pub(super) struct Over(());
 
 /// Runs the queries and collects the result.
 pub(super) struct Asking<'a> {
@@ -27,16 +29,12 @@ pub(super) struct Asking<'a> {
 impl Asking<'_> {
     /// Runs all queries and returns what they found before the connection was lost, if it was.
     pub(super) async fn all(mut self) -> Look {
-        // Such an error ends the connection.
-        let ended = self.one_by_one().await;
-        let is_told = self.look.notes.iter().any(|note| note.level == Level::Fail);
-        if let (Err(error), false) = (ended, is_told) {
-            self.note(Note::unanswered("connection", &error));
-        }
+        // The note says what was lost.
+        let _ = self.one_by_one().await;
         self.look
     }
 
-    async fn one_by_one(&mut self) -> Result<(), QueryError> {
+    async fn one_by_one(&mut self) -> Result<(), Over> {
         self.server().await?;
         self.tables().await?;
         self.install().await?;
@@ -59,17 +57,17 @@ impl Asking<'_> {
         self.look.notes.push(note);
     }
 
-    /// Adds the error to the notes. Returns it if further queries are useless.
-    pub(super) fn failed(
-        &mut self,
-        topic: &'static str,
-        error: QueryError,
-    ) -> Result<(), QueryError> {
-        self.note(Note::unanswered(topic, &error));
-        if is_over(&error) { Err(error) } else { Ok(()) }
+    /// Adds the error to the notes. Says if further queries are useless.
+    pub(super) fn failed(&mut self, topic: &'static str, error: &QueryError) -> Result<(), Over> {
+        self.note(Note::unanswered(topic, error));
+        if is_over(error) {
+            Err(Over(()))
+        } else {
+            Ok(())
+        }
     }
 
-    async fn server(&mut self) -> Result<(), QueryError> {
+    async fn server(&mut self) -> Result<(), Over> {
         let asked = async {
             let findings = checks::server(self.db).await?;
             let version: String = self.db.value(queries::SERVER, &[]).await?;
@@ -83,12 +81,12 @@ impl Asking<'_> {
                 ));
             }
             Ok((findings, _)) => self.look.notes.extend(findings.iter().map(Note::finding)),
-            Err(error) => return self.failed("server", error),
+            Err(error) => return self.failed("server", &error),
         }
         Ok(())
     }
 
-    async fn tables(&mut self) -> Result<(), QueryError> {
+    async fn tables(&mut self) -> Result<(), Over> {
         let (agents, configurations) = (&self.database.agents, &self.database.configurations);
         match Layout::read(self.db, self.database).await {
             Ok(layout) => {
@@ -109,14 +107,14 @@ impl Asking<'_> {
             Err(error) => {
                 self.note(Note::no_layout(&error));
                 match error {
-                    crate::store::LayoutError::Store(cause) if is_over(&cause) => Err(cause),
+                    crate::store::LayoutError::Store(cause) if is_over(&cause) => Err(Over(())),
                     _ => Ok(()),
                 }
             }
         }
     }
 
-    async fn install(&mut self) -> Result<(), QueryError> {
+    async fn install(&mut self) -> Result<(), Over> {
         let Some(layout) = &self.look.layout else {
             return Ok(());
         };
@@ -137,12 +135,12 @@ impl Asking<'_> {
                 self.look.notes.extend(findings.iter().map(Note::finding));
                 Ok(())
             }
-            Err(error) => self.failed("install", error),
+            Err(error) => self.failed("install", &error),
         }
     }
 
     /// Checks whether changes are captured (G1).
-    async fn capture(&mut self) -> Result<(), QueryError> {
+    async fn capture(&mut self) -> Result<(), Over> {
         let Some(layout) = &self.look.layout else {
             return Ok(());
         };
@@ -163,28 +161,28 @@ impl Asking<'_> {
                 };
                 Note::fail("capture", text, fault.remedy())
             })),
-            Err(error) => return self.failed("capture", error),
+            Err(error) => return self.failed("capture", &error),
         }
         let installed = match Installed::read(self.db).await {
             Ok(Some(installed)) => installed,
             Ok(None) => return Ok(()),
-            Err(error) => return self.failed("missed", error),
+            Err(error) => return self.failed("missed", &error),
         };
         let (seen, uncaptured) = (installed.uncaptured_seen, installed.uncaptured);
         self.look.unsure = seen != uncaptured;
         let saver = if self.look.unsure {
             match self.saver().await {
                 Ok(saver) => saver,
-                Err(error) => return self.failed("missed", error),
+                Err(error) => return self.failed("missed", &error),
             }
         } else {
             None
         };
-        if let Some(note) = self.locked_record().await? {
-            self.note(note);
-        } else {
-            self.note(missed(&installed, saver.as_ref()));
-        }
+        let note = match self.locked_record().await {
+            Ok(locked) => locked.unwrap_or_else(|| missed(&installed, saver.as_ref())),
+            Err(error) => return self.failed("missed", &error),
+        };
+        self.note(note);
         Ok(())
     }
 
@@ -206,25 +204,17 @@ impl Asking<'_> {
     }
 
     /// The transaction of another session whose end the daemon awaits before a full check.
-    async fn saver(&self) -> Result<Option<Saver>, QueryError> {
+    async fn saver(&self) -> Result<Option<Transaction>, QueryError> {
         let Some(layout) = &self.look.layout else {
             return Ok(None);
         };
         let row = self.db.opt(&report::saver(), &layout.tables()).await?;
-        let Some(row) = row else {
-            return Ok(None);
-        };
-        Ok(Some(Saver {
-            pid: row.try_get(0)?,
-            prepared: row.try_get(1)?,
-            since: row.try_get::<_, Option<SystemTime>>(2)?.map(time::rfc3339),
-            seconds: row.try_get(3)?,
-        }))
+        Ok(row.as_ref().map(Transaction::of).transpose()?)
     }
 
     /// Checks whether the configurations were last in sync under the rules and columns of these
     /// settings (G14).
-    async fn mapping(&mut self) -> Result<(), QueryError> {
+    async fn mapping(&mut self) -> Result<(), Over> {
         let (Some(layout), Some(rules)) = (&self.look.layout, self.rules) else {
             return Ok(());
         };
@@ -233,11 +223,11 @@ impl Asking<'_> {
                 self.look.notes.extend(same_mapping(noted));
                 Ok(())
             }
-            Err(error) => self.failed("mapping", error),
+            Err(error) => self.failed("mapping", &error),
         }
     }
 
-    async fn cautions(&mut self) -> Result<(), QueryError> {
+    async fn cautions(&mut self) -> Result<(), Over> {
         let Some(layout) = &self.look.layout else {
             return Ok(());
         };
@@ -285,7 +275,7 @@ impl Asking<'_> {
                 self.look.notes.extend(found);
                 Ok(())
             }
-            Err(error) => self.failed("row security", error),
+            Err(error) => self.failed("row security", &error),
         }
     }
 }

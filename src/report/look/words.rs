@@ -1,5 +1,9 @@
 //! The texts of the checks of a look.
 
+use std::time::SystemTime;
+
+use tokio_postgres::Row;
+
 use super::{Daemon, Group, Look, OVERDUE, Outbox};
 use crate::pg::identifier::Literal;
 use crate::report::note::{Level, Note};
@@ -7,12 +11,13 @@ use crate::report::problem;
 use crate::settings::Database;
 use crate::show::{age, plural, quoted};
 use crate::store::{Installed, Mapping};
+use crate::time;
 
 /// The age of an open transaction that causes a warning, in seconds.
 const LONG: f64 = 5.0;
 
-/// An open transaction of another session that may have saved agents.
-pub(super) struct Saver {
+/// An open transaction of another session.
+pub(super) struct Transaction {
     /// Its process id, unless the transaction is prepared.
     pub(super) pid: Option<i32>,
     /// Its name, if the transaction is prepared.
@@ -23,14 +28,29 @@ pub(super) struct Saver {
     pub(super) seconds: Option<f64>,
 }
 
-impl Saver {
-    /// The transaction and its start, as text.
-    fn place(&self) -> String {
-        let which = match (&self.prepared, self.pid) {
+impl Transaction {
+    /// From a row with these values in this order.
+    pub(super) fn of(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            pid: row.try_get(0)?,
+            prepared: row.try_get(1)?,
+            since: row.try_get::<_, Option<SystemTime>>(2)?.map(time::rfc3339),
+            seconds: row.try_get(3)?,
+        })
+    }
+
+    /// The transaction as text.
+    fn which(&self) -> String {
+        match (&self.prepared, self.pid) {
             (Some(name), _) => format!("the prepared transaction {}", quoted(name)),
             (None, Some(pid)) => format!("the transaction of process {pid}"),
             (None, None) => "a transaction".to_owned(),
-        };
+        }
+    }
+
+    /// The transaction and its start, as text.
+    fn place(&self) -> String {
+        let which = self.which();
         match (&self.since, self.seconds) {
             (Some(since), Some(seconds)) => {
                 format!("{which}, open since {since} ({})", age(seconds))
@@ -51,7 +71,7 @@ impl Saver {
 }
 
 /// The check for missed changes. While `saver` is open, the daemon cannot know all of them.
-pub(super) fn missed(installed: &Installed, saver: Option<&Saver>) -> Note {
+pub(super) fn missed(installed: &Installed, saver: Option<&Transaction>) -> Note {
     let note = unseen(installed);
     match saver.filter(|saver| saver.seconds.is_none_or(|seconds| seconds >= LONG)) {
         Some(saver) if note.level > Level::Pass => Note::warn(
@@ -211,55 +231,28 @@ fn intruder(other: &Daemon) -> Note {
     )
 }
 
-/// The transaction that has had rows of the configurations locked for longest.
-pub(super) struct RowHolder {
-    pub(super) table: String,
-    pub(super) pid: Option<i32>,
-    /// The name of a prepared transaction.
-    pub(super) gid: Option<String>,
-    pub(super) seconds: Option<f64>,
-}
-
-impl RowHolder {
-    fn note(&self, text: &str) -> Note {
-        let time = self.seconds.map(age).map(|age| format!(" for {age}"));
-        let holds = format!(
-            "has rows of {} locked{}",
-            self.table,
+/// That a change is overdue beside a transaction that has rows of the configurations locked, which
+/// may be the rows of other agents.
+fn held_up(text: &str, (table, holder): &(String, Transaction)) -> Note {
+    let time = holder
+        .seconds
+        .map(|seconds| format!(" for {}", age(seconds)));
+    Note::warn(
+        "outbox",
+        format!(
+            "{text}, though a daemon leads; {} has rows of {table} locked{}, which may be those of \
+            the changed agents",
+            holder.which(),
             time.unwrap_or_default()
-        );
-        let (who, remedy) = match (&self.gid, self.pid) {
-            (Some(gid), _) => (
-                format!("the prepared transaction {}", quoted(gid)),
-                format!(
-                    "If the changed agents are among them, end it: ROLLBACK PREPARED {0}; or COMMIT \
-                    PREPARED {0};",
-                    Literal(gid)
-                ),
-            ),
-            (None, pid) => {
-                let pid = pid.unwrap_or_default();
-                (
-                    format!("process {pid}"),
-                    format!(
-                        "If the changed agents are among them, wait for its end, or end it: SELECT \
-                        pg_terminate_backend({pid});"
-                    ),
-                )
-            }
-        };
-        Note::warn(
-            "outbox",
-            format!("{text}, though a daemon leads; {who} {holds}"),
-            remedy,
-        )
-    }
+        ),
+        holder.remedy(),
+    )
 }
 
 pub(super) fn pending(
     outbox: &Outbox,
     leader: Option<&Daemon>,
-    holder: Option<&RowHolder>,
+    holder: Option<&(String, Transaction)>,
 ) -> Note {
     let Some(oldest) = outbox.oldest_seconds else {
         return Note::pass("outbox", "nothing is pending");
@@ -300,7 +293,7 @@ pub(super) fn pending(
             ),
         ),
         Some(_) => match holder {
-            Some(holder) => holder.note(&text),
+            Some(holder) => held_up(&text, holder),
             None => Note::warn(
                 "outbox",
                 format!("{text}, though a daemon leads"),

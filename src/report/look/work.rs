@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use postgres_types::Type;
 use tokio_postgres::Row;
 
-use super::asking::Asking;
-use super::words::{RowHolder, in_trouble, pending, who_leads};
+use super::asking::{Asking, Over};
+use super::words::{Transaction, in_trouble, pending, who_leads};
 use super::{Counted, Daemon, Group, OVERDUE, Outbox};
 use crate::pg::identifier::plain;
 use crate::pg::{List, QueryError};
@@ -18,7 +18,7 @@ use crate::time;
 const COUNTED: i64 = 100_000;
 
 impl Asking<'_> {
-    pub(super) async fn daemons(&mut self) -> Result<(), QueryError> {
+    pub(super) async fn daemons(&mut self) -> Result<(), Over> {
         match self.list(&report::daemons(), daemon).await {
             Ok(daemons) => {
                 self.look.daemons = daemons;
@@ -26,16 +26,26 @@ impl Asking<'_> {
                 self.note(note);
                 Ok(())
             }
-            Err(error) => self.failed("daemon", error),
+            Err(error) => self.failed("daemon", &error),
         }
     }
 
-    pub(super) async fn outbox(&mut self) -> Result<(), QueryError> {
+    pub(super) async fn outbox(&mut self) -> Result<(), Over> {
+        match self.read_outbox().await {
+            Ok((outbox, holder)) => {
+                let note = pending(&outbox, self.look.leader(), holder.as_ref());
+                self.note(note);
+                self.look.outbox = Some(outbox);
+                Ok(())
+            }
+            Err(error) => self.failed("outbox", &error),
+        }
+    }
+
+    /// The outbox, and the table and the transaction that may keep an overdue change waiting.
+    async fn read_outbox(&self) -> Result<(Outbox, Option<(String, Transaction)>), QueryError> {
         let limit = COUNTED + 1;
-        let row = match self.db.one(report::OUTBOX, &[(&limit, Type::INT8)]).await {
-            Ok(row) => row,
-            Err(error) => return self.failed("outbox", error),
-        };
+        let row = self.db.one(report::OUTBOX, &[(&limit, Type::INT8)]).await?;
         let counted: i64 = row.try_get(0)?;
         let outbox = Outbox {
             rows: counted.min(COUNTED),
@@ -44,50 +54,34 @@ impl Asking<'_> {
             oldest: row.try_get::<_, Option<SystemTime>>(2)?.map(time::rfc3339),
             oldest_seconds: row.try_get(3)?,
         };
-        let holder = match self.row_holder(&outbox).await {
-            Ok(holder) => holder,
-            Err(error) => return self.failed("outbox", error),
-        };
-        let note = pending(&outbox, self.look.leader(), holder.as_ref());
-        self.note(note);
-        self.look.outbox = Some(outbox);
-        Ok(())
-    }
-
-    /// The transaction that may keep an overdue change waiting.
-    async fn row_holder(&self, outbox: &Outbox) -> Result<Option<RowHolder>, QueryError> {
         let overdue = outbox.oldest_seconds.is_some_and(|age| age >= OVERDUE);
         let Some(layout) = self.look.layout.as_ref().filter(|_| overdue) else {
-            return Ok(None);
+            return Ok((outbox, None));
         };
-        let table = &layout.configurations.table;
-        let row = self
-            .db
-            .opt(report::ROW_HOLDER, &[(table, Type::TEXT)])
-            .await?;
-        let Some(row) = row else {
-            return Ok(None);
-        };
+        let table = [(&layout.configurations.table as _, Type::TEXT)];
+        let row = self.db.opt(report::ROW_HOLDER, &table).await?;
+        let holder = row.as_ref().map(Transaction::of).transpose()?;
         let named = &self.database.configurations;
-        Ok(Some(RowHolder {
-            table: format!("{}.{}", plain(&named.schema), plain(&named.table)),
-            pid: row.try_get(0)?,
-            gid: row.try_get(1)?,
-            seconds: row.try_get(2)?,
-        }))
+        let table = format!("{}.{}", plain(&named.schema), plain(&named.table));
+        Ok((outbox, holder.map(|holder| (table, holder))))
     }
 
-    pub(super) async fn last_sync(&mut self) -> Result<(), QueryError> {
-        let row = match self.db.one(report::LAST_SYNC, &[]).await {
-            Ok(row) => row,
-            Err(error) => return self.failed("last sync", error),
+    pub(super) async fn last_sync(&mut self) -> Result<(), Over> {
+        let asked = async {
+            let row = self.db.one(report::LAST_SYNC, &[]).await?;
+            let at: Option<SystemTime> = row.try_get(0)?;
+            Ok::<_, QueryError>((at, row.try_get(1)?))
         };
-        let (at, seconds): (Option<SystemTime>, Option<f64>) = (row.try_get(0)?, row.try_get(1)?);
-        self.look.last_sync = at.map(time::rfc3339).zip(seconds);
-        Ok(())
+        match asked.await {
+            Ok((at, seconds)) => {
+                self.look.last_sync = at.map(time::rfc3339).zip(seconds);
+                Ok(())
+            }
+            Err(error) => self.failed("last sync", &error),
+        }
     }
 
-    pub(super) async fn agents(&mut self) -> Result<(), QueryError> {
+    pub(super) async fn agents(&mut self) -> Result<(), Over> {
         let Some(layout) = &self.look.layout else {
             return Ok(());
         };
@@ -112,11 +106,11 @@ impl Asking<'_> {
                 self.look.agents = Some(agents);
                 Ok(())
             }
-            Err(error) => self.failed("agents", error),
+            Err(error) => self.failed("agents", &error),
         }
     }
 
-    pub(super) async fn problems(&mut self) -> Result<(), QueryError> {
+    pub(super) async fn problems(&mut self) -> Result<(), Over> {
         match self.list(&report::problems(), group).await {
             Ok(groups) => {
                 if groups.is_empty() {
@@ -129,7 +123,7 @@ impl Asking<'_> {
                 self.look.problems = Some(groups);
                 Ok(())
             }
-            Err(error) => self.failed("agents", error),
+            Err(error) => self.failed("agents", &error),
         }
     }
 
