@@ -107,20 +107,24 @@ impl Store {
     /// Notes the seal: a hash over the catalog rows that the capture depends on. Unless it is
     /// unchanged, every agent has to be checked.
     pub async fn seal(&self) -> Result<Seal, QueryError> {
-        let server: Option<String> = if self.db.value(queries::KNOWS_SYSTEM_IDENTIFIER, &[]).await?
-        {
-            self.db.value(queries::SYSTEM_IDENTIFIER, &[]).await?
-        } else {
-            None
-        };
+        let server = self.server.get_or_try_init(|| self.system_identifier());
+        let server = server.await?;
         let [agents, configurations] = self.layout.tables();
-        let of = [agents, configurations, (&server, Type::TEXT)];
+        let of = [agents, configurations, (server, Type::TEXT)];
         let had_seal = self.db.opt_value(&queries::seal(), &of).await?;
         Ok(match had_seal {
             None => Seal::Unchanged,
             Some(false) => Seal::First,
             Some(true) => Seal::Changed,
         })
+    }
+
+    /// The identity of the server, where this role may ask for it.
+    async fn system_identifier(&self) -> Result<Option<String>, QueryError> {
+        if self.db.value(queries::KNOWS_SYSTEM_IDENTIFIER, &[]).await? {
+            return self.db.value(queries::SYSTEM_IDENTIFIER, &[]).await;
+        }
+        Ok(None)
     }
 
     /// The faults of the triggers.

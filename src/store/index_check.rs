@@ -4,7 +4,6 @@ use postgres_types::Type;
 use tokio_postgres::error::SqlState;
 
 use super::{Layout, finding, finding::Finding, queries};
-use crate::pg::identifier::plain;
 use crate::pg::{Db, QueryError};
 
 /// The findings about the columns and their indexes.
@@ -17,30 +16,24 @@ pub(super) async fn columns(db: &Db, layout: &Layout) -> Result<Vec<Finding>, Qu
 /// Whether the indexes of the slugs find a sample of the rows.
 async fn misses(db: &Db, layout: &Layout) -> Result<Vec<Finding>, QueryError> {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
-    let looked_up = [
-        (
-            agents.slug_is_indexed,
-            &agents.table,
-            &agents.slug.name,
-            agents.lookup("b"),
-        ),
-        (
-            configurations.agent_slug_is_indexed,
-            &configurations.table,
-            &configurations.agent_slug.name,
-            configurations.lookup("b"),
-        ),
-    ];
+    let slug = (&agents.table, &agents.slug.name, agents.lookup("x"));
+    let agent_slug = (
+        &configurations.table,
+        &configurations.agent_slug.name,
+        configurations.lookup("x"),
+    );
+    let slug = Some(slug).filter(|_| agents.slug_is_indexed);
+    let agent_slug = Some(agent_slug).filter(|_| configurations.agent_slug_is_indexed);
     db.batch(queries::BY_INDEX).await?;
     let found = async {
         let mut findings = Vec::new();
-        for (_, table, column, lookup) in looked_up.iter().filter(|(is_indexed, ..)| *is_indexed) {
-            let query = queries::index_misses(table, column, lookup);
-            let misses: Option<String> = db.opt_value(&query, &[(table, Type::TEXT)]).await?;
-            findings.extend(misses.map(|table| {
-                let column = plain(&column.trim_matches('"').replace("\"\"", "\""));
-                finding::Column::IndexMisses { table, column }.into()
-            }));
+        for (table, column, lookup) in slug.into_iter().chain(agent_slug) {
+            let query = queries::index_misses(table, column, &lookup);
+            let names = [(table as _, Type::TEXT), (column as _, Type::TEXT)];
+            if let Some(row) = db.opt(&query, &names).await? {
+                let (table, column) = (row.try_get(0)?, row.try_get(1)?);
+                findings.push(finding::Column::IndexMisses { table, column }.into());
+            }
         }
         Ok(findings)
     };

@@ -36,6 +36,7 @@ pub mod surveyed;
 mod transaction;
 mod trust;
 
+use tokio::sync::OnceCell;
 use tokio_postgres::Statement;
 
 pub use attempt::{ForeignCode, Tried};
@@ -73,6 +74,8 @@ pub struct Store {
     db: Db,
     layout: Layout,
     triggers: Triggers,
+    /// The identity of the server, asked for once.
+    server: OnceCell<Option<String>>,
     usual_settings: String,
     claims: Claims,
     writes: Writes,
@@ -113,6 +116,7 @@ impl Store {
             db,
             layout,
             triggers,
+            server: OnceCell::new(),
             usual_settings,
             claims,
             writes,

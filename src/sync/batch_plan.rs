@@ -53,7 +53,8 @@ pub(super) struct BatchPlan<'a> {
     pub(super) heavy: usize,
     /// How many slugs are taken.
     pub(super) slugs: usize,
-    /// The slugs that are taken although no agent was found, until that is [verified](Self::end_gone).
+    /// The slugs that are taken although no agent was found, until that is
+    /// [verified](Self::end_gone).
     pub(super) gone: Vec<&'a str>,
     /// The first of the slugs that are left because connections have ended on them.
     pub(super) dangerous: Option<&'a str>,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 
 use super::heavy::HeavyWork;
-use super::survey::InSync;
 use crate::mapping::Rules;
 use crate::observe::Observer;
 use crate::settings::{Announce, Capture, Database, History, Reconnect, Settings, SyncSettings};
@@ -54,6 +53,16 @@ pub struct Context {
     /// noted it.
     pub(super) in_sync: watch::Sender<Option<InSync>>,
     pub(super) turns: Turns,
+}
+
+/// A comparison in which no configuration differed.
+#[derive(Debug, Clone)]
+pub(super) struct InSync {
+    /// The [key](crate::store::Layout::mapping_key) of the mapping.
+    pub(super) key: String,
+    /// The mapping that was noted when the comparison began. It is another text after the first
+    /// write under another mapping.
+    pub(super) noted: String,
 }
 
 /// The turns that the databases of the process take.

@@ -20,7 +20,7 @@
 //! - `heavy` gives one database at a time the turn to use much memory.
 //!
 //! A module uses only modules below it in this list, and the modules below `sync` in
-//! `ARCHITECTURE.md`. One exception: `context` has a field of the type `survey::InSync`.
+//! `ARCHITECTURE.md`.
 
 mod backlog_poll;
 mod backoff;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::context::Context;
+use super::context::{Context, InSync};
 use super::error::AttemptError;
 use crate::mapping::Rules;
 use crate::observe::{Totals, event};
@@ -21,16 +21,6 @@ use crate::survey::{Scope, Tally, survey};
 /// The first and the longest pause between two comparisons; of a large database, they take a
 /// hundredth of the time at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-
-/// A comparison in which no configuration differed.
-#[derive(Debug, Clone)]
-pub(super) struct InSync {
-    /// The [key](Layout::mapping_key) of the mapping.
-    pub(super) key: String,
-    /// The mapping that was noted when the comparison began. It is another text after the first
-    /// write under another mapping.
-    pub(super) noted: String,
-}
 
 /// The reported drift under the rules in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,9 +17,6 @@ use crate::settings::problem::shown;
 /// it.
 const LOCALHOST: &str = "localhost";
 
-/// The default directories of sockets: of Debian and Red Hat, and of PostgreSQL as it comes.
-const SOCKETS: [&str; 3] = ["/var/run/postgresql", "/run/postgresql", "/tmp"];
-
 /// A server, a database and a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Login {
@@ -60,7 +57,8 @@ pub(crate) fn passwords(
 /// The password of the first line that matches.
 fn find(text: &str, login: &Login) -> Option<SecretString> {
     let port = login.port.to_string();
-    let is_default = SOCKETS.contains(&&*login.host);
+    let host = &*login.host;
+    let is_default = super::SOCKETS.contains(&host) || host == "/run/postgresql";
     text.lines()
         .filter(|line| !line.starts_with('#'))
         .find_map(|line| {

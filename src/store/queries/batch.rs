@@ -169,26 +169,6 @@ fn agent_by_index(agents: &Agents) -> String {
     )
 }
 
-/// Those of the slugs `$1` that an agent has, although the lookup of a claim does not find it: the
-/// index misses it, for it is damaged, or in the order of another version of its collation (G14).
-///
-/// The table is read as a whole, and only if a slug is not found: as a sample of all pages, because
-/// the settings of the planner for batches would have the index read instead.
-pub fn missed_by_index(agents: &Agents) -> String {
-    let (table, slug) = (&agents.table, &agents.slug.name);
-    format!(
-        "WITH missed AS MATERIALIZED (
-             SELECT given.slug FROM unnest($1::text[]) AS given (slug)
-             LEFT JOIN LATERAL (SELECT true AS found FROM {table} a WHERE {} = given.slug
-               LIMIT 1) AS agent ON true
-             WHERE agent.found IS NULL
-         )
-         SELECT a.{slug}::text FROM {table} a TABLESAMPLE system (100)
-         WHERE a.{slug}::text COLLATE \"C\" IN (SELECT m.slug COLLATE \"C\" FROM missed m)",
-        agents.lookup("a")
-    )
-}
-
 /// Looks up the configurations of `changed`.
 fn configuration_by_index(configurations: &Configurations, ending: &str) -> String {
     format!(

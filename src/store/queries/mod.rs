@@ -18,6 +18,7 @@ mod rights;
 mod seal;
 mod server;
 mod session;
+mod slug_index;
 mod tables;
 mod upkeep;
 
@@ -33,5 +34,6 @@ pub use rights::*;
 pub use seal::*;
 pub use server::*;
 pub use session::*;
+pub use slug_index::*;
 pub use tables::*;
 pub use upkeep::*;

@@ -113,9 +113,9 @@ fn sealed() -> String {
 /// been missed, also where all has been changed back: every agent has to be checked. One row then,
 /// with whether a seal was noted before.
 ///
-/// The seal is data, and a restore brings it along. In a new server, the restore of one schema gives
-/// all parts the same OIDs and versions each time. So `$3` is the [identity](SYSTEM_IDENTIFIER) of
-/// the server.
+/// The seal is data, and a restore brings it along. In a new server, the restore of one schema
+/// gives all parts the same OIDs and versions each time. So `$3` is the
+/// [identity](SYSTEM_IDENTIFIER) of the server.
 pub fn seal() -> String {
     let sealed = sealed();
     format!(
@@ -130,8 +130,8 @@ pub fn seal() -> String {
     )
 }
 
-/// Whether this role may ask for the [identity](SYSTEM_IDENTIFIER) of the server. A hardened server may forbid
-/// it.
+/// Whether this role may ask for the [identity](SYSTEM_IDENTIFIER) of the server. A hardened server
+/// may forbid it.
 pub const KNOWS_SYSTEM_IDENTIFIER: &str =
     "SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')";
 

@@ -90,24 +90,3 @@ pub fn rules() -> String {
     ORDER BY 1, 2"
     )
 }
-
-/// The name of the quoted table `$1`, if a lookup by index in this column, which compares as
-/// `lookup` does with the alias `b`, does not find some of its rows: of a sample of 16 pages.
-///
-/// The settings of [`BY_INDEX`] have to be in force, or the planner may read a small table instead.
-pub fn index_misses(table: &str, column: &str, lookup: &str) -> String {
-    format!(
-        "SELECT coalesce(to_regclass($1)::text, $1::text) WHERE EXISTS (
-             SELECT FROM (
-                 SELECT a.{column}::text AS slug FROM {table} a TABLESAMPLE system (
-                     (1600.0 / greatest(16, pg_relation_size(to_regclass($1)) / 8192))::float4)
-                 WHERE a.{column} IS NOT NULL LIMIT 200) AS sample
-             LEFT JOIN LATERAL (SELECT true AS found FROM {table} b WHERE {lookup} = sample.slug
-               LIMIT 1) AS one ON true
-             WHERE one.found IS NULL)"
-    )
-}
-
-/// Begins a transaction in which lookups are made by index.
-pub const BY_INDEX: &str = "BEGIN READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL \
-    enable_nestloop = on; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
