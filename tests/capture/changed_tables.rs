@@ -1211,12 +1211,27 @@ async fn s8_requests_by_notify_are_bounded_in_what_they_cost() {
     platform.drained().await;
     let rounds = 3;
     for round in 0..rounds {
+        // All of the flood arrives at once: while the daemon waits for this lock, it takes in
+        // nothing.
+        let holder = platform.connect().await;
+        holder
+            .batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN EXCLUSIVE MODE")
+            .await
+            .unwrap();
+        platform.run("NOTIFY agent_sync, 'a'").await;
+        platform
+            .holds(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
+                     AND relation = 'agent_sync.outbox'::regclass)",
+            )
+            .await;
         platform
             .run(&format!(
                 "SELECT pg_notify('agent_sync', 'nobody-' || {round} || '-' || i) FROM \
                 generate_series(1, 1100) i"
             ))
             .await;
+        holder.batch_execute("COMMIT").await.unwrap();
         // A request for an agent is still served.
         platform
             .run(&format!(
