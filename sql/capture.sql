@@ -191,7 +191,7 @@ BEGIN
                     BEGIN
                         EXECUTE pg_catalog.format('COMMENT ON LARGE OBJECT %s IS %L',
                             pg_catalog.lo_create(0),
-                            'agent-sync: a save could be neither noted nor counted');
+                            'agent_sync: a save could be neither noted nor counted');
                     EXCEPTION WHEN OTHERS THEN
                         NULL; -- The notification below remains.
                     END;

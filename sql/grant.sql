@@ -47,6 +47,9 @@ DECLARE
     noted    jsonb; -- The rows of agent_sync.granted under the names that the roles have now.
     wanted   jsonb[]; -- The privileges that the role needs, as in agent_sync.granted.
     held     boolean;
+    others   CONSTANT oid[] := pg_catalog.current_setting('agent_sync.other_outboxes');
+    elsewhere CONSTANT jsonb := pg_catalog.current_setting('agent_sync.needed_elsewhere');
+    is_shared boolean; -- Whether the role serves another install as well.
     target   text; -- "PRIVILEGE (column) ON object".
 BEGIN
     -- attach.sql may have locked the two tables in this transaction.
@@ -173,6 +176,8 @@ BEGIN
     LOOP
         PERFORM set_config('role', schema_owner_role, true);
         wanted := '{}';
+        is_shared := EXISTS (SELECT FROM unnest(others) AS o (outbox)
+                             WHERE has_table_privilege(member.oid, o.outbox, 'DELETE'));
         FOR need IN
             SELECT 'CONNECT' AS privilege, 'database' AS kind, '' AS schema, '' AS object,
                    '' AS col, d.oid AS oid, 0::int2 AS attnum
@@ -226,6 +231,20 @@ BEGIN
                 CASE need.kind WHEN 'database' THEN format('DATABASE %I', current_database())
                                WHEN 'schema' THEN format('SCHEMA %I', need.schema)
                                ELSE format('%I.%I', need.schema, need.object) END);
+            -- A role that an install made has its privileges from installs. The last one that is
+            -- removed revokes those that they share.
+            IF is_shared AND need.schema <> 'agent_sync'
+                AND shobj_description(member.oid, 'pg_authid') = created_role
+                AND NOT EXISTS (
+                    SELECT FROM agent_sync.granted g
+                    WHERE (g.role, g.privilege, g.kind, g.schema, g.object, g."column")
+                        = (member.name::text, need.privilege, need.kind, need.schema::text,
+                           need.object::text, need.col::text))
+            THEN
+                INSERT INTO agent_sync.granted (role, privilege, kind, schema, object, "column")
+                    VALUES (member.name, need.privilege, need.kind, need.schema, need.object,
+                            need.col);
+            END IF;
             -- First the owner of the schema grants. For the role that this run names, the caller
             -- grants what that owner may not; for the other roles it does not.
             FOR attempt IN 1 .. 3 LOOP
@@ -276,6 +295,8 @@ BEGIN
               AND NOT jsonb_build_object(
                   'privilege', g.privilege, 'kind', g.kind, 'schema', g.schema,
                   'object', g.object, 'column', g."column") = ANY (wanted)
+          AND NOT (is_shared AND elsewhere @> jsonb_build_array(
+                  jsonb_build_array(g.kind, g.schema, g.object)))
         LOOP
             BEGIN
                 EXECUTE format('REVOKE %s%s ON %s FROM %I', need.privilege,

@@ -5,6 +5,10 @@
 -- not checked:
 --
 --     SELECT set_config('agent_sync.version', '1', true);
+--
+-- The setting agent_sync.move lets the install take other tables in place of those that it serves:
+--
+--     SELECT set_config('agent_sync.move', 'true', true);
 
 DO $guard$
 DECLARE
@@ -13,6 +17,8 @@ DECLARE
     given     CONSTANT jsonb := pg_catalog.current_setting('agent_sync.tables');
     asked     CONSTANT text[] := ARRAY[pg_catalog.current_setting('agent_sync.agents'),
                                        pg_catalog.current_setting('agent_sync.configurations')];
+    moves     CONSTANT boolean := coalesce(
+        nullif(pg_catalog.current_setting('agent_sync.move', true), '')::boolean, false);
     served    text[];
     installed record;
     found     record;
@@ -65,6 +71,26 @@ BEGIN
                           found.name, found.relation);
     END LOOP;
 
+    -- T6: two installs would write the same configurations. An install without triggers on its
+    -- configurations (capture.configurations) is not recognised.
+    FOR found IN
+        SELECT n.nspname AS schema
+        FROM pg_trigger t
+        JOIN pg_proc f ON f.oid = t.tgfoid
+        JOIN pg_namespace n ON n.oid = f.pronamespace
+        WHERE t.tgrelid = to_regclass(asked[2]) AND t.tgparentid = 0
+          AND f.proname = 'capture_configuration' AND n.nspname <> 'agent_sync'
+          AND starts_with(coalesce(obj_description(t.oid, 'pg_trigger'), ''), 'agent-sync: notes ')
+        ORDER BY 1
+    LOOP
+        RAISE EXCEPTION 'the install in the schema % serves % already', found.schema, asked[2]
+            USING ERRCODE = 'object_in_use',
+            HINT = format('One install serves a pair of tables. Set install.schema = "%s" for this '
+                          'database; or, if this install takes the place of that one, run '
+                          '"agent-sync uninstall" with the settings of that one first.',
+                          found.schema);
+    END LOOP;
+
     -- The owner of the schema may have revoked its own privileges.
     FOR found IN
         SELECT n.nspowner::regrole AS owner FROM pg_namespace n
@@ -99,7 +125,7 @@ BEGIN
         format('%I.%I', coalesce(installed.tables #>> '{configurations,schema}', 'public'),
                         coalesce(installed.tables #>> '{configurations,table}',
                                  'agent_configurations'))];
-    IF served <> asked AND EXISTS (
+    IF served <> asked AND NOT moves AND EXISTS (
         SELECT FROM pg_trigger t
         JOIN pg_proc f ON f.oid = t.tgfoid
         JOIN pg_namespace n ON n.oid = f.pronamespace
@@ -113,9 +139,9 @@ BEGIN
                         'and %',
             served[1], served[2], asked[1], asked[2]
             USING ERRCODE = 'object_in_use',
-            HINT = 'One install serves one pair of tables. Keep each pair in a database of its '
-                   'own; or, if these tables take the place of the others, run "agent-sync '
-                   'uninstall" with the settings of the others first.';
+            HINT = 'One install serves one pair of tables. Give a further pair an install of its '
+                   'own: set install.schema for this database, such as "agent_sync_b". Or, if '
+                   'these tables take the place of the others, run "agent-sync install --move".';
     END IF;
 END
 $guard$;

@@ -5,7 +5,9 @@
 --     SELECT set_config('agent_sync.tables', '{"agents": {"table": "voice_agents"}}', true);
 --
 -- The other files of the install read the completed object, and the two tables as qualified and
--- quoted names in agent_sync.agents and agent_sync.configurations.
+-- quoted names in agent_sync.agents and agent_sync.configurations. For the privileges that several
+-- installs in one database share (T6), grant.sql and uninstall.sql read agent_sync.other_outboxes,
+-- the outboxes of the other installs, and agent_sync.needed_elsewhere, the objects that these use.
 
 -- Before any name of a type or a function is looked up, here and in the files that follow.
 SET LOCAL search_path = pg_catalog, pg_temp;
@@ -49,6 +51,7 @@ DECLARE
     given  CONSTANT jsonb := jsonb_strip_nulls(
         coalesce(nullif(current_setting('agent_sync.tables', true), ''), '{}')::jsonb);
     name   text;
+    needed jsonb; -- The objects that other installs use: kind, schema, name.
 BEGIN
     FOREACH name IN ARRAY ARRAY['agents', 'configurations'] LOOP
         tables := jsonb_set(tables, ARRAY[name], tables -> name
@@ -70,5 +73,31 @@ BEGIN
             HINT = 'Correct the object that set_config gave to agent_sync.tables.';
     END IF;
     PERFORM set_config('agent_sync.tables', tables::text, true);
+
+    PERFORM set_config('agent_sync.other_outboxes', ARRAY(
+        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relname = 'outbox' AND c.relkind = 'r' AND n.nspname <> 'agent_sync'
+          AND starts_with(obj_description(n.oid, 'pg_namespace'), 'agent-sync: '))::text, true);
+    WITH captured AS (
+        SELECT c.oid, n.nspname AS schema, c.relname AS name
+        FROM pg_trigger t
+        JOIN pg_proc f ON f.oid = t.tgfoid
+        JOIN pg_namespace h ON h.oid = f.pronamespace
+        JOIN pg_class c ON c.oid = t.tgrelid
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE f.proname IN ('capture_agent', 'capture_configuration') AND h.nspname <> 'agent_sync'
+          AND starts_with(obj_description(t.oid, 'pg_trigger'), 'agent-sync: notes ')
+    ), needed (object) AS (
+        SELECT jsonb_build_array('database', '', '')
+        UNION SELECT jsonb_build_array('relation', c.schema, c.name) FROM captured c
+        UNION SELECT jsonb_build_array('schema', c.schema, '') FROM captured c
+        UNION SELECT jsonb_build_array('schema', n.nspname, '')
+              FROM captured c
+              JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+              JOIN pg_type y ON y.oid = a.atttypid
+              JOIN pg_namespace n ON n.oid = y.typnamespace
+    )
+    SELECT coalesce(jsonb_agg(n.object), '[]') INTO needed FROM needed n;
+    PERFORM set_config('agent_sync.needed_elsewhere', needed::text, true);
 END
 $names$;

@@ -8,7 +8,8 @@
 -- nothing is removed. The file acts as the owner of the schema where it can, and runs no text of a
 -- table.
 --
--- The privileges that grant.sql granted are revoked. A role that grant.sql created is dropped,
+-- The privileges that grant.sql granted are revoked, except those that the role needs for another
+-- install in this database. A role that grant.sql created is dropped,
 -- unless something else depends on it: another database that uses it (the last uninstall drops it),
 -- or a privilege from others.
 --
@@ -20,8 +21,10 @@ DO $uninstall$
 DECLARE
     created_role CONSTANT text :=
         'agent-sync: the role of the daemon; made by "agent-sync install --role".';
-    lost_save CONSTANT text := 'agent-sync: a save could be neither noted nor counted';
+    lost_save CONSTANT text := 'agent_sync: a save could be neither noted nor counted';
     found   record;
+    others  CONSTANT oid[] := pg_catalog.current_setting('agent_sync.other_outboxes');
+    elsewhere CONSTANT jsonb := pg_catalog.current_setting('agent_sync.needed_elsewhere');
     lost    oid[];
     -- Roles as set_config('role') takes them.
     acting  CONSTANT text := pg_catalog.current_setting('role'); -- Of the caller.
@@ -91,6 +94,11 @@ BEGIN
         -- A keyword cannot be quoted as a name.
         WHERE g.privilege IN ('CONNECT', 'USAGE', 'SELECT', 'INSERT', 'UPDATE', 'DELETE')
           AND g.schema <> 'agent_sync' -- Such a privilege goes with its object.
+          -- grant.sql decides alike.
+          AND NOT (EXISTS (SELECT FROM unnest(others) AS o (outbox)
+                           WHERE has_table_privilege(p.oid, o.outbox, 'DELETE'))
+                   AND elsewhere @> jsonb_build_array(
+                       jsonb_build_array(g.kind, g.schema, g.object)))
     LOOP
         PERFORM set_config('role', CASE WHEN found.ours THEN acting ELSE schema_owner_role END,
                            true);

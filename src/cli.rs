@@ -254,6 +254,9 @@ pub struct Install {
     /// exist
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub role: Option<String>,
+    /// Serve the tables of the settings in place of those that the install was made for
+    #[arg(long = "move")]
+    pub moves: bool,
 }
 
 /// The arguments of `probe`.

@@ -185,9 +185,10 @@ impl<'a> Checker<'a> {
         // schema.
         let owners = owners(db, database).await.map_err(unanswered)?;
         if let Some(untrusted) = owners.untrusted {
+            let schema = db.schema();
             let what = format!("database {}: {untrusted}", database.name);
-            let fault = Fault::new(Exit::Failed, what);
-            return Err(fault.remedy(untrusted.remedy()).into());
+            let fault = Fault::new(Exit::Failed, schema.localize(&what));
+            return Err(fault.remedy(schema.localize(&untrusted.remedy())).into());
         }
         Ok(true)
     }
@@ -359,6 +360,7 @@ impl<'a> Checker<'a> {
 /// Whether this role can read `agent_sync.outbox` and `agent_sync.problem`.
 async fn noted(db: &Db) -> Result<bool, QueryError> {
     for name in ["agent_sync.outbox", "agent_sync.problem"] {
+        let name = db.schema().localize(name);
         let readable: Option<bool> = db.value(report::READABLE, &[(&name, Type::TEXT)]).await?;
         if readable != Some(true) {
             return Ok(false);

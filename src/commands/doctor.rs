@@ -79,8 +79,8 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
         ));
         return notes;
     }
-    notes.extend(upkeep(session.db(), look.layout.is_some()).await);
-    notes.push(if fit {
+    let mut rest = upkeep(session.db(), look.layout.is_some()).await;
+    rest.push(if fit {
         canary(session.db(), settings).await
     } else {
         Note::warn(
@@ -89,6 +89,8 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
             "Repair that, and run this again.",
         )
     });
+    let schema = &database.install.schema;
+    notes.extend(rest.into_iter().map(|note| note.localized(schema)));
     notes
 }
 

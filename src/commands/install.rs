@@ -5,7 +5,7 @@ use std::path::Path;
 use super::output::{say, say_verbatim};
 use crate::cli::Install;
 use crate::exit::{Exit, Fault};
-use crate::install::{self, Done, Plan};
+use crate::install::{self, Done, OnOtherTables, Plan};
 use crate::settings::{self, Database, Settings};
 
 /// Installs into the databases in turn. A failure in one database does not stop the others.
@@ -29,14 +29,14 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
                 "-- agent-sync {}: install",
                 env!("CARGO_PKG_VERSION")
             ))?;
-            say_verbatim(&Plan::of(database, &settings, args.role.as_deref()).script())?;
+            say_verbatim(&plan(database, &settings, args).script())?;
         }
         return Ok(Exit::Done);
     }
     super::block_on(async {
         let mut exits = Vec::new();
         for database in databases {
-            let plan = Plan::of(database, &settings, args.role.as_deref());
+            let plan = plan(database, &settings, args);
             exits.push(
                 one(database, &settings, &plan)
                     .await
@@ -45,6 +45,18 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
         }
         Ok(super::worst(exits))
     })
+}
+
+fn plan<'a>(database: &'a Database, settings: &Settings, args: &'a Install) -> Plan<'a> {
+    let on_other_tables = if args.moves {
+        OnOtherTables::Move
+    } else {
+        OnOtherTables::Refuse
+    };
+    Plan {
+        on_other_tables,
+        ..Plan::of(database, settings, args.role.as_deref())
+    }
 }
 
 async fn one(database: &Database, settings: &Settings, plan: &Plan<'_>) -> anyhow::Result<Exit> {

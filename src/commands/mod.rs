@@ -186,13 +186,20 @@ async fn open_or_fault(
 
 /// The fault for a failed connection.
 fn unreachable(database: &Database, error: SessionError) -> anyhow::Error {
-    let remedy = error.remedy();
+    let schema = &database.install.schema;
+    let remedy = schema.localize(&error.remedy()).into_owned();
     let what = format!(
         "database {}: could not connect ({})",
         database.name,
         database.target()
     );
-    anyhow::Error::new(error).context(Fault::unavailable(what).remedy(remedy))
+    let cause = match error {
+        SessionError::Untrusted(finding) => {
+            anyhow::Error::msg(schema.localize(&finding.to_string()).into_owned())
+        }
+        error => anyhow::Error::new(error),
+    };
+    cause.context(Fault::unavailable(what).remedy(remedy))
 }
 
 /// The fault for tables that do not match the settings.
@@ -202,7 +209,7 @@ fn no_layout(database: &Database, error: LayoutError) -> anyhow::Error {
         LayoutError::Store(_) => Fault::unavailable(what),
         _ => Fault::new(Exit::Failed, what),
     };
-    let remedy = error.remedy();
+    let remedy = database.install.schema.localize(error.remedy());
     anyhow::Error::new(error).context(fault.remedy(remedy))
 }
 
@@ -216,7 +223,7 @@ fn unanswered(database: &Database, error: QueryError) -> anyhow::Error {
         }
         QueryError::Postgres(_) | QueryError::Large(_) => Exit::Failed,
     };
-    let remedy = error.remedy();
+    let remedy = database.install.schema.localize(error.remedy());
     anyhow::Error::new(error).context(Fault::new(exit, what).remedy(remedy))
 }
 
@@ -250,8 +257,9 @@ fn refused(database: &Database, what: &str, error: QueryError) -> anyhow::Error 
             .map(|detail| format!("\n{detail}"))
             .unwrap_or_default();
         let cause = format!("{} (SQLSTATE {}){detail}", db.message(), db.code().code());
-        return anyhow::Error::msg(cause)
-            .context(fault(Exit::Failed).remedy(remedy_of_refusal(error, db)));
+        let remedy = remedy_of_refusal(error, db);
+        let remedy = database.install.schema.localize(&remedy).into_owned();
+        return anyhow::Error::msg(cause).context(fault(Exit::Failed).remedy(remedy));
     }
     let remedy = error.remedy();
     anyhow::Error::new(error).context(fault(Exit::Unavailable).remedy(remedy))

@@ -14,7 +14,7 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::pg::identifier::Literal;
 use crate::pg::{Db, Parameter, QueryError};
-use crate::settings::{AgentsTable, ConfigurationsTable, Database, Settings};
+use crate::settings::{AgentsTable, ConfigurationsTable, Database, InstallSchema, Settings};
 
 /// The steps of an install: the names, the proof that no foreign object is in the way, the guard,
 /// the numbered files of the schema with the repair of its tables before and after them, the
@@ -57,6 +57,8 @@ pub enum Done {
 /// The parameters of an install.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
+    /// The schema of the install.
+    pub schema: &'a InstallSchema,
     /// The table of the agents.
     pub agents: &'a AgentsTable,
     /// The table of the configurations.
@@ -69,6 +71,17 @@ pub struct Plan<'a> {
     pub notify: bool,
     /// The role of the daemon, which gets its privileges. Roles of earlier installs keep theirs.
     pub role: Option<&'a str>,
+    /// The action where the install serves other tables.
+    pub on_other_tables: OnOtherTables,
+}
+
+/// The action of an install that is asked for other tables than those that it serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnOtherTables {
+    /// Change nothing and fail.
+    Refuse,
+    /// Serve these tables in place of the former ones.
+    Move,
 }
 
 /// The settings that the steps change until the end of the transaction. The transaction of a
@@ -79,12 +92,14 @@ impl<'a> Plan<'a> {
     /// The plan of these settings for this database.
     pub fn of(database: &'a Database, settings: &Settings, role: Option<&'a str>) -> Self {
         Self {
+            schema: &database.install.schema,
             agents: &database.agents,
             configurations: &database.configurations,
             history: settings.history.enabled,
             capture_configurations: settings.capture.configurations,
             notify: settings.capture.notify,
             role,
+            on_other_tables: OnOtherTables::Refuse,
         }
     }
 
@@ -131,13 +146,14 @@ impl<'a> Plan<'a> {
             );
         }
         for (name, value) in self.settings() {
-            let value = Literal(&value);
+            let (name, value) = (self.schema.localize(name), Literal(&value));
             let _ = writeln!(
                 body,
                 "PERFORM pg_catalog.set_config('{name}', {value}, true);"
             );
         }
         for step in STEPS {
+            let step = self.schema.localize(step);
             let _ = writeln!(
                 body,
                 "\nEXECUTE $agent_sync_step$\n{step}$agent_sync_step$;"
@@ -151,11 +167,15 @@ impl<'a> Plan<'a> {
     }
 
     /// The settings that pass the plan to the steps.
-    fn settings(&self) -> [(&'static str, String); 3] {
+    fn settings(&self) -> [(&'static str, String); 4] {
         [
             ("agent_sync.version", VERSION.to_string()),
             ("agent_sync.tables", self.tables()),
             ("agent_sync.role", self.role.unwrap_or("").to_owned()),
+            (
+                "agent_sync.move",
+                (self.on_other_tables == OnOtherTables::Move).to_string(),
+            ),
         ]
     }
 }
@@ -260,7 +280,8 @@ async fn transact(
 async fn begin(db: &Db, settings: &[(&str, String)]) -> Result<(), QueryError> {
     db.batch("BEGIN").await?;
     for (name, value) in settings {
-        let setting: [Parameter<'_>; 2] = [(name, Type::TEXT), (value, Type::TEXT)];
+        let name = db.schema().localize(name);
+        let setting: [Parameter<'_>; 2] = [(&name, Type::TEXT), (value, Type::TEXT)];
         let set = "SELECT pg_catalog.set_config($1, $2, true)";
         db.all(set, &setting).await?;
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::state::{Backlog, Columns, Finding, Phase, WakeUp};
 use super::totals::Totals;
+use crate::settings::InstallSchema;
 
 /// An event of one database.
 #[derive(Debug)]
@@ -71,6 +72,8 @@ pub enum Event<'a> {
         slug: &'a str,
         /// The time since the first of them.
         since: Duration,
+        /// The schema of the install.
+        schema: &'a InstallSchema,
     },
     /// The loop is in a phase. For the registry alone, like all that follow.
     Phase(Phase),

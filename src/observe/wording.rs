@@ -79,13 +79,18 @@ pub(super) fn line(database: &str, event: &Event<'_>) {
         }
         Event::Retrying(cause) => debug!(database, cause, "batch is done again"),
         Event::Found { finding, remedy } => warn!(database, remedy, "{finding}"),
-        Event::Left { slug, since } => {
+        Event::Left {
+            slug,
+            since,
+            schema,
+        } => {
             let seconds = since.as_secs();
+            let remedy = schema.localize(LEFT_REMEDY);
             warn!(
                 database,
                 slug,
                 seconds,
-                remedy = LEFT_REMEDY,
+                remedy = &*remedy,
                 "an agent is not in sync yet: its configuration is locked, or the write is slow; \
                 the daemon retries"
             );

@@ -9,6 +9,7 @@ use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 
 use super::QueryError;
 use crate::observe::pulse;
+use crate::settings::InstallSchema;
 
 /// A parameter of a query that is not prepared, with its type.
 pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -74,6 +75,7 @@ pub struct Db {
     time_limit: Duration,
     answer_limit: AnswerLimit,
     row_limit: usize,
+    schema: InstallSchema,
 }
 
 impl Db {
@@ -87,7 +89,23 @@ impl Db {
             time_limit,
             answer_limit,
             row_limit: usize::MAX,
+            schema: InstallSchema::default(),
         }
+    }
+
+    /// The same connection, for the install in this schema: all that it sends is written for the
+    /// usual schema, and changed to this one.
+    #[must_use]
+    pub fn for_schema(&self, schema: InstallSchema) -> Self {
+        Self {
+            schema,
+            ..self.clone()
+        }
+    }
+
+    /// The schema of the install.
+    pub fn schema(&self) -> &InstallSchema {
+        &self.schema
     }
 
     /// The same connection, where a row of a query that is not prepared has at most [`Self::ROW`].
@@ -127,12 +145,14 @@ impl Db {
 
     /// Runs statements without parameters and without rows.
     pub async fn batch(&self, statements: &str) -> Result<(), QueryError> {
-        self.within(self.client.batch_execute(statements)).await
+        let statements = self.schema.localize(statements);
+        self.within(self.client.batch_execute(&statements)).await
     }
 
     /// Runs statements in the simple protocol and returns the rows as text.
     pub async fn simple(&self, statements: &str) -> Result<Vec<SimpleQueryMessage>, QueryError> {
-        self.within(self.client.simple_query(statements)).await
+        let statements = self.schema.localize(statements);
+        self.within(self.client.simple_query(&statements)).await
     }
 
     /// All rows.
@@ -141,8 +161,9 @@ impl Db {
         query: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, QueryError> {
+        let query = self.schema.localize(query);
         let rows = self
-            .within(self.client.query_typed(query, parameters))
+            .within(self.client.query_typed(&query, parameters))
             .await?;
         rows.iter().try_for_each(|row| self.fits(row))?;
         Ok(rows)
@@ -154,8 +175,9 @@ impl Db {
         query: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Option<Row>, QueryError> {
+        let query = self.schema.localize(query);
         let row = self
-            .within(self.client.query_typed_opt(query, parameters))
+            .within(self.client.query_typed_opt(&query, parameters))
             .await?;
         row.iter().try_for_each(|row| self.fits(row))?;
         Ok(row)
@@ -163,8 +185,9 @@ impl Db {
 
     /// The one row.
     pub async fn one(&self, query: &str, parameters: &[Parameter<'_>]) -> Result<Row, QueryError> {
+        let query = self.schema.localize(query);
         let row = self
-            .within(self.client.query_typed_one(query, parameters))
+            .within(self.client.query_typed_one(&query, parameters))
             .await?;
         self.fits(&row)?;
         Ok(row)
@@ -213,13 +236,15 @@ impl Db {
         query: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<u64, QueryError> {
-        self.within(self.client.execute_typed(query, parameters))
+        let query = self.schema.localize(query);
+        self.within(self.client.execute_typed(&query, parameters))
             .await
     }
 
     /// Prepares a statement. PostgreSQL infers the types of the parameters that `types` leaves out.
     pub async fn prepare(&self, query: &str, types: &[Type]) -> Result<Statement, QueryError> {
-        self.within(self.client.prepare_typed(query, types)).await
+        let query = self.schema.localize(query);
+        self.within(self.client.prepare_typed(&query, types)).await
     }
 
     /// All rows of a prepared statement.

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
 use crate::session::SessionError;
+use crate::settings::InstallSchema;
 use crate::show::{TEXT, bounded};
 use crate::store::LayoutError;
 use crate::store::finding::{Column, Finding, Install, Rights, Server, Table};
@@ -63,6 +64,15 @@ impl Note {
             level: Level::Fail,
             ..Self::warn(topic, text, remedy)
         }
+    }
+
+    /// The note in the words of an install in this schema.
+    #[must_use]
+    pub fn localized(mut self, schema: &InstallSchema) -> Self {
+        self.text = schema.localize(&self.text).into_owned();
+        let remedy = self.remedy.as_deref();
+        self.remedy = remedy.map(|remedy| schema.localize(remedy).into_owned());
+        self
     }
 
     /// The note for a finding of the daemon's start check or sweep (G10).

@@ -45,15 +45,15 @@ use self::guard::{Guard, InTheClear};
 use self::settings::{SET_ONCE, usual_settings};
 use crate::observe::pulse;
 use crate::pg::{AnswerLimit, Db, QueryError, password, sqlstate};
-use crate::settings::{Database, Tls, is_local};
+use crate::settings::{Database, InstallSchema, Tls, is_local};
 use crate::store;
 
 /// The channel of wake-ups (empty payload) and of requests for a slug (I7).
-pub const CHANNEL: &str = "agent_sync";
+const CHANNEL: &str = InstallSchema::USUAL;
 
 /// The channel on which a transaction sends the ctid of the first row that it appends to the
 /// outbox.
-pub const CHANGES: &str = "agent_sync_change";
+const CHANGES: &str = "agent_sync_change";
 
 /// The most memory for one answer of a server: a batch has 1 MiB of values and slugs of 8 KiB, and
 /// other answers are smaller.
@@ -209,17 +209,18 @@ impl Session {
             .iter()
             .any(|host| matches!(host, Host::Unix(_)));
         let most = AnswerLimit::new(most);
+        let schema = &database.install.schema;
         let opening = async {
             match database.tls {
                 // The owner of the directory of a socket is the server, and the driver takes no
                 // stream around a socket.
-                Tls::Disable if is_socket => open(config, NoTls, time_limit, most).await,
+                Tls::Disable if is_socket => open(config, NoTls, time_limit, most, schema).await,
                 Tls::Disable => {
                     let tls = InTheClear {
                         withholds,
                         most: most.clone(),
                     };
-                    open(&guard::in_the_clear(config), tls, time_limit, most).await
+                    open(&guard::in_the_clear(config), tls, time_limit, most, schema).await
                 }
                 _ => {
                     let tls = connector(database).await?;
@@ -228,7 +229,7 @@ impl Session {
                         withholds,
                         most: most.clone(),
                     };
-                    open(config, tls, time_limit, most).await
+                    open(config, tls, time_limit, most, schema).await
                 }
             }
         };
@@ -321,6 +322,7 @@ async fn open<T>(
     tls: T,
     time_limit: Duration,
     most: AnswerLimit,
+    schema: &InstallSchema,
 ) -> Result<Session, SessionError>
 where
     T: MakeTlsConnect<Socket>,
@@ -332,17 +334,19 @@ where
         .unwrap_or("unknown")
         .to_owned();
     let inbox = Arc::new(Inbox::default());
+    let channels = [CHANNEL, CHANGES, proof::CHANNEL];
+    let [requests, changes, proof] = channels.map(|channel| schema.localize(channel).into_owned());
     let arrived = Arc::clone(&inbox);
     let driver = tokio::spawn(async move {
         let cause = loop {
             match poll_fn(|context| connection.poll_message(context)).await {
-                Some(Ok(AsyncMessage::Notification(note))) if note.channel() == CHANNEL => {
+                Some(Ok(AsyncMessage::Notification(note))) if note.channel() == requests => {
                     arrived.deliver(note.payload());
                 }
-                Some(Ok(AsyncMessage::Notification(note))) if note.channel() == CHANGES => {
+                Some(Ok(AsyncMessage::Notification(note))) if note.channel() == changes => {
                     arrived.deliver_change(note.payload());
                 }
-                Some(Ok(AsyncMessage::Notification(note))) if note.channel() == proof::CHANNEL => {
+                Some(Ok(AsyncMessage::Notification(note))) if note.channel() == proof => {
                     arrived.deliver_session_check(note.payload());
                 }
                 Some(Ok(_)) => {}
@@ -354,7 +358,7 @@ where
     });
     let (target, backend, usual_settings) = Default::default();
     Ok(Session {
-        db: Db::new(Arc::new(client), time_limit, most),
+        db: Db::new(Arc::new(client), time_limit, most).for_schema(schema.clone()),
         inbox,
         driver,
         server_version,

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::Settings;
 use super::connection::{Connection, database_url};
 use super::database::Described;
-use super::dsn;
 use super::effective::{Entry, entries};
 use super::env::Environment;
 use super::exposed::Exposed;
@@ -18,6 +17,7 @@ use super::layers::{DEFAULT, Layer, Values, variable};
 use super::libpq::LibpqSources;
 use super::problem::{Problem, SettingsError, is_withheld, shown};
 use super::sections::Database;
+use super::shared;
 
 /// The settings file if no other is named. It may be missing.
 const DEFAULT_FILE: &str = "/etc/agent-sync/agent-sync.toml";
@@ -114,7 +114,7 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     let of_databases = described.values().map(|database| &database.values);
     let values = Values::merged([&defaults, &given].into_iter().chain(of_databases));
     let settings = typed(&values, &described, &mut problems);
-    refuse_shared(&described, &mut problems);
+    shared::refuse(&described, &mut problems);
     let Some(settings) = settings.filter(|_| problems.is_empty()) else {
         return Err(SettingsError { problems });
     };
@@ -201,33 +201,6 @@ fn typed(
         }
     }
     Some(settings)
-}
-
-/// Reports databases that lead to one database: each install has one owner.
-fn refuse_shared(described: &BTreeMap<String, Described>, problems: &mut Vec<Problem>) {
-    let connections: Vec<_> = described
-        .values()
-        .map(|database| &database.connection)
-        .collect();
-    for (
-        index,
-        Connection {
-            dsn, key, source, ..
-        },
-    ) in connections.iter().enumerate()
-    {
-        let mut earlier = connections[..index].iter();
-        let first = earlier.find(|other| dsn::is_same_database(&dsn.config, &other.dsn.config));
-        if let Some(first) = first {
-            let (other, place) = (&first.key, &first.source);
-            let found = format!("the server and the database of {other} ({place})");
-            let problem = Problem::mismatch(key, source, "a database of its own", found);
-            problems.push(problem.remedy(
-                "the two would share one install, and each would take changes of the other: keep \
-                one entry for each database",
-            ));
-        }
-    }
 }
 
 /// The remarks on the connections of all databases.

@@ -28,6 +28,7 @@ mod env;
 mod exposed;
 mod file;
 pub(crate) mod identity;
+mod install_schema;
 mod layers;
 mod libpq;
 mod load;
@@ -36,6 +37,7 @@ mod problem;
 pub mod schema;
 mod secrets;
 mod sections;
+mod shared;
 mod suggest;
 mod value_type;
 
@@ -49,12 +51,13 @@ pub(crate) use dsn::is_local;
 pub use effective::Entry;
 pub use exposed::Exposed;
 pub use identity::IdentityError;
+pub use install_schema::InstallSchema;
 pub use load::{Loaded, Sources};
 pub use problem::{Problem, SettingsError, is_withheld};
 pub(crate) use problem::{WITHHELD, shown};
 pub use sections::{
-    Admin, AgentsTable, Announce, Capture, ConfigurationsTable, Database, History, Libpq, Log,
-    LogFormat, Reconcile, Reconnect, Rules, Shutdown, SyncSettings, Tls,
+    Admin, AgentsTable, Announce, Capture, ConfigurationsTable, Database, History, InstallSettings,
+    Libpq, Log, LogFormat, Reconcile, Reconnect, Rules, Shutdown, SyncSettings, Tls,
 };
 pub use value_type::ValueType;
 

@@ -7,7 +7,7 @@
 use super::columns::{AgentsColumns, ConfigurationsColumns};
 use super::sections::{
     Admin, AgentsTable, Announce, CONNECTION_STRING, Capture, ConfigurationsTable, Database,
-    History, Libpq, Log, Reconcile, Reconnect, Rules, Shutdown, SyncSettings,
+    History, InstallSettings, Libpq, Log, Reconcile, Reconnect, Rules, Shutdown, SyncSettings,
 };
 use super::value_type::ValueType;
 
@@ -98,6 +98,7 @@ const SECTIONS: &[&[Key]] = &[
     Libpq::KEYS,
     CONNECTION_STRING,
     Database::KEYS,
+    InstallSettings::KEYS,
     AgentsTable::KEYS,
     AgentsColumns::KEYS,
     ConfigurationsTable::KEYS,

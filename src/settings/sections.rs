@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 use super::columns::{AgentsColumns, ConfigurationsColumns};
 use super::database::Access;
 use super::duration;
+use super::install_schema::InstallSchema;
 use super::schema::DefaultValue::{Bool, Integer, Text, Unset, UnsetList};
 use super::schema::{Key, key_table};
 use super::value_type::{self, ValueType, duration, integer};
@@ -333,12 +334,24 @@ section! {
         /// The name in settings, logs and metrics.
         #[serde(skip)]
         pub name: String,
+        /// The install.
+        pub install: InstallSettings,
         /// The table that people edit.
         pub agents: AgentsTable,
         /// The table that the runtime reads.
         pub configurations: ConfigurationsTable,
         #[serde(skip)]
         pub(super) access: Access,
+    }
+}
+
+section! {
+    /// The install in the database.
+    InstallSettings = "databases.*.install" {
+        /// The schema of the install, which also names its channel: NOTIFY agent_sync. Several
+        /// pairs of tables in one database need an install each, so each needs a schema of its own,
+        /// and an entry of its own with the same URL.
+        schema: InstallSchema = ValueType::InstallSchema, Text("agent_sync");
     }
 }
 

@@ -7,6 +7,7 @@ use config::{Value, ValueKind};
 use toml::de::DeValue;
 
 use super::duration;
+use super::install_schema::InstallSchema;
 use super::problem::{is_withheld, shown};
 
 /// The word that switches off a key with a [`ValueType::Listen`].
@@ -46,6 +47,8 @@ pub enum ValueType {
     Command,
     /// The name of a schema, table, column or channel, without quotes.
     Identifier,
+    /// The schema of an install.
+    InstallSchema,
     /// An address and a port to listen on, or "off".
     Listen,
 }
@@ -116,6 +119,7 @@ impl ValueType {
             Self::Url => !text.is_empty(),
             // Names are printed as well.
             Self::Identifier => text.len() <= 63 && is_name(text),
+            Self::InstallSchema => InstallSchema::of(text).is_some(),
             Self::Listen => text == OFF || text.parse::<SocketAddr>().is_ok(),
         }
     }
@@ -142,6 +146,11 @@ impl ValueType {
                 \"argument\"]"
                 .to_owned(),
             Self::Identifier => "a name of 1 to 63 bytes".to_owned(),
+            Self::InstallSchema => {
+                "a name of 1 to 40 lower-case letters, digits and underscores that \
+                is no key word of SQL, such as \"agent_sync_a\""
+                    .to_owned()
+            }
             Self::Listen => "an IP address and a port, or \"off\"".to_owned(),
         }
     }

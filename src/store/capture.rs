@@ -1,6 +1,7 @@
 //! The state of the capture: the faults of its triggers, and the seal, which shows a change of what
 //! it depends on.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display};
 
 use postgres_types::Type;
@@ -100,7 +101,7 @@ pub enum Seal {
 #[derive(Debug)]
 pub(super) struct Triggers {
     tables: Vec<String>,
-    names: Vec<&'static str>,
+    names: Vec<String>,
 }
 
 impl Store {
@@ -134,7 +135,7 @@ impl Store {
 }
 
 /// The triggers that `sql/attach.sql` makes: their tables, and their names.
-pub(super) fn expected_triggers(layout: &Layout, configurations: bool) -> Triggers {
+pub(super) fn expected_triggers(db: &Db, layout: &Layout, configurations: bool) -> Triggers {
     let mut tables = vec![layout.agents.table.clone(); 2];
     let mut names = vec!["agent_sync_insert", "agent_sync_update"];
     if configurations {
@@ -145,7 +146,11 @@ pub(super) fn expected_triggers(layout: &Layout, configurations: bool) -> Trigge
             names.push("agent_sync_delete");
         }
     }
-    Triggers { tables, names }
+    let names = names.into_iter().map(|name| db.schema().localize(name));
+    Triggers {
+        tables,
+        names: names.map(Cow::into_owned).collect(),
+    }
 }
 
 /// The faults of the expected triggers.
@@ -187,6 +192,6 @@ pub async fn broken_triggers(
     layout: &Layout,
     capture_configurations: bool,
 ) -> Result<Vec<CaptureFault>, QueryError> {
-    let triggers = expected_triggers(layout, capture_configurations);
+    let triggers = expected_triggers(db, layout, capture_configurations);
     capture_faults(db, layout, &triggers).await
 }

@@ -59,7 +59,8 @@ pub async fn install(
     expected: i32,
 ) -> Result<Vec<Finding>, QueryError> {
     let missing = missing_parts(db, true).await?;
-    if missing.iter().any(|name| name == "agent_sync.install") {
+    let own_record = db.schema().localize("agent_sync.install");
+    if missing.iter().any(|name| *name == own_record) {
         return Ok(vec![finding::Install::NotInstalled.into()]);
     }
     // After it is known to be there, and before anything of it is used.

@@ -97,7 +97,7 @@ impl Store {
         usual_settings: String,
         parts: &Parts,
     ) -> Result<Self, QueryError> {
-        let triggers = expected_triggers(&layout, capture_configurations);
+        let triggers = expected_triggers(&db, &layout, capture_configurations);
         let (keep_lead, is_same) = (parts.held(queries::KEEP_LEAD), parts.held("true"));
         let prepared = async {
             tokio::try_join!(

@@ -69,8 +69,7 @@ impl Need {
     }
 }
 
-/// The schema of agent-sync, and the privileges on its relations.
-const OURS: &str = "agent_sync";
+/// The privileges on the relations of agent-sync.
 const ON_OURS: [(&str, &[&str]); 5] = [
     ("outbox", &["SELECT", "INSERT", "DELETE"]),
     ("problem", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
@@ -93,17 +92,18 @@ const NOTED: [&str; 6] = [
 fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
     let (agents, configurations) = (&database.agents, &database.configurations);
     let (from, to) = (&layout.agents, &layout.configurations);
-    let schemas = [OURS, &agents.schema, &configurations.schema];
+    let ours = database.install.schema.name();
+    let schemas = [ours, &agents.schema, &configurations.schema];
     let mut needs = Vec::from(schemas.map(|schema| Need::new(schema, None, None, "USAGE")));
     for (relation, privileges) in ON_OURS {
-        let on = |privilege: &&'static str| Need::new(OURS, Some(relation), None, privilege);
+        let on = |privilege: &&'static str| Need::new(ours, Some(relation), None, privilege);
         needs.extend(privileges.iter().map(on));
     }
     let mut on = |schema: &str, relation: &str, privilege, columns: &[&str]| {
         let on = |column: &&str| Need::new(schema, Some(relation), Some(column), privilege);
         needs.extend(columns.iter().map(on));
     };
-    on(OURS, "install", "UPDATE", &NOTED);
+    on(ours, "install", "UPDATE", &NOTED);
 
     let mapped = from.columns.present().map(|(_, column)| column);
     let read: Vec<&str> = std::iter::once(&from.slug)

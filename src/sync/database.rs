@@ -32,6 +32,11 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
             backoff.lost_after(since.elapsed());
         }
         let (cause, remedy) = (error.to_string(), error.remedy());
+        let schema = &context.database.install.schema;
+        let (cause, remedy) = (
+            schema.localize(&cause).into_owned(),
+            schema.localize(&remedy),
+        );
         // Neither is an outage: the server is there, and will let us work again (G16).
         let is_usual = error.is_locked() || was_healthy && error.is_layout_change();
         if health.outage.is_none() && (error.has_seen_a_change() || health.was_healthy && is_usual)

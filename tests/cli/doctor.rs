@@ -502,7 +502,7 @@ async fn large_objects_of_lost_saves_are_counted_and_removed() {
             "DO $$ DECLARE o oid; BEGIN FOR i IN 1 .. 2001 LOOP
                  o := lo_create(0);
                  EXECUTE format('COMMENT ON LARGE OBJECT %s IS %L', o,
-                   'agent-sync: a save could be neither noted nor counted');
+                   'agent_sync: a save could be neither noted nor counted');
                  IF i % 200 = 0 THEN COMMIT; END IF;
              END LOOP; END $$",
         )

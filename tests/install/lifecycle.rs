@@ -1029,7 +1029,7 @@ async fn t6_an_install_for_other_tables_is_refused() {
             assert!(said.code == 1 && said.err.contains(&cause), "{said:?}");
             assert!(
                 said.err.contains("nothing was changed")
-                    && said.err.contains("agent-sync uninstall"),
+                    && said.err.contains("agent-sync install --move"),
                 "{said:?}"
             );
         }

@@ -4,4 +4,5 @@ mod lifecycle;
 mod locking;
 mod owners;
 mod roles;
+mod schemas;
 pub mod upgrades;

@@ -317,6 +317,9 @@ fn property(key: &Key) -> Map<String, Value> {
         }
         ValueType::OneOf(words) => json!({ "type": "string", "enum": words }),
         ValueType::Identifier => json!({ "type": "string", "minLength": 1, "maxLength": 63 }),
+        ValueType::InstallSchema => {
+            json!({ "type": "string", "pattern": "^[a-z_][a-z0-9_]{0,39}$" })
+        }
         ValueType::SecretFile => json!({ "type": "string", "pattern": "^(/|\\./|\\.\\./)" }),
         ValueType::Command => {
             json!({ "type": "array", "minItems": 1, "items": { "type": "string" } })

@@ -179,5 +179,11 @@ pub async fn look(
         rules,
         look: Look::default(),
     };
-    asking.all().await
+    let mut look = asking.all().await;
+    let localized = look
+        .notes
+        .into_iter()
+        .map(|note| note.localized(db.schema()));
+    look.notes = localized.collect();
+    look
 }

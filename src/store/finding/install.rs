@@ -82,7 +82,8 @@ impl Install {
             }
             Self::OtherTables { .. } => {
                 "Name the tables of the install in the settings of this database (agents, \
-                configurations). If the tables were renamed, or the install is to serve those of \
+                configurations). A further pair of tables needs an install.schema of its own. If the \
+                tables were renamed, or the install is to serve those of \
                 the settings from now on, run `agent-sync install`; where the first tables are \
                 still served, it refuses and gives the remedy."
             }

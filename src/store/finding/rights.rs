@@ -111,7 +111,7 @@ impl Rights {
         match self {
             // Without the history, the daemon does its work.
             Self::OwnRowsHidden { tables, .. }
-                if tables.iter().all(|table| table == "agent_sync.history") =>
+                if tables.iter().all(|table| table.ends_with(".history")) =>
             {
                 Consequence::Caution
             }

@@ -2,7 +2,7 @@
 
 /// The comment on a large object that `sql/capture.sql` makes for a save that could be neither
 /// noted nor counted.
-pub const LOST_SAVE: &str = "agent-sync: a save could be neither noted nor counted";
+pub const LOST_SAVE: &str = "agent_sync: a save could be neither noted nor counted";
 
 /// The functions of PostgreSQL that the capture calls to note a change: without one of them saves
 /// fail, or no change is noted. `sql/attach.sql` has the same list.

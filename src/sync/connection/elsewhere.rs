@@ -66,12 +66,13 @@ impl ConnectionLoop<'_> {
         if self.elsewhere.failed < REPORTED_AFTER {
             return;
         }
-        let cause = error.to_string();
+        let schema = self.session.db().schema();
+        let cause = schema.localize(&error.to_string()).into_owned();
         let refusal = observe::Finding {
             what: format!(
                 "a new connection to this database fails, and the present one goes on: {cause}"
             ),
-            remedy: error.remedy().into_owned(),
+            remedy: schema.localize(&error.remedy()).into_owned(),
             misses_changes: false,
         };
         if self.elsewhere.refusal.as_ref() == Some(&refusal) {

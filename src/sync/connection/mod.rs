@@ -359,6 +359,7 @@ impl<'a> ConnectionLoop<'a> {
                 self.context.observer.tell(Event::Left {
                     slug: &slug,
                     since: since.elapsed(),
+                    schema: &self.context.database.install.schema,
                 });
             }
         } else {

@@ -152,6 +152,7 @@ impl ConnectionLoop<'_> {
     /// Reports the faults and findings that are new.
     fn report_findings(&mut self, capture: &Capture) {
         let observer = &self.context.observer;
+        let schema = self.session.db().schema();
         for fault in self.health.noticed.untold_faults(&capture.faults) {
             observer.tell(Event::CaptureFault {
                 kind: match fault.kind {
@@ -161,28 +162,30 @@ impl ConnectionLoop<'_> {
                 },
                 trigger: &fault.trigger,
                 fault: &fault.fault,
-                remedy: fault.remedy(),
+                remedy: &schema.localize(fault.remedy()),
             });
         }
         for finding in self.health.noticed.untold_findings(&capture.findings) {
             let (finding, remedy) = (finding.to_string(), finding.remedy());
             observer.tell(Event::Found {
-                finding: &finding,
-                remedy: &remedy,
+                finding: &schema.localize(&finding),
+                remedy: &schema.localize(&remedy),
             });
         }
     }
 
     /// Reports everything that is wrong now, for the status.
     fn report_in_force(&mut self, capture: &Capture) {
+        let schema = self.session.db().schema();
+        let local = |text: &str| schema.localize(text).into_owned();
         let faults = capture.faults.iter().map(|fault| observe::Finding {
             what: fault.to_string(),
-            remedy: fault.remedy().to_owned(),
+            remedy: local(fault.remedy()),
             misses_changes: true,
         });
         let findings = capture.findings.iter().map(|finding| observe::Finding {
-            what: finding.to_string(),
-            remedy: finding.remedy().into_owned(),
+            what: local(&finding.to_string()),
+            remedy: local(&finding.remedy()),
             misses_changes: finding.misses_changes(),
         });
         self.in_force = faults.chain(findings).collect();

@@ -1,0 +1,69 @@
+//! The refusal of two entries that would share an install or a table (T6).
+
+use std::collections::BTreeMap;
+
+use super::connection::Connection;
+use super::database::Described;
+use super::dsn;
+use super::install_schema::InstallSchema;
+use super::problem::Problem;
+
+/// Reports entries that would share an install, or a table of configurations (T6).
+pub(super) fn refuse(described: &BTreeMap<String, Described>, problems: &mut Vec<Problem>) {
+    let entries: Vec<_> = described.values().collect();
+    for (index, entry) in entries.iter().enumerate() {
+        let mut earlier = entries[..index].iter();
+        let Some((other, shared)) =
+            earlier.find_map(|other| Some((&other.connection, entry.shares(other)?)))
+        else {
+            continue;
+        };
+        let found = format!("{} of {} ({})", shared.found, other.key, other.source);
+        let Connection { key, source, .. } = &entry.connection;
+        let problem = Problem::mismatch(key, source, shared.expected, found);
+        problems.push(problem.remedy(shared.remedy));
+    }
+}
+
+/// The part of another entry that an entry shares, and must not.
+struct Shared {
+    expected: &'static str,
+    found: &'static str,
+    remedy: &'static str,
+}
+
+impl Described {
+    /// The part that both entries would use: one database has several entries only where each has
+    /// an install and tables of its own (T6).
+    fn shares(&self, other: &Self) -> Option<Shared> {
+        let (dsn, others) = (&self.connection.dsn, &other.connection.dsn);
+        if !dsn::is_same_database(&dsn.config, &others.config) {
+            return None;
+        }
+        // An entry with mistakes is taken to have the usual schema.
+        let schema = |entry: &Self| {
+            let database = entry.database.as_ref();
+            database.map_or_else(InstallSchema::default, |found| found.install.schema.clone())
+        };
+        let table = |entry: &Self| {
+            let database = entry.database.as_ref()?;
+            let configurations = &database.configurations;
+            Some((configurations.schema.clone(), configurations.table.clone()))
+        };
+        if schema(self) == schema(other) {
+            return Some(Shared {
+                expected: "a database or an install.schema of its own",
+                found: "the server, the database and the install.schema",
+                remedy: "the two would share one install, and each would take changes of the \
+                    other: keep one entry for each database, or give the entry of another pair of \
+                    tables an install.schema of its own",
+            });
+        }
+        (table(self).is_some() && table(self) == table(other)).then_some(Shared {
+            expected: "a database or a table of configurations of its own",
+            found: "the server, the database and the table of configurations",
+            remedy: "both would write the same configurations: keep one entry for each pair of \
+                tables, or correct the schema or the table under configurations",
+        })
+    }
+}
