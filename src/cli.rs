@@ -125,6 +125,12 @@ Examples:
     #[command(after_help = "Example:
   echo '{\"agent\": {\"voice_settings\": {\"voice_id\": \"v\"}}}' | agent-sync render")]
     Render,
+    /// Print the rules of the mapping: those in force, or those that agent-sync comes with
+    #[command(after_help = "Examples:
+  agent-sync rules                             the rules in force, as TOML
+  agent-sync rules --extended > providers.toml a start of your own rules file
+  agent-sync rules --json | jq '.rules.sections[].providers[].name'")]
+    Rules(Rules),
     /// Print the effective settings and the source of each
     #[command(after_help = "Examples:
   agent-sync config
@@ -295,6 +301,20 @@ impl Question {
             Self::Ready => "/readyz",
         }
     }
+}
+
+/// The arguments of `rules`.
+#[derive(Debug, Args)]
+pub struct Rules {
+    /// Print the rules that agent-sync uses without rules.file
+    #[arg(long)]
+    pub builtin: bool,
+    /// Print the second rules file of agent-sync, with the settings that providers have today
+    #[arg(long, conflicts_with = "builtin")]
+    pub extended: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The arguments of `config`.

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Why(args) => commands::why::why(config, &args),
         Command::Doctor(args) => commands::doctor::doctor(config, &args),
         Command::Render => commands::render::render(config),
+        Command::Rules(args) => commands::rules::rules(config, &args),
         Command::Config(args) => commands::config::config(config, &args),
         Command::Probe(args) => commands::probe::probe(config, &args),
         Command::Completions(args) => commands::completions::completions(&args),

@@ -181,11 +181,112 @@ fn tells_no_text(input: &Input, reasons: &str) {
     }
 }
 
-/// The fields that the rules own, parsed independently from their text: for each section, its
-/// fields by provider, and those of any other provider.
-struct Owned(BTreeMap<String, (BTreeMap<String, Fields>, Fields)>);
+/// The places that the rules own, parsed independently from their text, by section.
+struct Owned(BTreeMap<String, Section>);
 
-type Fields = BTreeSet<String>;
+struct Section {
+    /// The fields of each provider.
+    providers: BTreeMap<String, Fields>,
+    /// The provider of each name and alias, in lower case.
+    names: BTreeMap<String, String>,
+    /// The fields of any other provider.
+    other: Fields,
+}
+
+/// Places, as the keys that lead to them.
+type Fields = BTreeSet<Vec<String>>;
+
+/// The keys of a field in the notation of the rules.
+fn keys(name: &str) -> Vec<String> {
+    if !name.contains('.') {
+        return vec![name.to_owned()];
+    }
+    let (mut keys, mut rest) = (Vec::new(), Some(name));
+    while let Some(text) = rest {
+        let quoted = text.strip_prefix('"').and_then(|text| {
+            let (key, after) = text.split_once('"')?;
+            (after.is_empty() || after.starts_with('.')).then_some((key, after))
+        });
+        let (key, after) = quoted.unwrap_or_else(|| match text.find('.') {
+            Some(dot) => text.split_at(dot),
+            None => (text, ""),
+        });
+        keys.push(key.to_owned());
+        rest = after.strip_prefix('.');
+    }
+    keys
+}
+
+impl Section {
+    fn of(section: &DeValue) -> Self {
+        let fields = |rule: Option<&DeValue>| -> Fields {
+            let fields = rule
+                .and_then(|rule| rule.get("fields"))
+                .and_then(|fields| fields.get_ref().as_table());
+            let names = fields.into_iter().flat_map(|fields| fields.keys());
+            names.map(|name| keys(name.get_ref())).collect()
+        };
+        let providers = section
+            .get("providers")
+            .and_then(|providers| providers.get_ref().as_table());
+        let (mut by_name, mut names) = (BTreeMap::new(), BTreeMap::new());
+        for (name, rule) in providers.into_iter().flatten() {
+            let name = name.get_ref().to_string();
+            let aliases = rule.get_ref().get("aliases");
+            let aliases = aliases.and_then(|aliases| aliases.get_ref().as_array());
+            let aliases = aliases.into_iter().flat_map(|aliases| aliases.iter());
+            let aliases = aliases.filter_map(|alias| alias.get_ref().as_str());
+            for alias in aliases.chain([&*name]) {
+                names.insert(alias.trim().to_lowercase(), name.clone());
+            }
+            by_name.insert(name, fields(Some(rule.get_ref())));
+        }
+        Self {
+            providers: by_name,
+            names,
+            other: fields(section.get("other").map(toml::Spanned::get_ref)),
+        }
+    }
+
+    fn owned(&self) -> impl Iterator<Item = &Vec<String>> {
+        self.providers.values().chain([&self.other]).flatten()
+    }
+
+    /// The members that no rule writes: those inside of objects around owned places included, of
+    /// which empty ones and the earlier of duplicates do not count.
+    fn foreign(&self, members: &[(String, String)], outer: &[String]) -> Vec<(String, String)> {
+        let mut kept = Vec::new();
+        for (index, (key, value)) in members.iter().enumerate() {
+            let place = [outer, std::slice::from_ref(key)].concat();
+            if outer.is_empty() && key == "provider" || self.owned().any(|own| *own == place) {
+                continue;
+            }
+            if !self.owned().any(|own| own.starts_with(&place)) {
+                kept.push((key.clone(), value.clone()));
+                continue;
+            }
+            let is_last = members[index + 1..].iter().all(|(other, _)| other != key);
+            let inner = document::members(value).unwrap_or_default();
+            let inner = self.foreign(&inner, &place);
+            if is_last && !inner.is_empty() {
+                kept.push((key.clone(), format!("{inner:?}")));
+            }
+        }
+        kept
+    }
+
+    /// The form in which names of providers are compared.
+    fn canonical(&self, name: &str) -> String {
+        let form = name.trim().to_lowercase();
+        let name = self.names.get(&form);
+        name.map_or(form, |name| name.trim().to_lowercase())
+    }
+
+    /// The fields that the rule of one provider writes.
+    fn rule(&self, provider: &str) -> &Fields {
+        self.providers.get(provider).unwrap_or(&self.other)
+    }
+}
 
 impl Owned {
     fn of(rules: Option<&str>) -> Self {
@@ -193,58 +294,24 @@ impl Owned {
         let text = rules.unwrap_or(EMBEDDED);
         // As written: a bound may have more digits than any numeric type.
         let table = DeTable::parse(text).expect("the rules have been read");
-        let fields = |rule: Option<&DeValue>| -> Fields {
-            let fields = rule
-                .and_then(|rule| rule.get("fields"))
-                .and_then(|fields| fields.get_ref().as_table());
-            fields
-                .map(|fields| {
-                    fields
-                        .keys()
-                        .map(|name| name.get_ref().to_string())
-                        .collect()
-                })
-                .unwrap_or_default()
-        };
-        let section = |section: &DeValue| {
-            let providers = section
-                .get("providers")
-                .and_then(|providers| providers.get_ref().as_table());
-            let by_name = providers
-                .into_iter()
-                .flatten()
-                .map(|(name, rule)| (name.get_ref().to_string(), fields(Some(rule.get_ref()))));
-            (
-                by_name.collect(),
-                fields(section.get("other").map(toml::Spanned::get_ref)),
-            )
-        };
         let sections = table
             .get_ref()
             .iter()
             .filter(|(name, _)| name.get_ref() != "settings");
-        Self(
-            sections
-                .map(|(name, table)| (name.get_ref().to_string(), section(table.get_ref())))
-                .collect(),
-        )
+        let sections = sections
+            .map(|(name, table)| (name.get_ref().to_string(), Section::of(table.get_ref())));
+        Self(sections.collect())
     }
+}
 
-    /// Whether a rule of the section writes the field, or it is the provider.
-    fn owns(&self, section: &str, field: &str) -> bool {
-        let (providers, other) = &self.0[section];
-        field == "provider"
-            || providers
-                .values()
-                .chain([other])
-                .any(|fields| fields.contains(field))
+/// The value at a place; of duplicate keys the last.
+fn at(members: &[(String, String)], place: &[String]) -> Option<String> {
+    let (key, rest) = place.split_first()?;
+    let value = document::get(members, key)?;
+    if rest.is_empty() {
+        return Some(value.to_owned());
     }
-
-    /// The fields that the rule of one provider writes.
-    fn rule(&self, section: &str, provider: &str) -> &Fields {
-        let (providers, other) = &self.0[section];
-        providers.get(provider).unwrap_or(other)
-    }
+    at(&document::members(value)?, rest)
 }
 
 fn keeps_what_is_foreign(owned: &Owned, input: &Input, written: &str) {
@@ -259,24 +326,16 @@ fn keeps_what_is_foreign(owned: &Owned, input: &Input, written: &str) {
     if !document::is_text(written) {
         return;
     }
-    let foreign = |members: &[(String, String)], owns: &dyn Fn(&str) -> bool| {
-        members
-            .iter()
-            .filter(|(key, _)| !owns(key))
-            .cloned()
-            .collect::<Vec<_>>()
+    let foreign = |members: &[(String, String)]| {
+        let mut foreign = members.to_vec();
+        foreign.retain(|(key, _)| !owned.0.contains_key(key));
+        foreign
     };
-    let sections = |name: &str| owned.0.contains_key(name);
-    assert_eq!(
-        foreign(&before, &sections),
-        foreign(&after, &sections),
-        "M5"
-    );
-    for section in owned.0.keys() {
-        let (Some(before), Some(after)) = (
-            document::get(&before, section),
-            document::get(&after, section),
-        ) else {
+    assert_eq!(foreign(&before), foreign(&after), "M5");
+    for (name, section) in &owned.0 {
+        let (Some(before), Some(after)) =
+            (document::get(&before, name), document::get(&after, name))
+        else {
             continue;
         };
         if before == after {
@@ -285,23 +344,27 @@ fn keeps_what_is_foreign(owned: &Owned, input: &Input, written: &str) {
         let after = document::members(after).expect("a section that was written is an object");
         let provider =
             document::get(&after, "provider").expect("a section that was written has a provider");
-        let owns = |name: &str| owned.owns(section, name);
         let Some(before) = document::members(before) else {
             continue;
         };
         assert_eq!(
-            foreign(&before, &owns),
-            foreign(&after, &owns),
-            "M5 in {section}"
+            section.foreign(&before, &[]),
+            section.foreign(&after, &[]),
+            "M5 in {name}"
         );
         let provider: String = serde_json::from_str(provider).expect("a provider is text");
+        assert_eq!(provider.trim(), provider, "M9: blanks around a provider");
         let former = document::get(&before, "provider")
             .and_then(|raw| serde_json::from_str::<String>(raw).ok());
-        if former.as_ref() != Some(&provider) {
-            let rule = owned.rule(section, &provider);
-            let left = after
-                .iter()
-                .find(|(key, _)| owns(key) && key != "provider" && !rule.contains(key));
+        let former = former.map(|name| section.canonical(&name));
+        if former != Some(section.canonical(&provider)) {
+            let rule = section.rule(&provider);
+            let left = section.owned().find(|place| {
+                let writes = rule
+                    .iter()
+                    .any(|own| own.starts_with(place) || place.starts_with(own));
+                !writes && at(&after, place).is_some()
+            });
             assert_eq!(left, None, "M4: a field of {former:?} under {provider:?}");
         }
     }

@@ -41,6 +41,13 @@ const RULES: &[&str] = &[
     'boolean'\nx.provider_from = ['provider']\nx.other.fields = { provider_ = 'stability', '\"' = \
     { from = 'x', default = true } }\ntts.provider_from = ['provider']\ntts.other.warn = \
     true\ntts.other.fields.voice = 'temperature'",
+    "settings.temperature.type = 'number'\nsettings.ignore = ['a']\n[tts]\nprovider_from = \
+    ['provider', 'tts_provider', 'model.provider']\nplaceholders = ['LiveKit']\n\
+    [tts.providers.openai]\naliases = ['Acme', 'grok ']\nfields = { voice = 'voice_id', \
+    'a.voice' = ['model.voice', 'voice'], 'a.model' = { from = 'a', type = 'json' } }\n\
+    [tts.providers.Cartesia]\nfields = { 'a.b.model' = 'model', 'a.voice' = { from = \
+    'temperature', type = 'integer', default = 1 } }\n[tts.other]\nfields = { a = { from = \
+    'voice', type = 'text', values = ['v', 'vv'] } }",
 ];
 
 const KEYS: &[&str] = &[
@@ -78,6 +85,10 @@ const PROVIDERS: &[&str] = &[
     "acme",
     "",
     "op\\u0065nai",
+    " OpenAI ",
+    "LIVEKIT",
+    "grok",
+    "CARTESIA",
 ];
 
 /// The remaining bytes; without any, every choice is the first one.
@@ -125,6 +136,7 @@ fn settings(choices: &mut Choices<'_>) -> String {
     let object = object(choices, |choices| {
         let key = choices.pick(KEYS);
         let value = match key {
+            "model" | "a" if choices.below(4) == 0 => nested(choices),
             _ if choices.below(8) == 0 => value(choices, 2),
             "temperature" | "stability" | "similarity_boost" => number_or_text(choices),
             "loudness_normalization" | "text_normalization" => choices
@@ -217,6 +229,19 @@ fn number(choices: &mut Choices<'_>) -> String {
         "{}{whole}{fraction}{exponent}",
         choices.pick(&["", "", "", "-"])
     )
+}
+
+/// An object with settings inside.
+fn nested(choices: &mut Choices<'_>) -> String {
+    object(choices, |choices| {
+        let key = choices.pick(&["voice", "model", "provider", "b", "x"]);
+        let value = match key {
+            "provider" => format!("\"{}\"", choices.pick(PROVIDERS)),
+            "b" => object(choices, |choices| ("model".to_owned(), value(choices, 1))),
+            _ => value(choices, 1),
+        };
+        (key.to_owned(), value)
+    })
 }
 
 /// The content of a string.

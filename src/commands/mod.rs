@@ -15,6 +15,7 @@ mod page;
 pub mod probe;
 pub mod reconcile;
 pub mod render;
+pub mod rules;
 pub mod run;
 pub mod status;
 mod table;
@@ -134,22 +135,31 @@ fn confirmed(question: &str) -> anyhow::Result<bool> {
 
 /// The rules in force: those of `rules.file`, or the embedded ones.
 fn rules(settings: &Settings) -> anyhow::Result<Rules> {
-    let Some(file) = &settings.rules.file else {
-        return Ok(Rules::embedded().clone());
-    };
+    match &settings.rules.file {
+        Some(file) => read_rules(file, "rules.file").map(|(_, rules)| rules),
+        None => Ok(Rules::embedded().clone()),
+    }
+}
+
+/// The text and the rules of a file, which `source` names.
+fn read_rules(file: &Path, source: &str) -> anyhow::Result<(String, Rules)> {
     let path = file.display();
     let text = settings::bounded::read_text(file).with_context(|| {
         Fault::usage(format!(
-            "expected the rules in {path} (rules.file), and the file cannot be read"
+            "expected the rules in {path} ({source}), and the file cannot be read"
         ))
-        .remedy("check rules.file in the settings, or leave it out to use the built-in rules")
+        .remedy(format!(
+            "check {source}, or leave it out to use the built-in rules"
+        ))
     })?;
-    Rules::parse(&text).map_err(|error| {
+    let rules = Rules::parse(&text).map_err(|error| {
         anyhow::Error::new(error).context(
-            Fault::usage(format!("the rules in {path} (rules.file) are not valid"))
-                .remedy("correct the lines named above; the built-in rules show the format"),
+            Fault::usage(format!("the rules in {path} ({source}) are not valid")).remedy(
+                "correct the lines named above; `agent-sync rules --builtin` shows the format",
+            ),
         )
-    })
+    })?;
+    Ok((text, rules))
 }
 
 /// Connects for `install` and `uninstall`, which check the ownership of the schema themselves.

@@ -14,7 +14,7 @@ use anyhow::Context;
 use crate::columns::{Column, Content, MappedColumn, Per, PerAgentColumn, PerColumn};
 use crate::exit::{Exit, Fault};
 use crate::mapping::json::{self, Object};
-use crate::mapping::{self, Changes, Mistake, Rules, Targets, Warning};
+use crate::mapping::{self, Changes, Mistake, Rules, Targets};
 use crate::show::Clean;
 
 /// The limit of standard input, in bytes.
@@ -28,8 +28,8 @@ const SHAPE: &str =
 pub struct Rendered {
     /// The columns that would be written: one JSON object, numbers digit for digit.
     pub columns: String,
-    /// The warnings, for standard error.
-    pub warnings: Vec<Warning>,
+    /// The warnings, and the settings that no rule reads, for standard error.
+    pub warnings: Vec<String>,
 }
 
 /// Runs the mapping on standard input and prints the result.
@@ -53,9 +53,10 @@ pub fn render_with(rules: &Rules, input: &str) -> anyhow::Result<Rendered> {
             Exit::Failed,
             "the agent is rejected, nothing would be written",
         ))?;
+    let warnings = plan.warnings.iter().map(ToString::to_string);
     Ok(Rendered {
         columns: columns(&plan.changes),
-        warnings: plan.warnings,
+        warnings: warnings.chain(plan.unmapped.remarks(rules)).collect(),
     })
 }
 

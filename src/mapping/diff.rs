@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use super::decode::object;
 use super::difference::{Difference, Value, path};
 use super::json::{self, Object};
+use super::path::Place;
 use super::plan::{Agent, Configuration};
 use super::rules::Rules;
 use super::same::same;
@@ -163,32 +164,51 @@ fn fields(column: Column, rules: &Rules, text: Option<&str>) -> BTreeMap<String,
     let Some(object) = object(text) else {
         return fields;
     };
+    if column == Column::VoiceSettings {
+        add_fields(&mut fields, "", &object, &[], &|keys| rules.source(keys));
+        return fields;
+    }
     for (key, raw) in Object::of(&object).iter() {
         let name = json::text(key).unwrap_or(key.into()).into_owned();
         if column == Column::ProviderConfig && rules.has_section(&name) && raw.starts_with('{') {
-            for (key, raw) in Object::of(raw).iter() {
-                let field = json::text(key).unwrap_or(key.into());
-                let open = rules.write(&name, &field);
-                fields.insert(
-                    format!("{name}.{field}"),
-                    Field {
-                        raw: raw.to_owned(),
-                        open,
-                    },
-                );
-            }
+            let place = |keys: &[&str]| rules.target(&name, keys);
+            add_fields(&mut fields, &format!("{name}."), raw, &[], &place);
         } else {
-            let open = column == Column::VoiceSettings && rules.read(&name);
             fields.insert(
                 name,
                 Field {
                     raw: raw.to_owned(),
-                    open,
+                    open: false,
                 },
             );
         }
     }
     fields
+}
+
+/// Adds the members of an object. Objects around places of the rules are entered, so the depth of
+/// those bounds the recursion.
+fn add_fields(
+    fields: &mut BTreeMap<String, Field>,
+    before: &str,
+    object: &str,
+    outer: &[&str],
+    place: &impl Fn(&[&str]) -> Place,
+) {
+    for (key, raw) in Object::of(object).iter() {
+        let name = json::text(key).unwrap_or(key.into());
+        let keys = [outer, &[&*name]].concat();
+        let path = format!("{before}{name}");
+        match place(&keys) {
+            Place::Above if raw.starts_with('{') => {
+                add_fields(fields, &format!("{path}."), raw, &keys, place);
+            }
+            found => {
+                let (raw, open) = (raw.to_owned(), found == Place::At);
+                fields.insert(path, Field { raw, open });
+            }
+        }
+    }
 }
 
 /// The value of a column that is not JSON.

@@ -157,12 +157,41 @@ impl<'a> Member<'a> {
     }
 
     fn is(&self, name: &str) -> bool {
-        if self.plain {
-            self.key.get(1..self.key.len() - 1) == Some(name)
-        } else {
-            text(&self.key).is_some_and(|key| key == name)
+        says(&self.key, self.plain, name)
+    }
+}
+
+/// Whether a key, as JSON text, is this name.
+fn says(key: &str, plain: bool, name: &str) -> bool {
+    if plain {
+        key.get(1..key.len() - 1) == Some(name)
+    } else {
+        text(key).is_some_and(|key| key == name)
+    }
+}
+
+/// The value of a key in the text of an object, without a list of its members; of a duplicate key
+/// the last.
+pub(super) fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    let mut tokens = Tokens::of(object);
+    let mut found = None;
+    if tokens.next() != Some("{") {
+        return None;
+    }
+    while let Some(key) = tokens.next() {
+        match key {
+            "," => {}
+            "}" => break,
+            key => {
+                tokens.next();
+                let value = tokens.value();
+                if says(key, !key.contains('\\'), name) {
+                    found = Some(value);
+                }
+            }
         }
     }
+    found
 }
 
 impl<'a> Object<'a> {

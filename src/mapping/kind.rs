@@ -11,8 +11,15 @@ use super::show::{self, describe};
 pub(super) enum Kind {
     /// A string.
     Text,
+    /// One of these strings.
+    OneOf(Vec<String>),
     /// A number, or a string that holds one; the bounds are JSON numbers.
     Number {
+        min: Option<String>,
+        max: Option<String>,
+    },
+    /// A number without a fraction, or a string that holds one; the bounds are JSON numbers.
+    Integer {
         min: Option<String>,
         max: Option<String>,
     },
@@ -24,28 +31,18 @@ pub(super) enum Kind {
 
 impl Kind {
     /// The names of the types in the rules file.
-    pub(super) const NAMES: [&str; 4] = ["text", "number", "boolean", "json"];
+    pub(super) const NAMES: [&str; 5] = ["text", "number", "integer", "boolean", "json"];
 
     /// The expected value, in words.
     pub(super) fn expected(&self) -> String {
         match self {
             Self::Text => "text".to_owned(),
-            Self::Number {
-                min: None,
-                max: None,
-            } => "a number".to_owned(),
-            Self::Number {
-                min: Some(min),
-                max: None,
-            } => format!("a number of at least {min}"),
-            Self::Number {
-                min: None,
-                max: Some(max),
-            } => format!("a number of at most {max}"),
-            Self::Number {
-                min: Some(min),
-                max: Some(max),
-            } => format!("a number from {min} to {max}"),
+            Self::OneOf(texts) => {
+                let texts: Vec<_> = texts.iter().map(|text| show::quoted(text)).collect();
+                show::one_of(&texts)
+            }
+            Self::Number { min, max } => range("a number", min.as_deref(), max.as_deref()),
+            Self::Integer { min, max } => range("an integer", min.as_deref(), max.as_deref()),
             Self::Boolean => "true or false".to_owned(),
             Self::Json => format!("JSON nested at most {} levels deep", Self::MAX_JSON_DEPTH),
         }
@@ -60,7 +57,13 @@ impl Kind {
         let accepted = match self {
             Self::Text if raw.starts_with('"') => Cow::Borrowed(raw),
             Self::Text => return Err(describe(raw)),
+            Self::OneOf(texts) => match json::text(raw) {
+                Some(text) if texts.iter().any(|one| *one == *text) => Cow::Borrowed(raw),
+                Some(_) => return Err("another text".to_owned()),
+                None => return Err(describe(raw)),
+            },
             Self::Number { min, max } => number(raw, min.as_deref(), max.as_deref())?,
+            Self::Integer { min, max } => integer(number(raw, min.as_deref(), max.as_deref())?)?,
             Self::Boolean => boolean(raw)?,
             Self::Json if json::depth(raw) > Self::MAX_JSON_DEPTH => {
                 return Err(format!("{} levels", json::depth(raw)));
@@ -72,6 +75,29 @@ impl Kind {
             None => Ok(accepted),
         }
     }
+}
+
+/// The words for a number within bounds.
+fn range(what: &str, min: Option<&str>, max: Option<&str>) -> String {
+    match (min, max) {
+        (None, None) => what.to_owned(),
+        (Some(min), None) => format!("{what} of at least {min}"),
+        (None, Some(max)) => format!("{what} of at most {max}"),
+        (Some(min), Some(max)) => format!("{what} from {min} to {max}"),
+    }
+}
+
+/// A number as an integer, if its fraction has no digit but zeros.
+fn integer(number: Cow<'_, str>) -> Result<Cow<'_, str>, String> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((&number, ""));
+    let is_integer = !number.contains(['e', 'E']) && fraction.bytes().all(|byte| byte == b'0');
+    if !is_integer {
+        return Err(format!("the number {}", show::shorten(&number, 40)));
+    }
+    if fraction.is_empty() {
+        return Ok(number);
+    }
+    Ok(Cow::Owned(whole.to_owned()))
 }
 
 fn number<'a>(raw: &'a str, min: Option<&str>, max: Option<&str>) -> Result<Cow<'a, str>, String> {

@@ -23,7 +23,7 @@
 
 /// Raised whenever the same rules, agent and configuration give another result than before. The
 /// daemon then compares every agent after the upgrade, as after a change of the rules (G14).
-pub const REVISION: u32 = 1;
+pub const REVISION: u32 = 2;
 
 mod decimal;
 mod decode;
@@ -31,14 +31,17 @@ mod diff;
 mod difference;
 pub(crate) mod json;
 mod kind;
+mod path;
 mod plan;
 mod reasons;
 mod rules;
 mod rules_file;
+mod rules_json;
 mod same;
 mod section;
 mod show;
 mod tokens;
+mod unmapped;
 mod voice_settings;
 
 pub use diff::{Diff, diff, fields_of, fields_of_agent};
@@ -48,3 +51,4 @@ pub use reasons::{Mistake, Rejection, Warning};
 pub use rules::Rules;
 pub use rules_file::{RulesError, RulesMistake};
 pub(crate) use show::{describe, disturbs, escape, quoted};
+pub use unmapped::{Hint, Unmapped};

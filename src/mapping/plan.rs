@@ -6,10 +6,12 @@ use std::str::FromStr;
 use super::decimal::Decimal;
 use super::decode::{Decoded, decode};
 use super::json::{self, Object};
+use super::path::Path;
 use super::reasons::{Mistakes, Rejection, Warning};
-use super::rules::Rules;
+use super::rules::{Rule, Rules};
 use super::same::same;
 use super::section;
+use super::unmapped::{Unmapped, unmapped};
 use super::voice_settings::VoiceSettings;
 use crate::columns::{AgentColumn, Column, Content, MappedColumn as _, PerAgentColumn, PerColumn};
 
@@ -90,6 +92,8 @@ pub struct Plan<'a> {
     pub changes: Changes<'a>,
     /// The warnings for the operator, also where nothing has to be written.
     pub warnings: Vec<Warning>,
+    /// The settings of the agent that nothing reads (M10).
+    pub unmapped: Unmapped,
 }
 
 /// Computes what has to be written for `configuration` to follow `agent`, or every reason why it
@@ -122,29 +126,17 @@ pub fn plan<'a>(
     );
     if let Decoded::Object(source) = source {
         let settings = VoiceSettings::new(rules, &source);
-        if targets.exist[Column::VoiceId]
-            && let Some(voice_id) = settings.read(Column::VoiceId.name(), &mut mistakes)
-        {
-            let voice_id = json::text(&voice_id);
-            changes[Column::VoiceId] = voice_id
-                .filter(|id| configuration[Column::VoiceId] != Some(&**id))
-                .map(|id| Cow::Owned(id.into_owned()));
-        }
-        if targets.exist[Column::Temperature]
-            && let Some(wanted) = settings.read(Column::Temperature.name(), &mut mistakes)
-            && !configuration[Column::Temperature]
-                .is_some_and(|now| targets.temperature.holds(now, &wanted))
-        {
-            changes[Column::Temperature] = Some(Cow::Owned(wanted.into_owned()));
-        }
+        numbers_and_names(&settings, targets, configuration, changes, &mut mistakes);
+        let mut in_force = Vec::with_capacity(rules.sections.len());
         changes[Column::ProviderConfig] = sections(
             rules,
-            &settings,
+            (&settings, &mut in_force),
             &current,
             &mut mistakes,
             &mut plan.warnings,
         )
         .map(Cow::Owned);
+        plan.unmapped = unmapped(rules, &settings, &in_force);
         if targets.exist[Column::VoiceSettings] && !settings.is_empty() {
             settings.check_storable(&mut mistakes);
             if !holds(configuration[Column::VoiceSettings], &source) {
@@ -153,6 +145,32 @@ pub fn plan<'a>(
         }
     }
     mistakes.into_result().map(|()| plan)
+}
+
+/// The columns that take a setting of M1: `voice_id` and `temperature`.
+fn numbers_and_names(
+    settings: &VoiceSettings<'_>,
+    targets: &Targets,
+    configuration: &Configuration<'_>,
+    changes: &mut Changes<'_>,
+    mistakes: &mut Mistakes,
+) {
+    let mut read = |column: Column| {
+        let wanted = targets.exist[column].then(|| Path::of(column.name()));
+        wanted.and_then(|path| settings.read(&path, None, mistakes))
+    };
+    if let Some(voice_id) = read(Column::VoiceId) {
+        let voice_id = json::text(&voice_id);
+        changes[Column::VoiceId] = voice_id
+            .filter(|id| configuration[Column::VoiceId] != Some(&**id))
+            .map(|id| Cow::Owned(id.into_owned()));
+    }
+    if let Some(wanted) = read(Column::Temperature)
+        && !configuration[Column::Temperature]
+            .is_some_and(|now| targets.temperature.holds(now, &wanted))
+    {
+        changes[Column::Temperature] = Some(Cow::Owned(wanted.into_owned()));
+    }
 }
 
 /// The agent's side alone, for an agent that has no configuration: what would be rejected, and the
@@ -183,10 +201,10 @@ fn copy<'a>(
 }
 
 /// The text of `provider_config` with every wanted section in it; `None` if they are all there
-/// already.
-fn sections(
-    rules: &Rules,
-    settings: &VoiceSettings<'_>,
+/// already. Adds the rules of the providers in force.
+fn sections<'a>(
+    rules: &'a Rules,
+    (settings, in_force): (&'a VoiceSettings<'_>, &mut Vec<&'a Rule>),
     current: &Decoded<'_>,
     mistakes: &mut Mistakes,
     warnings: &mut Vec<Warning>,
@@ -200,6 +218,7 @@ fn sections(
         let Some(wanted) = section::wanted(section, settings, mistakes, warnings) else {
             continue;
         };
+        in_force.push(wanted.rule);
         if let Some(merged) = section::merge(section, wanted, object.get(&section.name), mistakes) {
             object.set(&section.name, merged);
             changed = true;

@@ -63,22 +63,34 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// A provider that the rules do not know by name, so that the section's rule for any other is in
-/// force (M2).
+/// A remark on the provider of a section. The agent is mapped all the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// The section, like `tts`.
-    pub section: String,
-    /// The provider, shortened, quoted, with control characters escaped.
-    pub provider: String,
-    /// The table to add to the rules, like `[tts.providers.acme]`.
-    pub rule: String,
+pub enum Warning {
+    /// A provider that the rules do not know by name, so that the section's rule for any other is
+    /// in force (M2).
+    UnknownProvider {
+        /// The section, like `tts`.
+        section: String,
+        /// The provider, shortened, quoted, with control characters escaped.
+        provider: String,
+        /// The table to add to the rules, like `[tts.providers.acme]`.
+        rule: String,
+    },
+    /// Two settings name different providers (M9).
+    ProvidersDiffer {
+        /// The section, like `tts`.
+        section: String,
+        /// The setting that counts, and its provider, as above.
+        taken: (String, String),
+        /// The setting that does not, and its provider.
+        ignored: (String, String),
+    },
 }
 
 impl Warning {
     pub(super) fn unknown_provider(section: &str, provider: &str) -> Self {
         let provider = show::shorten(provider, 64);
-        Self {
+        Self::UnknownProvider {
             section: section.to_owned(),
             provider: show::quoted(&provider),
             rule: format!(
@@ -92,16 +104,28 @@ impl Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            section,
-            provider,
-            rule,
-        } = self;
-        write!(
-            out,
-            "{section}: no rule for the provider {provider}, so the rule for any other provider is \
-            used; add {rule} to the rules"
-        )
+        match self {
+            Self::UnknownProvider {
+                section,
+                provider,
+                rule,
+            } => write!(
+                out,
+                "{section}: no rule for the provider {provider}, so the rule for any other \
+                provider is used; add {rule} to the rules"
+            ),
+            Self::ProvidersDiffer {
+                section,
+                taken: (taken, provider),
+                ignored: (ignored, other),
+            } => write!(
+                out,
+                "{section}: {taken} names the provider {provider} and {ignored} names {other}, and \
+                the first counts; correct the agent, or add placeholders = [{provider}] to \
+                [{table}] in the rules if {provider} names no provider",
+                table = show::toml_key(section)
+            ),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::json;
+use super::path::Path;
 
 /// A valid JSON value by its kind. Numbers and booleans are quoted; strings, arrays and objects are
 /// not.
@@ -46,6 +47,23 @@ pub(super) fn toml_key(name: &str) -> String {
     }
 }
 
+/// The place of a voice setting in reasons and warnings, like `voice_settings.speed`.
+pub(super) fn setting(path: &Path) -> String {
+    setting_of(path.keys().iter())
+}
+
+/// The same of the keys that lead to it.
+pub(super) fn setting_of(keys: impl Iterator<Item = impl AsRef<str>>) -> String {
+    keys.fold("voice_settings".to_owned(), |place, key| {
+        format!("{place}.{}", toml_key(&shorten(key.as_ref(), 64)))
+    })
+}
+
+/// The name of a provider, quoted and shortened.
+pub(super) fn name(text: &str) -> String {
+    quoted(&shorten(text.trim(), 64))
+}
+
 /// A text in double quotes, on one line, without control characters: a TOML string, and readable
 /// for anyone else.
 pub(crate) fn quoted(text: &str) -> String {
@@ -59,6 +77,18 @@ pub(crate) fn quoted(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// `a`, `a or b`, `a, b or c`.
+pub(super) fn one_of(names: &[impl AsRef<str>]) -> String {
+    match names {
+        [] => "nothing".to_owned(),
+        [only] => only.as_ref().to_owned(),
+        [first @ .., last] => {
+            let first: Vec<_> = first.iter().map(AsRef::as_ref).collect();
+            format!("{} or {}", first.join(", "), last.as_ref())
+        }
+    }
 }
 
 /// Whether a character can disturb a terminal or forge a line: control characters (C0, C1),

@@ -6,14 +6,25 @@
 use std::borrow::Cow;
 
 use super::json::{self, Object};
+use super::kind::Kind;
+use super::path::Path;
 use super::reasons::Mistakes;
 use super::rules::Rules;
+use super::show::{self, describe};
 
 /// The settings of one agent.
 #[derive(Debug)]
 pub(super) struct VoiceSettings<'a> {
     rules: &'a Rules,
     object: Object<'a>,
+}
+
+/// What there is at the place of a setting.
+enum Found<'a> {
+    /// The JSON text of a value.
+    Value(&'a str),
+    /// A value that is no object, and the number of keys that lead to it.
+    NoObject(usize, &'a str),
 }
 
 impl<'a> VoiceSettings<'a> {
@@ -30,23 +41,64 @@ impl<'a> VoiceSettings<'a> {
         self.object.is_empty()
     }
 
-    /// The JSON text of a setting in its own type; `None` if it is not set, or wrong, which is
-    /// noted.
-    pub(super) fn read(&self, name: &str, mistakes: &mut Mistakes) -> Option<Cow<'_, str>> {
-        let raw = self.object.get(name).filter(|raw| !json::not_set(raw))?;
-        let kind = self.rules.kind(name);
+    /// Keys (as JSON text) and values of the outermost level.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.object.iter()
+    }
+
+    /// What there is at a place; `None` if it is not set.
+    fn find(&self, path: &Path) -> Option<Found<'_>> {
+        let (first, inner) = path.keys().split_first()?;
+        let mut raw = self.object.get(first)?;
+        for (depth, key) in inner.iter().enumerate() {
+            if json::not_set(raw) {
+                return None;
+            }
+            if !raw.starts_with('{') {
+                return Some(Found::NoObject(depth + 1, raw));
+            }
+            raw = json::member(raw, key)?;
+        }
+        (!json::not_set(raw)).then_some(Found::Value(raw))
+    }
+
+    /// The JSON text of a setting in its own type, or in another one; `None` if it is not set, or
+    /// wrong, which is noted.
+    pub(super) fn read(
+        &self,
+        path: &Path,
+        kind: Option<&Kind>,
+        mistakes: &mut Mistakes,
+    ) -> Option<Cow<'_, str>> {
+        let raw = match self.find(path)? {
+            Found::Value(raw) => raw,
+            Found::NoObject(depth, raw) => {
+                let place = show::setting_of(path.keys().iter().take(depth));
+                mistakes.add(place, "an object", describe(raw));
+                return None;
+            }
+        };
+        let kind = kind.unwrap_or_else(|| self.rules.kind(path));
         match kind.accept(raw) {
             Ok(value) => Some(value),
             Err(found) => {
-                mistakes.add(path(name), kind.expected(), found);
+                mistakes.add(show::setting(path), kind.expected(), found);
                 None
             }
         }
     }
 
     /// Whether a setting is there at all, right or wrong.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.object.get(name).is_some_and(|raw| !json::not_set(raw))
+    pub(super) fn has(&self, path: &Path) -> bool {
+        self.find(path).is_some()
+    }
+
+    /// The text of a setting; `None` for any other value.
+    pub(super) fn text(&self, path: &Path) -> Option<Cow<'_, str>> {
+        match self.find(path)? {
+            Found::Value(raw) => json::text(raw),
+            Found::NoObject(..) => None,
+        }
     }
 
     /// Notes what `PostgreSQL` could not store if the settings were written as a whole.
@@ -57,15 +109,9 @@ impl<'a> VoiceSettings<'a> {
                 mistakes.add("voice_settings", EXPECTED, format!("a key with {what}"));
             } else if let (Some(what), Some(name)) = (json::unstorable(value), json::text(key)) {
                 // The database need not be able to hold the key either.
-                mistakes.add(super::show::ascii(&path(&name)), EXPECTED, what);
+                let place = show::setting_of([&*name].into_iter());
+                mistakes.add(show::ascii(&place), EXPECTED, what);
             }
         }
     }
-}
-
-fn path(name: &str) -> String {
-    format!(
-        "voice_settings.{}",
-        super::show::toml_key(&super::show::shorten(name, 64))
-    )
 }

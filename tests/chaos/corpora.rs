@@ -80,7 +80,7 @@ fn seeds() -> Vec<(&'static str, String)> {
         seeds.extend(
             file.case
                 .into_iter()
-                .filter_map(|case| Some(("rules", case.rules?))),
+                .filter_map(|case| Some(("rules", case.rules()?.to_owned()))),
         );
     }
     for (_, file) in crate::mapping::files::<Cases>("mapping/rules_files") {
@@ -171,7 +171,7 @@ impl Case {
             text(configuration, "temperature"),
             text(configuration, "voice_id"),
             text(configuration, "agent_name"),
-            self.rules.clone(),
+            self.rules().map(str::to_owned),
         ];
         let given = parts
             .iter()
@@ -183,6 +183,14 @@ impl Case {
             .map(Option::unwrap_or_default)
             .collect::<Vec<_>>()
             .join("\n%\n")
+    }
+
+    /// The text of the rules file.
+    fn rules(&self) -> Option<&str> {
+        match self.rules.as_deref()? {
+            "extended" => Some(include_str!("../../config/providers.extended.toml")),
+            text => Some(text),
+        }
     }
 
     fn columns(&self) -> String {

@@ -7,6 +7,7 @@ mod doctor;
 mod help;
 mod printed;
 mod reconcile;
+mod rules;
 mod scale;
 mod status;
 mod story;

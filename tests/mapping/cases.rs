@@ -26,7 +26,7 @@ struct Case {
     columns: Option<Vec<String>>,
     /// The type of the column `temperature`; double precision if absent.
     temperature: Option<String>,
-    /// A rules file; the embedded one if absent.
+    /// A rules file, or `extended` for the second one of agent-sync; the embedded one if absent.
     rules: Option<String>,
     #[serde(default, deserialize_with = "columns")]
     agent: AgentText,
@@ -38,6 +38,8 @@ struct Case {
     warnings: Vec<String>,
     #[serde(default)]
     rejected: Vec<String>,
+    /// The settings that nothing reads; not compared if absent.
+    unmapped: Option<Vec<String>>,
 }
 
 /// The columns of an agent, as text.
@@ -93,21 +95,31 @@ impl Case {
 
     /// The difference from the expected result, if there is one.
     fn fault(&self, targets: &Targets) -> Option<String> {
-        let own = self
-            .rules
-            .as_deref()
-            .map(|text| Rules::parse(text).unwrap());
+        let own = self.rules.as_deref().map(|text| match text {
+            "extended" => Rules::parse(Rules::EXTENDED).unwrap(),
+            text => Rules::parse(text).unwrap_or_else(|error| panic!("{}: {error}", self.name)),
+        });
         let rules = own.as_ref().unwrap_or_else(|| Rules::embedded());
         let agent = self.agent.as_deref();
-        let (changes, warnings, rejected) =
-            match plan(rules, targets, &agent, &self.configuration.as_deref()) {
-                Ok(Plan { changes, warnings }) => {
-                    let mut written = ConfigurationText::default();
-                    apply(&mut written, &changes);
-                    (written, warnings, Vec::new())
-                }
-                Err(rejection) => (ConfigurationText::default(), Vec::new(), rejection.mistakes),
-            };
+        let planned = plan(rules, targets, &agent, &self.configuration.as_deref());
+        let unmapped = planned
+            .as_ref()
+            .map_or(&[][..], |plan| &plan.unmapped.settings);
+        if let Some(expected) = self.unmapped.as_ref().filter(|own| **own != *unmapped) {
+            return Some(format!(
+                "expected unmapped {expected:?}, found {unmapped:?}"
+            ));
+        }
+        let (changes, warnings, rejected) = match planned {
+            Ok(Plan {
+                changes, warnings, ..
+            }) => {
+                let mut written = ConfigurationText::default();
+                apply(&mut written, &changes);
+                (written, warnings, Vec::new())
+            }
+            Err(rejection) => (ConfigurationText::default(), Vec::new(), rejection.mistakes),
+        };
         let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
         let rejected: Vec<_> = rejected.iter().map(ToString::to_string).collect();
         if (&changes, &warnings, &rejected) != (&self.changes, &self.warnings, &self.rejected) {

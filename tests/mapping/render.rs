@@ -168,3 +168,40 @@ fn malformed_input_exits_64_and_says_what_to_give() {
         "{err}"
     );
 }
+
+#[test]
+fn m10_settings_that_no_rule_reads_are_named_beside_the_result() {
+    let settings =
+        r#"{"provider":"openai","voiceId":"alloy","ttsModel":"tts-1","stability":1,"x":1}"#;
+    let (code, out, err) =
+        render(format!("{{\"agent\":{{\"voice_settings\":{settings}}}}}").as_bytes());
+    let expected = format!(
+        "{{\"voice_settings\":{settings},\"provider_config\":{{\"tts\":{{\"provider\":\"openai\"}}}}}}\n"
+    );
+    assert_eq!((code, out), (0, expected));
+    let remarks = [
+        "voice_settings.voiceId: no rule reads it; did you mean `voice_id`?",
+        "voice_settings.ttsModel: no rule reads it; did you mean `model`?",
+        "voice_settings.stability: no rule of the provider in force reads it; a rule of another one \
+        does",
+        "voice_settings.x: no rule reads it",
+    ];
+    let remarks = remarks.map(|remark| format!("agent-sync: warning: {remark}\n"));
+    assert_eq!(err, remarks.concat());
+}
+
+/// An agent with 60,000 unknown keys costs little, and is told in a few lines.
+#[test]
+fn m10_the_remarks_on_one_agent_are_bounded() {
+    let keys: Vec<_> = (0..60_000)
+        .map(|key| format!("\"key_{key}\":{key}"))
+        .collect();
+    let settings = format!("{{\"provider\":\"openai\",{}}}", keys.join(","));
+    let (code, _, err) =
+        render(format!("{{\"agent\":{{\"voice_settings\":{settings}}}}}").as_bytes());
+    assert_eq!((code, err.lines().count()), (0, 21));
+    assert_eq!(
+        err.lines().next_back(),
+        Some("agent-sync: warning: and 59980 more settings that no rule reads")
+    );
+}

@@ -20,6 +20,7 @@ struct Case {
 }
 
 const EMBEDDED: &str = include_str!("../../config/providers.toml");
+const EXTENDED: &str = include_str!("../../config/providers.extended.toml");
 
 #[test]
 fn every_bad_rules_file_is_refused_in_the_words_of_its_case() {
@@ -49,6 +50,50 @@ fn every_bad_rules_file_is_refused_in_the_words_of_its_case() {
 #[test]
 fn the_embedded_rules_are_those_of_the_file_in_the_repository() {
     assert_eq!(Rules::parse(EMBEDDED).as_ref(), Ok(Rules::embedded()));
+}
+
+/// Every mapping of the platform's own rules is in the extended rules as well.
+#[test]
+fn m9_each_provider_of_the_extended_rules_has_a_case() {
+    assert!(Rules::parse(EXTENDED).is_ok() && Rules::EXTENDED == EXTENDED);
+    let cases = include_str!("../cases/mapping/extended.toml");
+    let cases: toml::Table = toml::from_str(cases).unwrap();
+    let written: Vec<serde_json::Value> = cases["case"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|case| case.get("changes")?.get("provider_config")?.as_str())
+        .map(|text| serde_json::from_str(text).unwrap())
+        .collect();
+    let rules: toml::Table = toml::from_str(EXTENDED).unwrap();
+    let own: toml::Table = toml::from_str(EMBEDDED).unwrap();
+    for section in ["llm", "tts", "stt"] {
+        let providers = rules[section]["providers"].as_table().unwrap();
+        for name in providers.keys() {
+            let mut sections = written.iter().map(|config| &config[section]["provider"]);
+            assert!(
+                sections.any(|provider| provider == name),
+                "{section}.{name}"
+            );
+        }
+        let known = own[section]
+            .get("providers")
+            .and_then(toml::Value::as_table);
+        for name in known.into_iter().flat_map(toml::Table::keys) {
+            assert!(providers.contains_key(name), "{section}.{name}");
+        }
+    }
+    let comments = EXTENDED
+        .lines()
+        .filter(|line| line.starts_with("# "))
+        .collect::<Vec<_>>();
+    assert!(
+        comments
+            .iter()
+            .filter(|line| line.contains("https://"))
+            .count()
+            > 15
+    );
 }
 
 /// The example provider in the header of the file can be added.

@@ -130,13 +130,18 @@ fn check(name: &str, toml: &str) -> Vec<String> {
 
 #[test]
 fn the_sample_files_name_their_schemas_and_satisfy_them() {
-    for (name, head) in [
-        (SETTINGS, "#:schema ./agent-sync.schema.json\n"),
-        (RULES, "#:schema ./providers.schema.json\n"),
+    for (file, schema, head) in [
+        (SETTINGS, SETTINGS, "#:schema ./agent-sync.schema.json\n"),
+        (RULES, RULES, "#:schema ./providers.schema.json\n"),
+        (
+            "config/providers.extended",
+            RULES,
+            "#:schema ./providers.schema.json\n",
+        ),
     ] {
-        let text = read(&format!("{name}.toml"));
-        assert!(text.starts_with(head), "{name}");
-        assert_eq!(check(name, &text), [""; 0]);
+        let text = read(&format!("{file}.toml"));
+        assert!(text.starts_with(head), "{file}");
+        assert_eq!(check(schema, &text), [""; 0], "{file}");
     }
     assert_eq!(check(SETTINGS, &turned_on()), [""; 0]);
 }
@@ -209,6 +214,27 @@ fn the_schema_of_the_rules_refuses_what_the_program_refuses() {
             "x = { provider_from = [\"p\"], other.fields = { a = { of = \"b\" } } }",
             ".x.other.fields.a",
         ),
+        (
+            "x = { provider_from = [\"p\", \"q\"], placeholders = [\"\"] }",
+            ".x.placeholders[0]",
+        ),
+        (
+            "x = { provider_from = [\"p\"], providers.y = { aliases = [1], fields = {} } }",
+            ".x.providers.y.aliases[0]",
+        ),
+        (
+            "x = { provider_from = [\"p\"], other.fields = { a = [] } }",
+            ".x.other.fields.a",
+        ),
+        (
+            "x = { provider_from = [\"p\"], other.fields = { a = { from = \"b\", type = \"date\" } } }",
+            ".x.other.fields.a.type",
+        ),
+        (
+            "x = { provider_from = [\"p\"], other.fields = { a = { from = \"b\", type = \"text\", values = [] } } }",
+            ".x.other.fields.a.values",
+        ),
+        ("settings.ignore = [1]", ".settings.ignore[0]"),
     ] {
         let rules = sample.replacen("\n[settings]", &format!("\n{line}\n[settings]"), 1);
         // A declared setting has to be used, and a table cannot be declared twice.

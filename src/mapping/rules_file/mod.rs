@@ -7,7 +7,9 @@
 //! mapping does not check them again.
 
 mod error;
+mod field;
 mod node;
+mod section;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -20,13 +22,16 @@ pub use self::error::{RulesError, RulesMistake};
 
 use self::error::Mistakes;
 use self::node::{Entries, Node};
-use super::json;
 use super::kind::Kind;
-use super::rules::{Field, PROVIDER, Rule, Rules, Section};
+use super::path::Path;
+use super::rules::Rules;
 use crate::columns::{Column, Content, MappedColumn as _};
 
 /// The file that the rules come from when no other is configured.
 const EMBEDDED: &str = include_str!("../../../config/providers.toml");
+
+/// The file with the settings that providers have today.
+const EXTENDED: &str = include_str!("../../../config/providers.extended.toml");
 
 /// Far more than any honest rules file; it keeps a wrong path in the settings from being read for
 /// long.
@@ -36,6 +41,12 @@ const MAX_SIZE: usize = 256 * 1024;
 const MAX_SYNTAX_ERRORS: usize = 10;
 
 impl Rules {
+    /// The text of the rules that agent-sync comes with.
+    pub const EMBEDDED: &'static str = EMBEDDED;
+
+    /// The text of the second rules file that agent-sync comes with, for a start of one's own.
+    pub const EXTENDED: &'static str = EXTENDED;
+
     /// The rules that agent-sync comes with.
     ///
     /// # Panics
@@ -91,9 +102,9 @@ struct Reader<'t> {
     mistakes: Mistakes<'t>,
     /// The declared settings; `None` where the declaration is mistaken, so that nothing follows
     /// from it.
-    settings: BTreeMap<String, Option<Kind>>,
+    settings: BTreeMap<Path, Option<Kind>>,
     /// The settings that some rule or column reads.
-    read: Vec<String>,
+    read: Vec<Path>,
 }
 
 impl Reader<'_> {
@@ -103,27 +114,29 @@ impl Reader<'_> {
             .partition(|node| node.name == "settings");
         // The types come first, wherever they stand: the defaults of fields are checked against
         // them.
-        let settings: Vec<_> = settings
+        let (ignored, settings): (Vec<_>, Vec<_>) = settings
             .iter()
             .flat_map(|node| node.entries(&mut self.mistakes))
-            .collect();
-        for node in &settings {
-            self.settings.insert(
-                node.name.to_owned(),
-                settings::kind(node, &mut self.mistakes),
-            );
+            .partition(|node| node.name == "ignore" && !node.is_table());
+        let mut declared = Vec::new();
+        for node in settings {
+            let kind = settings::kind(&node, &mut self.mistakes);
+            let path = self.path(node.name, &node.at, &node.path);
+            self.settings.insert(path.clone(), kind);
+            declared.push((path, node));
         }
         for (column, setting) in Column::from_settings() {
             let is_number = column.content() == Content::Number;
             let expected = if is_number { "a number" } else { "text" };
-            self.column(setting, &settings, expected, |kind| {
+            self.column(setting, &declared, expected, |kind| {
                 if is_number {
-                    matches!(kind, Kind::Number { .. })
+                    matches!(kind, Kind::Number { .. } | Kind::Integer { .. })
                 } else {
-                    *kind == Kind::Text
+                    matches!(kind, Kind::Text | Kind::OneOf(_))
                 }
             });
         }
+        let ignored = ignored.iter().flat_map(|node| self.ignored(node)).collect();
 
         if sections.is_empty() {
             self.mistakes
@@ -131,8 +144,8 @@ impl Reader<'_> {
         }
         let sections: Vec<_> = sections.iter().map(|node| self.section(node)).collect();
 
-        for node in settings {
-            if !self.read.iter().any(|name| name == node.name) {
+        for (path, node) in declared {
+            if !self.read.contains(&path) {
                 let found = "a name that none reads";
                 self.mistakes.add(
                     &node.at,
@@ -148,6 +161,7 @@ impl Reader<'_> {
                 .into_iter()
                 .filter_map(|(name, kind)| Some((name, kind?)))
                 .collect(),
+            ignored,
             sections,
         }
     }
@@ -156,176 +170,69 @@ impl Reader<'_> {
     fn column(
         &mut self,
         name: &str,
-        nodes: &[Node<'_>],
+        declared: &[(Path, Node<'_>)],
         expected: &str,
         fits: impl Fn(&Kind) -> bool,
     ) {
-        self.read.push(name.to_owned());
+        let path = Path::of(name);
+        self.read.push(path.clone());
         let expected = format!("{expected}, because it goes to the column {name}");
         let Some(kind) = self
-            .kind(name)
+            .kind(&path)
             .filter(|kind| !fits(kind))
             .map(Kind::expected)
         else {
             return;
         };
-        match nodes.iter().find(|node| node.name == name) {
-            Some(node) => self.mistakes.add(&node.at, &node.path, expected, kind),
+        match declared.iter().find(|(own, _)| *own == path) {
+            Some((_, node)) => self.mistakes.add(&node.at, &node.path, expected, kind),
             None => self
                 .mistakes
                 .add(&(0..0), format!("settings.{name}"), expected, "nothing"),
         }
     }
 
-    fn section(&mut self, node: &Node<'_>) -> Section {
-        let mut section = Section {
-            name: self.name(node),
-            provider_from: Vec::new(),
-            providers: BTreeMap::new(),
-            other: Rule::new(),
-            warn: false,
-        };
-        let Some(entries) = node.table(&mut self.mistakes) else {
-            return section;
-        };
-        entries.only(&["provider_from", "providers", "other"], &mut self.mistakes);
-        let expected = "a list of the settings that may name the provider, like [\"llm_provider\"]";
-        match entries.get("provider_from") {
-            Some(list) => section.provider_from = self.provider_from(list, expected),
-            None => self.mistakes.add(
-                &node.at,
-                format!("{}.provider_from", node.path),
-                expected,
-                "nothing",
-            ),
-        }
-        let providers = entries
-            .get("providers")
-            .map(|node| node.entries(&mut self.mistakes));
-        for provider in providers.unwrap_or_default() {
-            let name = self.name(&provider);
-            let rule = self.rule(&provider, &["fields"]);
-            section.providers.insert(name, rule);
-        }
-        if let Some(other) = entries.get("other") {
-            section.other = self.rule(other, &["fields", "warn"]);
-            if let Some(warn) = other.child("warn") {
-                section.warn = warn.boolean(&mut self.mistakes).unwrap_or(false);
-            }
-        }
-        section
+    /// The list of the settings that no report names.
+    fn ignored(&mut self, node: &Node<'_>) -> Vec<Path> {
+        let expected = "a list of settings, like [\"description\"]";
+        let items = self.texts(node, expected);
+        items
+            .iter()
+            .map(|(text, item)| self.path(text, &item.value_at(), &item.path))
+            .collect()
     }
 
-    fn provider_from(&mut self, node: &Node<'_>, expected: &str) -> Vec<String> {
-        let items = node.items();
-        if items.as_ref().is_none_or(Vec::is_empty) {
+    /// The texts of a list, each with its place. Another value, or an item that is no text, is a
+    /// mistake.
+    fn texts<'d>(&mut self, node: &Node<'d>, expected: &str) -> Vec<(&'d str, Node<'d>)> {
+        let Some(items) = node.items() else {
             self.mistakes
                 .add(&node.value_at(), &node.path, expected, node.found());
-        }
-        let mut names = Vec::new();
-        for item in items.unwrap_or_default() {
-            if let Some(name) = self.setting(&item) {
-                if let Some(kind) = self.kind(&name).filter(|&kind| *kind != Kind::Text) {
-                    let found = format!("one that holds {}", kind.expected());
-                    self.mistakes
-                        .add(&item.at, &item.path, "a setting that holds text", found);
-                }
-                names.push(name);
+            return Vec::new();
+        };
+        let mut texts = Vec::new();
+        for item in items {
+            match item.text() {
+                Some(text) if !text.trim().is_empty() => texts.push((text, item)),
+                Some(_) => self
+                    .mistakes
+                    .add(&item.at, &item.path, "a name", "an empty one"),
+                None => self
+                    .mistakes
+                    .add(&item.at, &item.path, "a name", item.found()),
             }
         }
-        names
-    }
-
-    fn rule(&mut self, node: &Node<'_>, allowed: &[&str]) -> Rule {
-        let Some(entries) = node.table(&mut self.mistakes) else {
-            return Rule::new();
-        };
-        entries.only(allowed, &mut self.mistakes);
-        let Some(fields) = entries.get("fields") else {
-            let expected = "a table of fields; {} if there are none";
-            self.mistakes.add(
-                &node.at,
-                format!("{}.fields", node.path),
-                expected,
-                "nothing",
-            );
-            return Rule::new();
-        };
-        let fields = fields.entries(&mut self.mistakes);
-        fields.iter().filter_map(|node| self.field(node)).collect()
-    }
-
-    fn field(&mut self, node: &Node<'_>) -> Option<Field> {
-        let name = self.name(node);
-        if name == PROVIDER {
-            let expected = "the name of another field, as provider is always written";
-            self.mistakes.add(&node.at, &node.path, expected, PROVIDER);
-        }
-        if !node.is_table() {
-            let from = self.setting(node)?;
-            return Some(Field {
-                name,
-                from,
-                default: None,
-            });
-        }
-        let entries = node.table(&mut self.mistakes)?;
-        entries.only(&["from", "default"], &mut self.mistakes);
-        let Some(from) = entries.get("from") else {
-            self.mistakes.add(
-                &node.at,
-                format!("{}.from", node.path),
-                "the name of a setting",
-                "nothing",
-            );
-            return None;
-        };
-        let from = self.setting(from)?;
-        let default = entries
-            .get("default")
-            .and_then(|node| self.default(node, &from));
-        Some(Field {
-            name,
-            from,
-            default,
-        })
-    }
-
-    /// The JSON text of a default, if it is what its setting may hold.
-    fn default(&mut self, node: &Node<'_>, setting: &str) -> Option<String> {
-        let kind = self.kind(setting)?.clone();
-        let Some(raw) = node.json() else {
-            let expected = if kind == Kind::Json {
-                "a string, a number, true or false".to_owned()
-            } else {
-                kind.expected()
-            };
-            self.mistakes
-                .add(&node.value_at(), &node.path, expected, node.found());
-            return None;
-        };
-        let accepted = if json::not_set(&raw) {
-            Err("an empty string".to_owned())
-        } else {
-            kind.accept(&raw)
-        };
-        match accepted {
-            Ok(value) => Some(value.into_owned()),
-            Err(found) => {
-                self.mistakes
-                    .add(&node.value_at(), &node.path, kind.expected(), found);
-                None
-            }
-        }
+        texts
     }
 
     /// The key of a node, where it becomes a name in JSON or is compared with one.
     fn name(&mut self, node: &Node<'_>) -> String {
-        self.checked_name(node.name, &node.at, &node.path)
+        self.check_name(node.name, &node.at, &node.path);
+        node.name.to_owned()
     }
 
     /// The name of a setting, which from now on counts as read.
-    fn setting(&mut self, node: &Node<'_>) -> Option<String> {
+    fn setting(&mut self, node: &Node<'_>) -> Option<Path> {
         let Some(name) = node.text() else {
             self.mistakes.add(
                 &node.value_at(),
@@ -335,12 +242,24 @@ impl Reader<'_> {
             );
             return None;
         };
-        let name = self.checked_name(name, &node.value_at(), &node.path);
-        self.read.push(name.clone());
-        Some(name)
+        let path = self.path(name, &node.value_at(), &node.path);
+        self.read.push(path.clone());
+        Some(path)
     }
 
-    fn checked_name(&mut self, name: &str, at: &Range<usize>, path: &str) -> String {
+    /// The place that a name stands for. A mistaken one is noted, and taken as a single key.
+    fn path(&mut self, name: &str, at: &Range<usize>, path: &str) -> Path {
+        self.check_name(name, at, path);
+        Path::parse(name).unwrap_or_else(|found| {
+            if !name.trim().is_empty() {
+                self.mistakes
+                    .add(at, path, "names joined by dots, 8 at most", found);
+            }
+            Path::of(name)
+        })
+    }
+
+    fn check_name(&mut self, name: &str, at: &Range<usize>, path: &str) {
         if name.trim().is_empty() {
             self.mistakes.add(at, path, "a name", "an empty one");
         } else if name.contains('\0') {
@@ -351,11 +270,10 @@ impl Reader<'_> {
                 "one with the character NUL",
             );
         }
-        name.to_owned()
     }
 
     /// The type of a setting; `None` if there is no telling because its declaration is mistaken.
-    fn kind(&self, setting: &str) -> Option<&Kind> {
+    fn kind(&self, setting: &Path) -> Option<&Kind> {
         self.settings
             .get(setting)
             .map_or(Some(&Kind::Text), Option::as_ref)

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::super::json;
-use super::super::show::{quoted, shorten, toml_key};
+use super::super::show::{one_of, quoted, shorten, toml_key};
 use super::error::Mistakes;
 
 /// A value and where it stands.
@@ -161,14 +161,5 @@ impl<'d> Node<'d> {
             DeValue::Array(_) => "a list".to_owned(),
             DeValue::Table(_) => "a table".to_owned(),
         }
-    }
-}
-
-/// `a`, `a or b`, `a, b or c`.
-pub(super) fn one_of(names: &[&str]) -> String {
-    match names {
-        [] => "nothing".to_owned(),
-        [only] => (*only).to_owned(),
-        [first @ .., last] => format!("{} or {last}", first.join(", ")),
     }
 }

@@ -1,19 +1,20 @@
-//! The table `[settings]` of a rules file: the type and the range of one setting.
+//! The type of a setting or of a field: its name, its range and its values.
 
 use super::super::decimal::Decimal;
 use super::super::kind::Kind;
+use super::super::show::one_of;
 use super::error::Mistakes;
-use super::node::{Entries, Node, one_of};
+use super::node::{Entries, Node};
+
+/// The keys of a type.
+pub(super) const KEYS: [&str; 4] = ["type", "min", "max", "values"];
 
 /// The type that a node like `{ type = "number", min = 0, max = 2 }` declares; `None` if it is
 /// mistaken.
 pub(super) fn kind(node: &Node<'_>, mistakes: &mut Mistakes<'_>) -> Option<Kind> {
-    if node.name.trim().is_empty() {
-        mistakes.add(&node.at, &node.path, "a name", "an empty one");
-    }
     let entries = node.table(mistakes)?;
-    entries.only(&["type", "min", "max"], mistakes);
-    let Some(kind) = entries.get("type") else {
+    entries.only(&KEYS, mistakes);
+    if entries.get("type").is_none() {
         mistakes.add(
             &node.at,
             format!("{}.type", node.path),
@@ -21,37 +22,58 @@ pub(super) fn kind(node: &Node<'_>, mistakes: &mut Mistakes<'_>) -> Option<Kind>
             "nothing",
         );
         return None;
-    };
-    let plain = match kind.text() {
-        Some("number") => return number(&entries, mistakes),
-        Some("text") => Kind::Text,
-        Some("boolean") => Kind::Boolean,
-        Some("json") => Kind::Json,
+    }
+    declared(&entries, mistakes)
+}
+
+/// The type that the entries of a table declare, `type` among them; `None` if it is mistaken.
+pub(super) fn declared(entries: &Entries<'_>, mistakes: &mut Mistakes<'_>) -> Option<Kind> {
+    let name = entries.get("type")?;
+    let (plain, has_range, has_values) = match name.text() {
+        Some("number" | "integer") => (None, true, false),
+        Some("text") => (Some(Kind::Text), false, true),
+        Some("boolean") => (Some(Kind::Boolean), false, false),
+        Some("json") => (Some(Kind::Json), false, false),
         _ => {
-            mistakes.add(
-                &kind.value_at(),
-                &kind.path,
-                one_of(&Kind::NAMES),
-                kind.found(),
-            );
+            let expected = one_of(&Kind::NAMES);
+            mistakes.add(&name.value_at(), &name.path, expected, name.found());
             return None;
         }
     };
-    for bound in ["min", "max"]
-        .into_iter()
-        .filter_map(|name| entries.get(name))
-    {
-        mistakes.add(
-            &bound.at,
-            &bound.path,
-            "a range on numbers only",
-            "one on another type",
-        );
+    let found = "one on another type";
+    for (keys, fits, expected) in [
+        (&["min", "max"][..], has_range, "a range on numbers only"),
+        (&["values"], has_values, "a list of values on text only"),
+    ] {
+        let nodes = keys.iter().filter_map(|key| entries.get(key));
+        for node in nodes.filter(|_| !fits) {
+            mistakes.add(&node.at, &node.path, expected, found);
+        }
     }
-    Some(plain)
+    match (plain, entries.get("values")) {
+        (Some(Kind::Text), Some(node)) => texts(node, mistakes),
+        (Some(plain), _) => Some(plain),
+        (None, _) => number(entries, name.text() == Some("integer"), mistakes),
+    }
 }
 
-fn number(entries: &Entries<'_>, mistakes: &mut Mistakes<'_>) -> Option<Kind> {
+/// A type with a list of its values.
+fn texts(node: &Node<'_>, mistakes: &mut Mistakes<'_>) -> Option<Kind> {
+    let items = node.items().unwrap_or_default();
+    let texts: Option<Vec<_>> = items
+        .iter()
+        .map(|item| item.text().filter(|text| !text.is_empty()))
+        .map(|text| text.map(str::to_owned))
+        .collect();
+    let texts = texts.filter(|texts| !texts.is_empty());
+    if texts.is_none() {
+        let expected = "a list of texts that are not empty";
+        mistakes.add(&node.value_at(), &node.path, expected, node.found());
+    }
+    texts.map(Kind::OneOf)
+}
+
+fn number(entries: &Entries<'_>, is_integer: bool, mistakes: &mut Mistakes<'_>) -> Option<Kind> {
     let mut bound = |name| {
         let Some(node) = entries.get(name) else {
             return Some(None);
@@ -80,5 +102,9 @@ fn number(entries: &Entries<'_>, mistakes: &mut Mistakes<'_>) -> Option<Kind> {
         mistakes.add(&node.value_at(), &node.path, at_least, node.found());
         return None;
     }
-    Some(Kind::Number { min, max })
+    Some(if is_integer {
+        Kind::Integer { min, max }
+    } else {
+        Kind::Number { min, max }
+    })
 }
