@@ -13,9 +13,10 @@ command -v dpkg-shlibdeps >/dev/null || {
     exit 1
 }
 cargo build --release --locked
-mkdir -p target/package
+rm -rf target/package
+mkdir -p target/package/man
 program=target/release/agent-sync
-"$program" man >target/package/agent-sync.1
+"$program" man --into target/package/man
 "$program" completions bash >target/package/agent-sync.bash
 "$program" completions zsh >target/package/_agent-sync
 "$program" completions fish >target/package/agent-sync.fish

@@ -1,20 +1,32 @@
 //! The command line. The commands and [`crate::settings`] interpret it.
 
+mod global;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+
+use global::GLOBAL;
+pub use global::{Verbosity, colours};
 
 /// Keeps `agent_configurations` in sync with `agents`, in every configured PostgreSQL database.
 #[derive(Debug, Parser)]
 #[allow(clippy::doc_markdown, reason = "these comments are printed as help")]
-#[command(name = "agent-sync", version = crate::VERSION, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "agent-sync", version = crate::VERSION, max_term_width = 100, after_help = EXIT_CODES, subcommand_value_name = "COMMAND")]
 pub struct Cli {
     /// The settings file [default: $AGENT_SYNC_CONFIG, else /etc/agent-sync/agent-sync.toml if it
     /// exists]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     pub config: Option<PathBuf>,
+    /// How much is written to standard error.
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+    /// Colours: auto for a terminal, unless NO_COLOR or CLICOLOR=0 is set; CLICOLOR_FORCE=1 forces
+    /// them
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = GLOBAL)]
+    pub color: ColorChoice,
     /// The command.
     #[command(subcommand)]
     pub command: Command,
@@ -78,9 +90,9 @@ for the end and reports failures. Above reconcile.confirm_above configurations
 it asks first.
 
 Examples:
-  agent-sync reconcile reception       one agent
-  agent-sync reconcile --all --dry-run only show the differences, like check
-  agent-sync reconcile --all --yes     everything, without asking"
+  agent-sync reconcile reception        one agent
+  agent-sync reconcile --all --dry-run  only show the differences, like check
+  agent-sync reconcile --all --yes      everything, without asking"
     )]
     Reconcile(Reconcile),
     /// Show the state of each database in one line, with remedies
@@ -123,12 +135,12 @@ Examples:
     Doctor(Reporting),
     /// Run the mapping on one agent from standard input, without a database
     #[command(after_help = "Example:
-  echo '{\"agent\": {\"voice_settings\": {\"voice_id\": \"v\"}}}' | agent-sync render")]
+  echo '{\"agent\":{\"voice_settings\":{\"voice_id\":\"v\"}}}' | agent-sync render")]
     Render,
     /// Print the rules of the mapping: those in force, or those that agent-sync comes with
     #[command(after_help = "Examples:
-  agent-sync rules                             the rules in force, as TOML
-  agent-sync rules --extended > providers.toml a start of your own rules file
+  agent-sync rules                              the rules in force, as TOML
+  agent-sync rules --extended > providers.toml  a start of your own rules file
   agent-sync rules --json | jq '.rules.sections[].providers[].name'")]
     Rules(Rules),
     /// Print the effective settings and the source of each
@@ -154,11 +166,12 @@ Examples:
   agent-sync completions zsh > /usr/share/zsh/site-functions/_agent-sync
   agent-sync completions fish > ~/.config/fish/completions/agent-sync.fish")]
     Completions(Completions),
-    /// Print the manual page
+    /// Print the manual page of the program, or of one command
     #[command(after_help = "Examples:
   agent-sync man | man -l -
-  agent-sync man > /usr/local/share/man/man1/agent-sync.1")]
-    Man,
+  agent-sync man check | man -l -
+  agent-sync man --into /usr/local/share/man/man1    every page")]
+    Man(Manual),
 }
 
 /// The databases of a command.
@@ -334,4 +347,15 @@ pub struct Completions {
     /// For which shell
     #[arg(value_name = "SHELL")]
     pub shell: clap_complete::Shell,
+}
+
+/// The arguments of `man`.
+#[derive(Debug, Args)]
+pub struct Manual {
+    /// The command [default: the program]
+    #[arg(value_name = "COMMAND")]
+    pub command: Option<String>,
+    /// Write every page into this directory
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "command")]
+    pub into: Option<PathBuf>,
 }

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use agent_sync::cli::{Cli, Command};
+use agent_sync::cli::{self, Cli, Command};
 use agent_sync::commands::{self, output};
 use agent_sync::exit::Exit;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    output::colour(cli::colours(std::env::args_os()));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
@@ -19,11 +20,15 @@ fn main() -> ExitCode {
         }
     };
     let config = cli.config.as_deref();
+    let verbosity = cli.verbosity;
+    if verbosity.quiet > 0 {
+        output::be_quiet();
+    }
     let outcome = match cli.command {
-        Command::Run(args) => commands::run::run(config, &args),
+        Command::Run(args) => commands::run::run(config, &args, verbosity),
         Command::Install(args) => commands::install::install(config, &args),
         Command::Uninstall(args) => commands::uninstall::uninstall(config, &args),
-        Command::Check(args) => commands::check::check(config, &args),
+        Command::Check(args) => commands::check::check(config, &args, verbosity),
         Command::Reconcile(args) => commands::reconcile::reconcile(config, &args),
         Command::Status(args) => commands::status::status(config, &args),
         Command::Why(args) => commands::why::why(config, &args),
@@ -33,7 +38,7 @@ fn main() -> ExitCode {
         Command::Config(args) => commands::config::config(config, &args),
         Command::Probe(args) => commands::probe::probe(config, &args),
         Command::Completions(args) => commands::completions::completions(&args),
-        Command::Man => commands::man::man(),
+        Command::Man(args) => commands::man::man(&args),
     };
     outcome
         .unwrap_or_else(|error| output::report(&error))

@@ -85,12 +85,14 @@ impl Line {
         }
     }
 
-    /// The fields besides the time, the level, the message and the database, in alphabetical order.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, String)> {
-        let usual = ["timestamp", "level", "message", "database"];
-        let keys = self.0.as_object().into_iter().flat_map(|line| line.keys());
-        keys.filter(move |key| !usual.contains(&key.as_str()))
-            .map(|key| (key.as_str(), self.text(key)))
+    /// The fields besides the time, the level, the message and those of the spans, in alphabetical
+    /// order.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let usual = ["timestamp", "level", "message", "database", "batch"];
+        let fields = self.0.as_object().into_iter().flatten();
+        fields
+            .filter(move |(name, _)| !usual.contains(&name.as_str()))
+            .map(|(name, value)| (name.as_str(), value))
     }
 
     /// Whether the line has this message, and this slug if one is given.

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use agent_sync::columns::Column;
 use agent_sync::mapping::{Diff, Difference};
-use agent_sync::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, diff_lines, shorten, wrap};
+use agent_sync::show::{
+    BOLD, CYAN, DIM, Entry, GREEN, RED, WIDTH, YELLOW, diff_lines, shorten, wrap,
+};
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 
 use crate::daemon::Line;
 
-/// The column of the message in a log line, after time and level.
-const LOG_INDENT: usize = 19;
 const TITLE: Style = CYAN.bold();
 const CODE: Style = AnsiColor::Blue.on_default();
 
@@ -138,47 +138,17 @@ impl Screen {
         }
     }
 
-    /// Prints a line of the daemon's log in its text format.
+    /// Prints a line of the daemon's log in its form on a terminal.
     pub(crate) fn log(&mut self, line: &Line) {
-        let level = line.text("level");
-        let colour = match level.as_str() {
-            "WARN" => YELLOW,
-            "ERROR" => RED,
-            "INFO" => GREEN,
-            _ => DIM,
-        };
         let time = line.text("timestamp");
-        let time = time.get(11..19).unwrap_or("");
-        let indent = " ".repeat(LOG_INDENT);
-        for (index, text) in wrap(&line.text("message"), WIDTH - LOG_INDENT)
-            .iter()
-            .enumerate()
-        {
-            if index == 0 {
-                self.line(format_args!(
-                    "    {DIM}{time:8}{DIM:#} {colour}{level:>5}{colour:#} {text}"
-                ));
-            } else {
-                self.line(format_args!("{indent}{text}"));
-            }
-        }
-        // Short fields share a line; long ones have their own.
-        let (long, short): (Vec<_>, Vec<_>) = line
-            .fields()
-            .partition(|(_, value)| value.contains('\n') || value.len() > 40);
-        let short: Vec<_> = short
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let long = long.iter().flat_map(|(name, value)| {
-            [format!("{name}:")]
-                .into_iter()
-                .chain(value.lines().map(|line| format!("- {line}")))
-        });
-        for text in [short.join(" ")].into_iter().chain(long) {
-            for text in wrap(&text, WIDTH - LOG_INDENT) {
-                self.line(format_args!("{indent}{DIM}{text}{DIM:#}"));
-            }
+        let entry = Entry {
+            time: time.get(11..19).unwrap_or(""),
+            level: &line.text("level"),
+            message: &line.text("message"),
+            fields: line.fields().collect(),
+        };
+        for text in entry.wrapped(WIDTH - 4) {
+            self.line(format_args!("    {text}"));
         }
     }
 

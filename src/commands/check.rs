@@ -7,11 +7,12 @@
 use std::path::Path;
 
 use super::checker::Checker;
-use crate::cli::Check;
+use crate::cli::{Check, Verbosity};
 use crate::exit::Exit;
 
 /// Checks the databases in turn. An error in one database does not stop the checks of the others.
-pub fn check(config: Option<&Path>, args: &Check) -> anyhow::Result<Exit> {
+/// With `--verbose`, agents in sync that have a warning are printed as well.
+pub fn check(config: Option<&Path>, args: &Check, verbosity: Verbosity) -> anyhow::Result<Exit> {
     let settings = super::settings(config)?;
     let rules = super::rules(&settings)?;
     let databases = super::select(&settings, &args.reporting.databases.names)?;
@@ -22,7 +23,8 @@ pub fn check(config: Option<&Path>, args: &Check) -> anyhow::Result<Exit> {
             &args.slugs,
             args.reporting.json,
             databases.len(),
-        );
+        )
+        .with_remarks(verbosity.verbose > 0);
         let (of, mut reached, mut exits) = (databases.len(), 0, Vec::new());
         for database in databases {
             exits.push(match checker.database(database).await {

@@ -25,6 +25,7 @@ const INSTALL: &str = "run `agent-sync install` for this database; where it is i
     role of the daemon or of the owner";
 
 /// Compares databases with the mapping and prints the agents to report.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Checker<'a> {
     settings: &'a Settings,
     rules: &'a Rules,
@@ -34,6 +35,8 @@ pub(super) struct Checker<'a> {
     several: bool,
     /// Set by `reconcile`: collects the agents that a drain can repair and prints only the others.
     to_reconcile: bool,
+    /// Whether agents in sync that have a warning are printed.
+    remarks: bool,
     seen: BTreeSet<String>,
     pub(super) page: Page,
 }
@@ -92,6 +95,7 @@ impl<'a> Checker<'a> {
             json,
             several: databases > 1,
             to_reconcile: false,
+            remarks: false,
             seen: BTreeSet::new(),
             page: Page::new(),
         }
@@ -149,7 +153,7 @@ impl<'a> Checker<'a> {
             if !wanted.is_empty() {
                 self.seen.insert(comparison.slug.clone());
             }
-            if self.is_printed(comparison.verdict(), !wanted.is_empty()) {
+            if self.is_printed(comparison, !wanted.is_empty()) {
                 self.print(database, comparison);
             }
             self.page
@@ -201,11 +205,17 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Whether an agent with this verdict is printed; `by_name` marks an agent that was requested.
-    fn is_printed(&self, verdict: Verdict, by_name: bool) -> bool {
-        match verdict {
+    /// With `remarks`, agents in sync that have a warning are printed as well.
+    pub(super) fn with_remarks(self, remarks: bool) -> Self {
+        Self { remarks, ..self }
+    }
+
+    /// Whether an agent is printed; `by_name` marks an agent that was requested.
+    fn is_printed(&self, comparison: &Comparison, by_name: bool) -> bool {
+        match comparison.verdict() {
             Verdict::Missing | Verdict::Rejected | Verdict::Ambiguous => true,
             Verdict::Pending | Verdict::Drifted => !self.to_reconcile,
+            Verdict::InSync if self.remarks && !comparison.remarks.is_empty() => true,
             Verdict::InSync => by_name && !self.to_reconcile,
         }
     }

@@ -29,7 +29,7 @@ pub fn config(config: Option<&Path>, args: &crate::cli::Config) -> anyhow::Resul
             .map(|exposed| format!("warning: {}", exposed.text()));
         let notes = loaded.unused_url.iter().chain(&loaded.notes).cloned();
         for note in notes.chain(warnings) {
-            super::output::say_aside(&Clean::lines(&format!("agent-sync: {note}\n")));
+            super::output::note(note);
         }
         as_json(&loaded)?
     } else {

@@ -82,7 +82,7 @@ fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
 fn loaded(config: Option<&Path>) -> anyhow::Result<Loaded> {
     let loaded = load(config)?;
     if let Some(note) = &loaded.unused_url {
-        output::say_aside(&Clean::lines(&format!("agent-sync: {note}\n")));
+        output::note(note);
     }
     Ok(loaded)
 }

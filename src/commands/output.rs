@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
 use anyhow::Context as _;
@@ -13,6 +14,36 @@ use crate::mapping::{Rejection, RulesError};
 use crate::observe::journal;
 use crate::settings::{self, SettingsError};
 use crate::show::Clean;
+
+/// Whether `--quiet` asks for neither notes nor progress.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Writes neither notes nor progress from now on.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+pub(super) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Sets the colours of the process; `auto` follows the terminal and `NO_COLOR`, `CLICOLOR` and
+/// `CLICOLOR_FORCE`.
+pub fn colour(choice: clap::ColorChoice) {
+    match choice {
+        clap::ColorChoice::Auto => ColorChoice::Auto,
+        clap::ColorChoice::Always => ColorChoice::Always,
+        clap::ColorChoice::Never => ColorChoice::Never,
+    }
+    .write_global();
+}
+
+/// Writes a note to standard error, unless `--quiet` is given.
+pub(super) fn note(text: impl std::fmt::Display) {
+    if !is_quiet() {
+        say_aside(&Clean::lines(&format!("agent-sync: {text}\n")));
+    }
+}
 
 /// Prints a complete result, including its last line feed.
 pub(super) fn print(text: &Clean<'_>) -> anyhow::Result<()> {

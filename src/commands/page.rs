@@ -182,7 +182,7 @@ impl Page {
     pub(super) fn note(&mut self, note: impl Display) {
         self.clear();
         self.flush();
-        output::say_aside(&Clean::lines(&format!("agent-sync: {note}\n")));
+        output::note(note);
     }
 }
 
@@ -194,9 +194,13 @@ impl Drop for Page {
     }
 }
 
-/// The progress line; it is hidden if standard error is no terminal.
+/// The progress line; it is hidden if standard error is no terminal, and by `--quiet`.
 fn bar(what: &str) -> ProgressBar {
-    let target = ProgressDrawTarget::stderr_with_hz(10);
+    let target = if output::is_quiet() {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr_with_hz(10)
+    };
     ProgressBar::with_draw_target(None, target)
         .with_style(style(false))
         .with_message(Clean::line(what).into_string())

@@ -13,7 +13,7 @@ use postgres_types::Type;
 use super::checker::{Checked, Checker};
 use super::outcome::{Outcome, print};
 use super::page::Page;
-use crate::cli::{Check, Databases, Reconcile, Reporting};
+use crate::cli::{Check, Databases, Reconcile, Reporting, Verbosity};
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
 use crate::pg::QueryError;
@@ -33,7 +33,7 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
             .into());
     }
     if args.dry_run {
-        return super::check::check(config, &dry_run(args));
+        return super::check::check(config, &dry_run(args), Verbosity::default());
     }
     let settings = super::settings_to_write(config, "reconcile", &args.reporting.databases.names)?;
     let rules = super::rules(&settings)?;

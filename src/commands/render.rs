@@ -15,7 +15,6 @@ use crate::columns::{Column, Content, MappedColumn, Per, PerAgentColumn, PerColu
 use crate::exit::{Exit, Fault};
 use crate::mapping::json::{self, Object};
 use crate::mapping::{self, Changes, Mistake, Rules, Targets};
-use crate::show::Clean;
 
 /// The limit of standard input, in bytes.
 const MAX_INPUT: u64 = 64 * 1024 * 1024;
@@ -37,7 +36,7 @@ pub fn render(config: Option<&Path>) -> anyhow::Result<Exit> {
     let rules = super::rules(&super::load(config)?.settings)?;
     let rendered = render_with(&rules, &read(io::stdin().lock())?)?;
     for warning in &rendered.warnings {
-        super::output::say_aside(&Clean::lines(&format!("agent-sync: warning: {warning}\n")));
+        super::output::note(format_args!("warning: {warning}"));
     }
     super::output::say_result(&json::print(&rendered.columns, io::stdout().is_terminal()))?;
     Ok(Exit::Done)

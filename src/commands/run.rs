@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::admin::Admin;
-use crate::cli::Databases;
+use crate::cli::{Databases, Verbosity};
 use crate::exit::Exit;
 use crate::mapping::Rules;
 use crate::observe::{Board, Logging};
@@ -24,8 +24,8 @@ use crate::sync::{Fleet, Options, Reloaded};
 /// The time limit for reading the settings files on a reload.
 const READING: Duration = Duration::from_secs(10);
 
-/// The interval between two checks for dropped log lines.
-const DROPPED_LINES: Duration = Duration::from_secs(5);
+/// The interval between two checks for log lines that were left out or dropped.
+const LEFT_OUT: Duration = Duration::from_secs(5);
 
 /// The settings that a reload reads again.
 struct Loaded {
@@ -36,18 +36,29 @@ struct Loaded {
     exposed: Vec<Exposed>,
 }
 
+/// What the command line says.
+#[derive(Debug, Clone)]
+struct Invocation {
+    config: Option<PathBuf>,
+    names: Vec<String>,
+    verbosity: Verbosity,
+}
+
 impl Loaded {
-    fn load(config: Option<&Path>, names: &[String]) -> anyhow::Result<Self> {
-        let loaded = super::load(config)?;
+    fn load(invocation: &Invocation) -> anyhow::Result<Self> {
+        let loaded = super::load(invocation.config.as_deref())?;
         let exposed = loaded.exposed_files().into_iter().cloned().collect();
         let settings::Loaded {
-            settings,
+            mut settings,
             unused_url,
             mut notes,
             ..
         } = loaded;
         notes.extend(unused_url);
-        let databases = super::select(&settings, names)?
+        if let Some(level) = invocation.verbosity.level() {
+            level.clone_into(&mut settings.log.level);
+        }
+        let databases = super::select(&settings, &invocation.names)?
             .into_iter()
             .cloned()
             .collect();
@@ -63,22 +74,21 @@ impl Loaded {
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
-pub fn run(config: Option<&Path>, args: &Databases) -> anyhow::Result<Exit> {
-    let loaded = Loaded::load(config, &args.names)?;
-    let logging = Logging::start(&loaded.settings.log);
-    super::block_on(serve(
-        loaded,
-        &logging,
-        config.map(Path::to_owned),
-        args.names.clone(),
-    ))
+pub fn run(config: Option<&Path>, args: &Databases, verbosity: Verbosity) -> anyhow::Result<Exit> {
+    let invocation = Invocation {
+        config: config.map(Path::to_owned),
+        names: args.names.clone(),
+        verbosity,
+    };
+    let loaded = Loaded::load(&invocation)?;
+    let mut logging = Logging::start(&loaded.settings.log);
+    super::block_on(serve(loaded, &mut logging, invocation))
 }
 
 async fn serve(
     loaded: Loaded,
-    logging: &Logging,
-    config: Option<PathBuf>,
-    names: Vec<String>,
+    logging: &mut Logging,
+    invocation: Invocation,
 ) -> anyhow::Result<Exit> {
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
@@ -100,11 +110,14 @@ async fn serve(
         tokio::select! {
             _ = terminate.recv() => break "SIGTERM",
             _ = interrupt.recv() => break "SIGINT",
-            () = tokio::time::sleep(DROPPED_LINES) => report_dropped(logging, &mut dropped),
+            () = tokio::time::sleep(LEFT_OUT) => {
+                logging.count_further();
+                report_dropped(logging, &mut dropped);
+            }
             _ = hang_up.recv() => {
                 supervisor.reloading().await;
                 let loaded = tokio::select! {
-                    loaded = read_again(config.clone(), names.clone()) => loaded,
+                    loaded = read_again(invocation.clone()) => loaded,
                     _ = terminate.recv() => break "SIGTERM",
                     _ = interrupt.recv() => break "SIGINT",
                 };
@@ -143,8 +156,8 @@ fn apply(loaded: Loaded, logging: &Logging, admin: &Admin, fleet: &mut Fleet) ->
 }
 
 /// Loads the settings on a blocking thread, because a slow disk must not hold up the databases.
-async fn read_again(config: Option<PathBuf>, names: Vec<String>) -> anyhow::Result<Loaded> {
-    let reading = tokio::task::spawn_blocking(move || Loaded::load(config.as_deref(), &names));
+async fn read_again(invocation: Invocation) -> anyhow::Result<Loaded> {
+    let reading = tokio::task::spawn_blocking(move || Loaded::load(&invocation));
     tokio::time::timeout(READING, reading)
         .await
         .with_context(|| {

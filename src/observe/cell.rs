@@ -1,5 +1,6 @@
 //! The state of one database, as the events leave it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -26,6 +27,8 @@ pub(super) struct Cell {
     started: Instant,
     state: Mutex<State>,
     flood: Mutex<Flood>,
+    /// The number of batches begun.
+    batches: AtomicU64,
 }
 
 impl Cell {
@@ -34,7 +37,13 @@ impl Cell {
             started,
             state: Mutex::new(State::new(target)),
             flood: Mutex::default(),
+            batches: AtomicU64::new(0),
         }
+    }
+
+    /// The number of the next batch, from 1 on.
+    pub(super) fn next_batch(&self) -> u64 {
+        self.batches.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

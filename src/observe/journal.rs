@@ -3,16 +3,12 @@
 //!
 //! Without the prefix, the journal stores every line with the same priority.
 
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing::Level;
 
 /// Whether standard error is the stream that `JOURNAL_STREAM` names.
 pub(super) fn is_stderr() -> bool {
@@ -45,7 +41,7 @@ pub fn error(text: &str) -> String {
 }
 
 /// Prefixes every line with the priority, because the journal splits messages at line feeds.
-fn with_priority(level: Level, text: &str) -> String {
+pub(super) fn with_priority(level: Level, text: &str) -> String {
     let priority = match level {
         Level::ERROR => "3",
         Level::WARN => "4",
@@ -55,28 +51,6 @@ fn with_priority(level: Level, text: &str) -> String {
     text.lines()
         .flat_map(|line| ["<", priority, ">", line, "\n"])
         .collect()
-}
-
-/// Formats events with `F` and prefixes each line with its priority.
-pub(super) struct Prioritised<F>(pub(super) F);
-
-impl<S, N, F> FormatEvent<S, N> for Prioritised<F>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-    F: FormatEvent<S, N>,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut out: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut text = String::new();
-        self.0
-            .format_event(context, Writer::new(&mut text), event)?;
-        out.write_str(&with_priority(*event.metadata().level(), &text))
-    }
 }
 
 #[cfg(test)]

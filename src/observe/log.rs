@@ -1,19 +1,24 @@
 //! The log on standard error: text on a terminal and in the journal, JSON otherwise.
+//! [`super::form`] has the form of its lines.
 //!
 //! A separate thread writes it, so a reader of standard error that stalls does not delay the
 //! databases. If the buffer is full, lines are dropped and counted.
 
 use std::io::{self, IsTerminal as _, Write, stderr};
 
-use tracing::Subscriber;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use anstream::{AutoStream, ColorChoice};
+use tracing::level_filters::LevelFilter;
+use tracing::{Metadata, Subscriber};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::{FilterExt as _, FilterFn};
 use tracing_subscriber::fmt::format::JsonFields;
-use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::layer::{Filter, SubscriberExt as _};
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, layer::SubscriberExt as _};
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
 
-use super::journal::{self, Prioritised};
+use super::form::{Form, Style};
+use super::journal;
 use crate::settings::{Log, LogFormat};
 use crate::show::Clean;
 
@@ -25,7 +30,8 @@ const LINES: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Logging {
     level: Handle<EnvFilter, Registry>,
-    dropped: ErrorCounter,
+    form: Form,
+    writer: NonBlocking,
     _flush_on_drop: WorkerGuard,
 }
 
@@ -38,10 +44,10 @@ impl Logging {
             .buffered_lines_limit(LINES)
             .thread_name("log")
             .finish(stderr());
-        let dropped = writer.error_counter();
+        let (form, lines) = (form(settings), writer.clone());
         // It fails only if a log was started before.
-        let _ = subscriber(settings, filter, move || writer.clone()).try_init();
-        let settings = settings.clone();
+        let _ = subscriber(form.clone(), filter, move || lines.clone()).try_init();
+        let of_panic = self::form(settings);
         std::panic::set_hook(Box::new(move |panic| {
             // The process ends at once, so this line is written here, and not by the thread.
             let text = panic.payload();
@@ -51,7 +57,7 @@ impl Logging {
                 .or_else(|| text.downcast_ref::<String>().map(String::as_str));
             let place = panic.location().map(ToString::to_string);
             log_panic(
-                &settings,
+                of_panic.clone(),
                 text.unwrap_or_default(),
                 &place.unwrap_or_default(),
                 stderr,
@@ -59,20 +65,39 @@ impl Logging {
         }));
         Self {
             level,
-            dropped,
+            form,
+            writer,
             _flush_on_drop: guard,
         }
     }
 
     /// The number of lines dropped so far.
     pub fn dropped(&self) -> usize {
-        self.dropped.dropped_lines()
+        self.writer.error_counter().dropped_lines()
+    }
+
+    /// Logs the number of the lines that were left out of a row of like ones, if it is time for it.
+    pub fn count_further(&mut self) {
+        self.count(false);
+    }
+
+    fn count(&mut self, ends: bool) {
+        if let Some(text) = self.form.further(ends) {
+            // A failed write of the log must not end the work.
+            let _ = Cleaned(&mut self.writer).write_all(text.as_bytes());
+        }
     }
 
     /// Applies the level of new settings.
     pub fn reload(&self, settings: &Log) {
         // A log that was started elsewhere keeps its level.
         let _ = self.level.reload(filter(settings));
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.count(true);
     }
 }
 
@@ -83,12 +108,12 @@ fn filter(settings: &Log) -> EnvFilter {
 
 /// Logs a panic, in the form of the other lines.
 fn log_panic<W: Write + 'static>(
-    settings: &Log,
+    form: Form,
     panic: &str,
     place: &str,
     writer: impl Fn() -> W + Send + Sync + 'static,
 ) {
-    let subscriber = subscriber(settings, EnvFilter::new("error"), writer);
+    let subscriber = subscriber(form, EnvFilter::new("error"), writer);
     tracing::subscriber::with_default(subscriber, || {
         tracing::error!(
             panic,
@@ -100,46 +125,35 @@ fn log_panic<W: Write + 'static>(
     });
 }
 
+/// The form of the lines, by the settings and by the reader of standard error.
+fn form(settings: &Log) -> Form {
+    let (terminal, journal) = (stderr().is_terminal(), journal::is_stderr());
+    let style = match settings.format {
+        LogFormat::Auto | LogFormat::Pretty if terminal => Style::Wrapped,
+        LogFormat::Auto if !journal => Style::Json,
+        LogFormat::Auto | LogFormat::Pretty => Style::Line,
+        LogFormat::Json => Style::Json,
+    };
+    let colours = AutoStream::choice(&stderr()) != ColorChoice::Never;
+    Form::new(style, colours, journal)
+}
+
 fn subscriber<W: Write + 'static>(
-    settings: &Log,
-    filter: impl tracing_subscriber::Layer<Registry> + Send + Sync,
+    form: Form,
+    filter: impl Filter<Registry> + Send + Sync + 'static,
     writer: impl Fn() -> W + Send + Sync + 'static,
 ) -> Box<dyn Subscriber + Send + Sync> {
-    let (terminal, journal) = (stderr().is_terminal(), journal::is_stderr());
-    let pretty = match settings.format {
-        LogFormat::Auto => terminal || journal,
-        LogFormat::Pretty => true,
-        LogFormat::Json => false,
-    };
-    let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    // A failed write of the log must not end the work.
+    // A span names what its lines are about, so it is there at every level of them, also after the
+    // level has changed.
+    let spans = FilterFn::new(|metadata: &Metadata<'_>| metadata.is_span());
+    let filter = filter.or(spans.with_max_level_hint(LevelFilter::ERROR));
     let lines = fmt::layer()
+        // A failed write of the log must not end the work.
         .log_internal_errors(false)
         .with_writer(move || Cleaned(writer()))
-        .with_ansi(colours);
-    let form = fmt::format().with_timer(SystemTime).with_target(false);
-    let lines = if pretty {
-        let form = form.compact();
-        if journal {
-            // The journal adds the time itself.
-            lines.event_format(Prioritised(form.without_time())).boxed()
-        } else {
-            lines.event_format(form).boxed()
-        }
-    } else {
-        let lines = lines.fmt_fields(JsonFields::new());
-        let form = form
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false);
-        if journal {
-            lines.event_format(Prioritised(form)).boxed()
-        } else {
-            lines.event_format(form).boxed()
-        }
-    };
-    Box::new(tracing_subscriber::registry().with(filter).with(lines))
+        .fmt_fields(JsonFields::new())
+        .event_format(form);
+    Box::new(tracing_subscriber::registry().with(lines.with_filter(filter)))
 }
 
 /// A writer that escapes everything that can disturb a terminal.
@@ -148,11 +162,10 @@ struct Cleaned<W>(W);
 impl<W: Write> Write for Cleaned<W> {
     /// A formatted event arrives in one write and leaves in one write.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.0.write_all(
-            Clean::event(&String::from_utf8_lossy(event))
-                .as_str()
-                .as_bytes(),
-        )?;
+        let text = String::from_utf8_lossy(event);
+        let lines = text.split_inclusive('\n').map(Clean::event);
+        let clean: String = lines.map(Clean::into_string).collect();
+        self.0.write_all(clean.as_bytes())?;
         Ok(event.len())
     }
 
@@ -181,13 +194,10 @@ mod tests {
 
     #[test]
     fn a_panic_is_one_line_in_the_form_of_the_log() {
-        let settings = Log {
-            format: LogFormat::Json,
-            level: "off".to_owned(),
-        };
+        let form = Form::new(Style::Json, false, false);
         let lines = Lines::default();
         let writer = lines.clone();
-        log_panic(&settings, "first\nsecond", "src/a.rs:1:2", move || {
+        log_panic(form, "first\nsecond", "src/a.rs:1:2", move || {
             writer.clone()
         });
         let written = lines

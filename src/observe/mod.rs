@@ -6,9 +6,9 @@
 //!
 //! - `event` has the events; `totals` has the totals of batches.
 //! - `observer` sends an event to the log and to the registry; `wording` has its log line.
-//! - `log` sets the destination and the form of the log; `journal` adds the severity for systemd's
-//!   journal.
-//! - `flood` limits the lines about single agents.
+//! - `log` sets the destination of the log, and `form` has the form of its lines; `journal` adds the
+//!   severity for systemd's journal.
+//! - `flood` limits the lines about single agents, and `row` like lines in a row.
 //! - `board` has the current states of all databases; `cell` applies the events to the state of
 //!   one, whose fields are in `state`.
 //! - `pulse` records the heartbeats of the database tasks; `verdict` decides whether a task makes
@@ -21,12 +21,14 @@ mod board;
 mod cell;
 pub mod event;
 mod flood;
+mod form;
 pub mod histogram;
 pub mod hour;
 pub mod journal;
 mod log;
 mod observer;
 pub mod pulse;
+mod row;
 pub mod state;
 mod totals;
 pub mod verdict;

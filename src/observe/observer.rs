@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::debug;
+use tracing::{Span, debug};
 
 use super::cell::Cell;
 use super::event::Event;
@@ -34,6 +34,16 @@ impl Observer {
         }
     }
 
+    /// The span of the work on this database: the events of the work are sent inside of it.
+    pub fn span(&self) -> Span {
+        wording::of_database(&self.database)
+    }
+
+    /// The span of the next batch, with its number since the start of the process.
+    pub fn batch_span(&self) -> Span {
+        wording::of_batch(self.cell.next_batch())
+    }
+
     /// Sends a heartbeat, and expects the next one within this time: see
     /// [`super::verdict::stuck`].
     pub(crate) fn alive(&self, within: Duration) {
@@ -47,17 +57,16 @@ impl Observer {
 
     fn send(&self, event: &Event<'_>) {
         self.cell.note(event);
-        let database = self.database.as_str();
         let Manner { held, summaries } = self.cell.meet(event);
         for (kind, agents) in Kind::ALL.into_iter().zip(summaries) {
             if agents > 0 {
-                wording::summary(database, kind, agents);
+                wording::summary(kind, agents);
             }
         }
         if held {
-            debug!(database, ?event, "one of many, or told a moment ago");
+            debug!(?event, "one of many, or told a moment ago");
         } else {
-            wording::line(database, event);
+            wording::line(event);
         }
     }
 }

@@ -8,6 +8,7 @@
 mod bounded;
 mod clean;
 mod diff;
+mod entry;
 mod text;
 
 use anstyle::{AnsiColor, Style};
@@ -15,6 +16,7 @@ use anstyle::{AnsiColor, Style};
 pub use bounded::{TEXT, bounded, brief};
 pub use clean::Clean;
 pub use diff::diff_lines;
+pub use entry::Entry;
 pub use text::{
     age, columns, compact, count, fit, indented, padded, plural, quoted, shorten, time, wrap,
 };

@@ -20,6 +20,8 @@ mod trial;
 
 use std::time::{Duration, Instant};
 
+use tracing::Instrument as _;
+
 use self::batch::{Batch, End};
 use super::batch_size::BatchSize;
 use super::context::Tools;
@@ -194,7 +196,9 @@ impl Drain {
     /// One batch, or one change by the fast path.
     pub(super) async fn step(&mut self, tools: Tools<'_>) -> Result<Drained, AttemptError> {
         if let Command::FastPath(tid) = self.command {
-            let totals = Box::pin(fast_path::run(tools, tid, &self.slow)).await?;
+            let totals = Box::pin(fast_path::run(tools, tid, &self.slow))
+                .instrument(tools.observer.batch_span())
+                .await?;
             let done = totals.is_some();
             self.tell(Input::FastPathEnded { done });
             if let Some(totals) = totals {
@@ -204,7 +208,9 @@ impl Drain {
         let mut scan = Duration::ZERO;
         if let Command::Claim(action) = self.command {
             // On the heap: a batch is large compared with the rest of the loop.
-            let batch = Box::pin(self.batch(tools, action)).await?;
+            let batch = Box::pin(self.batch(tools, action))
+                .instrument(tools.observer.batch_span())
+                .await?;
             scan = self.scan_began.elapsed();
             self.batch_ended(tools, batch).await?;
             if let Batch::Locked = batch {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::context::{Context, Options, Turns};
 use super::database::keep_in_sync;
@@ -169,10 +170,11 @@ impl Fleet {
         let (stop, stopped) = watch::channel(false);
         let (running, ended) = oneshot::channel();
         let context = self.context(database);
-        tokio::spawn(report_change(context.clone(), stop.subscribe(), told));
+        let reporting = report_change(context.clone(), stop.subscribe(), told);
+        tokio::spawn(reporting.instrument(context.observer.span()));
         let running_in = context.clone();
         // On the heap, so that what moves through the spawn is small.
-        self.tasks.spawn(Box::pin(async move {
+        let work = Box::pin(async move {
             if let Some(predecessor) = predecessor {
                 predecessor.stop.send_replace(true);
                 // Closed, whatever way it ended.
@@ -185,7 +187,8 @@ impl Fleet {
             .await;
             drop(running);
             run
-        }));
+        });
+        self.tasks.spawn(work.instrument(context.observer.span()));
         let member = Member {
             context,
             run,
@@ -199,11 +202,10 @@ impl Fleet {
     /// of the database runs.
     fn compare(&self, database: &Database) {
         if let Some(member) = self.members.get(&database.name) {
-            tokio::spawn(report_drift(
-                member.context.clone(),
-                member.stop.subscribe(),
-                Told::Nothing,
-            ));
+            let context = member.context.clone();
+            let span = context.observer.span();
+            let reporting = report_drift(context, member.stop.subscribe(), Told::Nothing);
+            tokio::spawn(reporting.instrument(span));
         }
     }
 

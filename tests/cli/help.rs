@@ -1,8 +1,9 @@
-//! The program's help, completions and manual page.
+//! The program's help, completions and manual pages.
 
 use std::process::Command;
 
 use agent_sync::cli::Cli;
+use agent_sync::show::columns;
 use clap::CommandFactory;
 
 fn said(arguments: &[&str]) -> String {
@@ -188,27 +189,222 @@ fn bash_completes_every_option_and_every_fixed_value() {
     assert!(values_seen > 5, "{values_seen}");
 }
 
-#[test]
-fn the_manual_page_tells_of_every_command_and_its_options() {
-    let page = said(&["man"]);
-    assert!(page.contains(".TH agent-sync 1"), "{page}");
-    for text in [
-        "\\-\\-print",
-        "\\-\\-role",
-        "\\-\\-json",
-        "\\-\\-database",
-        "Exit codes",
-        "check found drift",
-        "\\fBagent\\-sync.toml\\fR(5)",
-    ] {
-        assert!(page.contains(text), "{text} in {page}");
+/// A command line up to the cursor, and what one TAB makes of its last word.
+fn completed() -> Vec<(String, String)> {
+    let mut command = Cli::command();
+    command.build();
+    let mut lines = vec![("agent-sync reconc".to_owned(), "reconcile".to_owned())];
+    let subcommands = command.get_subcommands();
+    for subcommand in subcommands.filter(|subcommand| subcommand.get_name() != "help") {
+        let name = subcommand.get_name();
+        for argument in subcommand.get_arguments().filter(|one| !one.is_hide_set()) {
+            let option = argument.get_long().map(|long| format!("--{long}"));
+            if let Some(option) = &option {
+                let start = &option[..option.len() - 1];
+                lines.push((format!("agent-sync {name} {start}"), option.clone()));
+            }
+            if argument.get_action().takes_values() {
+                let option = option
+                    .map(|option| format!("{option} "))
+                    .unwrap_or_default();
+                for value in argument.get_possible_values() {
+                    let value = value.get_name();
+                    let start = &value[..value.len() - 1];
+                    lines.push((
+                        format!("agent-sync {name} {option}{start}"),
+                        value.to_owned(),
+                    ));
+                }
+            }
+        }
     }
-    for subcommand in subcommands() {
+    assert!(lines.len() > 80, "{lines:?}");
+    lines
+}
+
+/// Types each line and a TAB in a zsh on a terminal, and prints what becomes of it.
+const TYPE_IN_ZSH: &str = r#"
+zmodload zsh/zpty
+zpty -b z "TERM=dumb zsh -f -i"
+zpty -w z 'unsetopt prompt_cr prompt_sp; PS1=; fpath=('$PWD' $fpath); autoload -U compinit; compinit -u -D
+show() { print -r -- "<<$BUFFER>>"; BUFFER= }; zle -N show; bindkey "^T" show; bindkey "^I" complete-word
+print rea\dy'
+zpty -r -m z line '*ready*'
+for text in "$@"; do
+    zpty -w -n z "$text"$'\t\x14'
+    zpty -r -m z line '*>>*'
+    print -r -- "${${line##*<<}%%>>*}"
+done
+zpty -d z
+"#;
+
+/// zsh completes every long option of every command, and every value of a fixed set.
+#[test]
+fn zsh_completes_every_option_and_every_fixed_value() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("_agent-sync"),
+        said(&["completions", "zsh"]),
+    )
+    .unwrap();
+    let lines = completed();
+    let output = Command::new("zsh")
+        .args(["-f", "-c", TYPE_IN_ZSH, "zsh"])
+        .args(lines.iter().map(|(typed, _)| typed))
+        .current_dir(folder.path())
+        .output();
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => return eprintln!("skipped: zsh cannot be run ({error})"),
+    };
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(shown.lines().count(), lines.len(), "{output:?}");
+    for ((typed, expected), shown) in lines.iter().zip(shown.lines()) {
+        let last = shown.trim_end().rsplit(' ').next().unwrap();
+        assert_eq!(last.trim_end_matches('='), expected, "{typed}: {shown}");
+    }
+}
+
+/// fish completes every long option of every command, and every value of a fixed set.
+#[test]
+fn fish_completes_every_option_and_every_fixed_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("agent-sync.fish");
+    std::fs::write(&script, said(&["completions", "fish"])).unwrap();
+    let lines = completed();
+    let output = Command::new("fish")
+        .args(["--no-config", "-c"])
+        .arg("source $argv[1]; for line in $argv[2..]; echo \"> $line\"; complete -C $line; end")
+        .arg(&script)
+        .args(lines.iter().map(|(typed, _)| typed))
+        .current_dir(folder.path())
+        .output();
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => return eprintln!("skipped: fish cannot be run ({error})"),
+    };
+    let shown = String::from_utf8_lossy(&output.stdout);
+    let offers: Vec<_> = shown.split("> agent-sync ").skip(1).collect();
+    assert_eq!(offers.len(), lines.len(), "{output:?}");
+    for ((typed, expected), offered) in lines.iter().zip(offers) {
+        let mut offered = offered.lines().skip(1);
         assert!(
-            page.contains(&format!(".SS {subcommand}\n"))
-                || page.contains(&format!(".SS \"{subcommand}\"")),
-            "{subcommand} in {page}"
+            offered.any(|line| line.split('\t').next() == Some(expected)),
+            "{typed}: {output:?}"
         );
+    }
+}
+
+/// The manual pages: for the program and for each command, by the names of their files.
+fn pages() -> Vec<(String, String)> {
+    let folder = tempfile::tempdir().unwrap();
+    said(&["man", "--into", folder.path().to_str().unwrap()]);
+    let mut pages: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            (name, std::fs::read_to_string(entry.path()).unwrap())
+        })
+        .collect();
+    pages.sort();
+    pages
+}
+
+#[test]
+fn each_command_has_a_manual_page_with_its_options() {
+    let pages = pages();
+    let names: Vec<_> = pages.iter().map(|(name, _)| name.as_str()).collect();
+    let mut expected = vec!["agent-sync.1".to_owned()];
+    expected.extend(
+        subcommands()
+            .iter()
+            .map(|name| format!("agent-sync-{name}.1")),
+    );
+    expected.sort();
+    assert_eq!(names, expected);
+    let page = |name: &str| &pages.iter().find(|(own, _)| own == name).unwrap().1;
+    let mut command = Cli::command();
+    command.build();
+    for subcommand in command
+        .get_subcommands()
+        .filter(|one| one.get_name() != "help")
+    {
+        let name = subcommand.get_name();
+        let text = page(&format!("agent-sync-{name}.1"));
+        assert_eq!(said(&["man", name]).trim_end(), text.trim_end());
+        for argument in subcommand.get_arguments().filter(|one| !one.is_hide_set()) {
+            let Some(long) = argument.get_long() else {
+                continue;
+            };
+            let option = format!("\\-\\-{}", long.replace('-', "\\-"));
+            assert!(text.contains(&option), "{option} in {text}");
+        }
+        let listed = format!("agent\\-sync\\-{name}(1)");
+        assert!(page("agent-sync.1").contains(&listed), "{listed}");
+        assert!(text.contains("\n.SH EXAMPLES\n"), "{text}");
+    }
+    for (name, text) in &pages {
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "ENVIRONMENT", "FILES"] {
+            let heading = format!("\n.SH {section}\n");
+            assert!(text.contains(&heading), "{section} in {name}");
+        }
+        let also = text.split("\n.SH \"SEE ALSO\"\n").nth(1).unwrap();
+        assert!(
+            also.contains("\\fBagent\\-sync.toml\\fR(5)"),
+            "{name}: {also}"
+        );
+    }
+    assert_eq!(said(&["man"]).trim_end(), page("agent-sync.1").trim_end());
+    assert!(page("agent-sync.1").contains("\n.SH \"EXIT STATUS\"\n"));
+    let output = Command::new(env!("CARGO_BIN_EXE_agent-sync"))
+        .args(["man", "unknown"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
+}
+
+/// At 80 columns, `man` shows every page without a wider line and without a warning.
+#[test]
+fn every_manual_page_fits_80_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "packaging/man/agent-sync.toml.5";
+    let settings = std::fs::read_to_string(file).unwrap();
+    for section in ["ENVIRONMENT", "FILES", "SEE ALSO"] {
+        let heading = settings.lines().any(|line| {
+            line.strip_prefix(".SH ")
+                .map(|title| title.trim_matches('"'))
+                == Some(section)
+        });
+        assert!(heading, "{section} in {file}");
+    }
+    let pages = pages()
+        .into_iter()
+        .chain([("agent-sync.toml.5".to_owned(), settings)]);
+    for (name, text) in pages {
+        let path = folder.path().join(&name);
+        std::fs::write(&path, text).unwrap();
+        let mut command = Command::new("man");
+        command.args(["--warnings=w", "-P", "cat", "-l"]).arg(&path);
+        let output = command
+            .env("MANWIDTH", "80")
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("MAN_KEEP_FORMATTING")
+            .output();
+        let output = match output {
+            Ok(output) if output.status.success() => output,
+            other => return eprintln!("skipped: man cannot be run ({other:?})"),
+        };
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(shown.contains("SEE ALSO"), "{name}: {shown}");
+        for line in shown.lines() {
+            assert!(
+                columns(line) <= 80,
+                "{name}: longer than 80 columns: {line}"
+            );
+        }
+        let warnings = String::from_utf8_lossy(&output.stderr);
+        assert!(warnings.is_empty(), "{name}: {warnings}");
     }
 }
 

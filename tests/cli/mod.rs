@@ -5,6 +5,7 @@ mod bad_inputs;
 mod check;
 mod doctor;
 mod help;
+mod logging;
 mod printed;
 mod reconcile;
 mod rules;

@@ -136,10 +136,34 @@ fn manual() -> String {
             key.doc
         )));
     }
+    page.control("SH", ["ENVIRONMENT"]);
+    for (name, meaning) in [
+        (
+            "AGENT_SYNC_CONFIG",
+            "The settings file, unless `--config` names one.",
+        ),
+        (
+            "AGENT_SYNC__SECTION__KEY",
+            "Sets `section.key`, over the files.",
+        ),
+        (
+            "DATABASE_URL",
+            "The database `default`, where the settings have no database.",
+        ),
+        ("RUST_LOG", "Sets `log.level`, over the files."),
+        (
+            "PGHOST, PGUSER and others of libpq",
+            "What a connection lacks, unless `libpq.environment` is false.",
+        ),
+    ] {
+        page.control("TP", []);
+        page.text([bold(name)]);
+        page.text(inline(meaning));
+    }
     page.control("SH", ["FILES"]);
     page.text(inline(
-        "The Debian package has every setting at its default in `/etc/agent-sync/agent-sync.toml`, \
-         and the named documents in `/usr/share/doc/agent-sync/`.",
+        "The packages have every setting at its default in `/etc/agent-sync/agent-sync.toml`, \
+         and the named documents in `/usr/share/doc/agent-sync/docs/`.",
     ));
     page.control("SH", ["SEE ALSO"]);
     page.text([bold("agent-sync"), roman("(1)")]);
