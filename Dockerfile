@@ -10,6 +10,8 @@ ARG BUILD_IMAGE=docker.io/library/rust:1-bookworm
 ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM $BUILD_IMAGE AS build
+# The program names its crates, for scanners of images.
+RUN cargo install --locked --version 0.7.7 cargo-auditable
 WORKDIR /build
 # The dependencies first, in a layer that is rebuilt only when they change; the program is a
 # placeholder.
@@ -18,7 +20,7 @@ COPY demo/Cargo.toml demo/
 COPY testbed/Cargo.toml testbed/
 RUN mkdir -p src tests benches demo/src testbed/src \
     && echo 'fn main() {}' | tee build.rs src/main.rs src/lib.rs tests/main.rs benches/main.rs demo/src/main.rs >testbed/src/lib.rs \
-    && AGENT_SYNC_VERSION= cargo build --release --locked --bin agent-sync \
+    && AGENT_SYNC_VERSION= cargo auditable build --release --locked --bin agent-sync \
     && rm -r src build.rs
 COPY build.rs ./
 COPY src src
@@ -27,7 +29,7 @@ COPY config config
 ARG COMMIT=
 # A placeholder that is newer than the copied sources must not be used.
 RUN find build.rs src sql config -exec touch {} + \
-    && AGENT_SYNC_COMMIT=$COMMIT cargo build --release --locked --bin agent-sync
+    && AGENT_SYNC_COMMIT=$COMMIT cargo auditable build --release --locked --bin agent-sync
 
 FROM $BASE_IMAGE
 ARG COMMIT=

@@ -1,7 +1,7 @@
 # The two main targets are `make demo` and `make test`. Both check for PostgreSQL's server programs.
 # `make storm`, `make model` and `make matrix` are longer versions of parts of the suite.
 
-.PHONY: demo test test-shadow test-million storm model matrix fuzz fuzz-keep bench bench-quick lint shellcheck deny advisories sbom reproduce deb system-test postgres
+.PHONY: demo test test-shadow test-million storm model matrix fuzz fuzz-keep bench bench-quick lint shellcheck deny advisories sbom reproduce deb rpm system-test postgres
 
 # Shows the main job on a throwaway PostgreSQL.
 demo: postgres
@@ -99,6 +99,10 @@ reproduce:
 # The Debian package of the release build, in target/debian/.
 deb:
 	@sh scripts/deb.sh
+
+# The RPM of the release build, in target/generate-rpm/.
+rpm:
+	@sh scripts/rpm.sh
 
 # The package under a real systemd, and the image in a real container engine. Needs root; parts that
 # cannot run here print the reason.

@@ -8,3 +8,5 @@ command -v shellcheck >/dev/null || {
     exit 0
 }
 shellcheck --severity=warning .ci/run scripts/*.sh tests/system/*.sh packaging/debian/post*
+# The scripts of an RPM have no first line of their own.
+shellcheck --severity=warning --shell=sh packaging/rpm/*.sh

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use super::path;
+use super::{path, read};
 
 /// The validator of `scripts/validators.sh`, or the one on the PATH.
 fn validator() -> PathBuf {
@@ -65,6 +65,7 @@ fn the_manifests_are_what_kubernetes_takes() {
     for folder in [
         "packaging/kubernetes/standalone",
         "packaging/kubernetes/sidecar-example",
+        "packaging/kubernetes/native-sidecar-example",
     ] {
         let Some(manifests) = built(folder) else {
             return;
@@ -89,25 +90,81 @@ fn the_manifests_are_what_kubernetes_takes() {
     }
 }
 
+/// Each sidecar is the same container, and the native one starts with the init containers.
 #[test]
-fn the_component_puts_one_container_beside_the_database() {
-    let Some(manifests) = built("packaging/kubernetes/sidecar-example") else {
-        return;
-    };
-    let (names, of_agent_sync) = (
-        manifests.matches("- name: postgres\n"),
-        manifests.matches("image: localhost/agent-sync:latest"),
+fn the_components_put_one_container_beside_the_database() {
+    let mut containers = Vec::new();
+    for (folder, native) in [("sidecar-example", false), ("native-sidecar-example", true)] {
+        let Some(manifests) = built(&format!("packaging/kubernetes/{folder}")) else {
+            return;
+        };
+        let (names, of_agent_sync) = (
+            manifests.matches("name: postgres\n"),
+            manifests.matches("image: localhost/agent-sync:latest"),
+        );
+        assert_eq!(
+            (names.count() > 0, of_agent_sync.count()),
+            (true, 1),
+            "{manifests}"
+        );
+        for line in [
+            "runAsNonRoot: true",
+            "readOnlyRootFilesystem: true",
+            "allowPrivilegeEscalation: false",
+        ] {
+            assert!(manifests.contains(line), "{line}: {manifests}");
+        }
+        let (_, container) = manifests
+            .split_once("      - args:\n        - run\n")
+            .unwrap();
+        let end = container.find("\n      volumes:").into_iter();
+        let end = end.chain(container.find("\n      - env:")).min().unwrap();
+        let container = &container[..end];
+        let policy = "        restartPolicy: Always\n";
+        assert_eq!(container.contains(policy), native, "{container}");
+        assert_eq!(
+            manifests.contains("      initContainers:\n      - args:"),
+            native
+        );
+        containers.push(container.replace(policy, ""));
+    }
+    assert_eq!(containers[0], containers[1]);
+}
+
+/// The monitor selects the pods of each way, and their ports by name.
+#[test]
+fn the_pod_monitor_finds_the_pods_and_their_ports() {
+    let monitor = read("packaging/kubernetes/monitoring/podmonitor.yaml");
+    assert!(
+        monitor.contains("matchExpressions:\n      - { key: agent-sync, operator: Exists }"),
+        "{monitor}"
     );
-    assert_eq!(
-        (names.count() > 0, of_agent_sync.count()),
-        (true, 1),
-        "{manifests}"
-    );
-    for line in [
-        "runAsNonRoot: true",
-        "readOnlyRootFilesystem: true",
-        "allowPrivilegeEscalation: false",
+    for (file, port) in [
+        ("standalone/deployment.yaml", "admin"),
+        ("sidecar/kustomization.yaml", "agent-sync"),
+        ("native-sidecar/kustomization.yaml", "agent-sync"),
     ] {
-        assert!(manifests.contains(line), "{line}: {manifests}");
+        let manifest = read(&format!("packaging/kubernetes/{file}"));
+        let (_, template) = manifest.split_once("template:\n").unwrap();
+        let (metadata, _) = template.split_once("spec:\n").unwrap();
+        assert!(metadata.contains(" agent-sync: "), "{file}: {metadata}");
+        let of_pod = format!("- {{ name: {port}, containerPort: 9878 }}");
+        assert!(manifest.contains(&of_pod), "{file}: {of_pod}");
+        let of_monitor = format!("- {{ port: {port}, path: /metrics,");
+        assert!(monitor.contains(&of_monitor), "{of_monitor}");
+    }
+    // As a component of another kustomization.
+    let folder = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp")
+        .args(["-r"])
+        .arg(path("packaging/kubernetes"))
+        .arg(folder.path().join("all"))
+        .status();
+    assert!(copied.unwrap().success());
+    let file = folder.path().join("all/standalone/kustomization.yaml");
+    let text = std::fs::read_to_string(&file).unwrap() + "components:\n  - ../monitoring\n";
+    std::fs::write(&file, text).unwrap();
+    if let Some(manifests) = built(file.parent().unwrap().to_str().unwrap()) {
+        assert!(manifests.contains("kind: PodMonitor"), "{manifests}");
     }
 }

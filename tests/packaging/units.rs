@@ -1,6 +1,9 @@
 //! The unit files, the image and the package name existing things and agree with each other and
 //! with the program.
 
+use std::path::Path;
+use std::process::Command;
+
 use agent_sync::exit::Exit;
 use agent_sync::settings::{Settings, Sources};
 
@@ -128,20 +131,203 @@ fn what_the_code_embeds_is_in_the_image() {
     assert!(embedded > 5);
 }
 
-#[test]
-fn the_package_holds_files_that_there_are() {
+/// The files of a package: their sources and their targets.
+fn assets(package: &str) -> Vec<(String, String)> {
     let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).unwrap();
-    let assets = manifest["package"]["metadata"]["deb"]["assets"]
-        .as_array()
-        .unwrap();
-    assert!(assets.len() > 8);
-    for asset in assets {
-        let source = asset[0].as_str().unwrap();
-        let made = source.starts_with("target/");
+    let assets = manifest["package"]["metadata"][package]["assets"].as_array();
+    assets
+        .unwrap()
+        .iter()
+        .map(|asset| {
+            let [source, target] = match asset.as_array() {
+                Some(asset) => [&asset[0], &asset[1]],
+                None => [&asset["source"], &asset["dest"]],
+            };
+            let text = |value: &toml::Value| value.as_str().unwrap().to_owned();
+            (
+                text(source),
+                format!("/{}", text(target).trim_start_matches('/')),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn the_packages_hold_files_that_there_are() {
+    for package in ["deb", "generate-rpm"] {
+        let assets = assets(package);
+        assert!(assets.len() > 12, "{assets:?}");
+        for (source, target) in assets {
+            let made = source.starts_with("target/");
+            assert!(made || path(&source).exists(), "{package}: {source}");
+            if package == "generate-rpm" && !source.contains('*') {
+                assert!(!target.ends_with('/'), "{source} has a name: {target}");
+            }
+        }
+    }
+    for script in ["post", "preun", "postun"] {
+        let name = format!("packaging/rpm/{script}.sh");
         assert!(
-            made || source.contains('*') || path(source).exists(),
-            "{source}"
+            read("Cargo.toml").contains(&format!("_script = \"{name}\"")),
+            "{name}"
         );
+        assert!(path(&name).exists(), "{name}");
+    }
+}
+
+/// The documents of the packages link to files that both packages have.
+#[test]
+fn a_packaged_document_links_to_packaged_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new("sh")
+        .arg(path("scripts/docs.sh"))
+        .arg(folder.path())
+        .status();
+    assert!(made.unwrap().success());
+    let link = regex_lite::Regex::new(r"\]\(([^)#\s]+)[^)]*\)").unwrap();
+    let (mut folders, mut links) = (vec![folder.path().to_owned()], 0);
+    while let Some(within) = folders.pop() {
+        for entry in std::fs::read_dir(&within).unwrap() {
+            let file = entry.unwrap().path();
+            if file.is_dir() {
+                folders.push(file);
+                continue;
+            }
+            let own = within.strip_prefix(folder.path()).unwrap();
+            let own = own.display().to_string() + if own == Path::new("") { "" } else { "/" };
+            let source = format!("target/package/doc/{own}*");
+            let target = format!("/usr/share/doc/agent-sync/{own}");
+            for package in ["deb", "generate-rpm"] {
+                let asset = (source.clone(), target.clone());
+                assert!(assets(package).contains(&asset), "{package}: {asset:?}");
+            }
+            if file.extension().is_none_or(|extension| extension != "md") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&file).unwrap();
+            for found in link.captures_iter(&text) {
+                let to = &found[1];
+                if !to.contains(':') {
+                    links += 1;
+                    assert!(within.join(to).exists(), "{}: {to}", file.display());
+                }
+            }
+        }
+    }
+    assert!(links > 60, "{links}");
+    let page = std::fs::read_to_string(folder.path().join("README.md")).unwrap();
+    assert!(
+        page.contains(" ARCHITECTURE.md, CONTRIBUTING.md, [docs/"),
+        "{page}"
+    );
+}
+
+/// Where both tools are installed, the RPM is made, of a placeholder of the program, and rpm finds
+/// its files, scripts and settings.
+#[test]
+fn rpm_reads_the_package() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "set -e
+        for name in Cargo.toml packaging config README.md; do cp -r \"$0/$name\" .; done
+        mkdir -p src target/release target/package/man
+        touch src/main.rs src/lib.rs
+        cp \"$1\" target/release/agent-sync
+        \"$1\" man --into target/package/man
+        touch target/package/agent-sync.bash target/package/_agent-sync
+        touch target/package/agent-sync.fish
+        sh \"$0/scripts/docs.sh\" target/package/doc
+        sed -i '/^members/d' Cargo.toml
+        cargo generate-rpm --target-dir target --auto-req disabled --payload-compress none";
+    let run = |script: &str| {
+        let output = Command::new("sh")
+            .args(["-c", script])
+            .arg(path(""))
+            .arg(env!("CARGO_BIN_EXE_agent-sync"))
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let text = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        (output.status.success(), text.concat())
+    };
+    for tool in ["cargo generate-rpm --help", "rpm --version"] {
+        if !run(tool).0 {
+            return eprintln!("skipped: there is no `{tool}`");
+        }
+    }
+    let (made, said) = run(script);
+    assert!(made, "{said}");
+    let query = |what: &str| {
+        let (done, said) = run(&format!("rpm -qp {what} target/generate-rpm/*.rpm"));
+        assert!(done, "{what}: {said}");
+        said
+    };
+    let list = query("--list");
+    for file in [
+        "/usr/bin/agent-sync",
+        "/usr/lib/systemd/system/agent-sync.service",
+        "/etc/agent-sync/agent-sync.toml",
+        "/usr/share/doc/agent-sync/README.md",
+        "/usr/share/doc/agent-sync/docs/operating.md",
+        "/usr/share/doc/agent-sync/packaging/agent-sync.container",
+        "/usr/share/man/man1/agent-sync.1",
+        "/usr/share/man/man1/agent-sync-check.1",
+        "/usr/share/man/man5/agent-sync.toml.5",
+        "/usr/share/bash-completion/completions/agent-sync",
+    ] {
+        assert!(list.lines().any(|line| line == file), "{file} in {list}");
+    }
+    assert!(query("--configfiles").contains("/etc/agent-sync/agent-sync.toml"));
+    assert!(query("--scripts").contains("systemctl --no-reload preset agent-sync.service"));
+    assert!(query("--requires").contains("systemd"));
+    assert!(query("--info").contains("MIT OR Apache-2.0"));
+}
+
+/// The image and the packages are built with the list of the crates in the program.
+#[test]
+fn the_builds_of_packages_name_the_crates() {
+    let dockerfile = read("Dockerfile");
+    assert!(
+        dockerfile.contains("cargo install --locked --version "),
+        "a version of the tool"
+    );
+    assert_eq!(
+        dockerfile
+            .matches("cargo auditable build --release --locked")
+            .count(),
+        2
+    );
+    assert!(
+        !dockerfile.contains("cargo build"),
+        "no build without the list"
+    );
+    assert!(read("scripts/package.sh").contains("cargo auditable build --release --locked"));
+}
+
+/// A deployment page names no settings file that the program refuses, such as a device.
+#[test]
+fn the_pages_name_no_settings_file_that_is_refused() {
+    let mut pages = 0;
+    for entry in std::fs::read_dir(path("docs")).unwrap() {
+        let page = entry.unwrap().path();
+        let name = page.file_name().unwrap().to_str().unwrap();
+        if !name.starts_with("deploy-") {
+            continue;
+        }
+        pages += 1;
+        let text = std::fs::read_to_string(&page).unwrap();
+        assert!(!text.contains("--config /dev/"), "{name}");
+    }
+    assert!(pages > 4);
+}
+
+/// Every script can be run by its name.
+#[test]
+fn every_script_is_executable() {
+    use std::os::unix::fs::PermissionsExt as _;
+    for entry in std::fs::read_dir(path("scripts")).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "{}", entry.path().display());
     }
 }
 
@@ -232,7 +418,7 @@ fn s24_grafana_has_no_default_password() {
 
 #[test]
 fn s24_a_port_that_others_reach_has_a_network_policy() {
-    for folder in ["standalone", "sidecar-example"] {
+    for folder in ["standalone", "postgres-example"] {
         let file = |name: &str| read(&format!("packaging/kubernetes/{folder}/{name}"));
         assert!(
             file("kustomization.yaml").contains("\n  - networkpolicy.yaml\n"),

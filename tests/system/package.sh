@@ -165,8 +165,9 @@ after_reboot() {
     eventually 45 "it is in sync" has_voice reception verse
 
     step "remove and purge"
-    DATABASE_URL='postgres:///platform?host=/run/postgresql&user=postgres' \
-        runuser -u postgres -- agent-sync --config /dev/null uninstall --yes >/dev/null
+    # The page has made the file of the owner.
+    AGENT_SYNC__DATABASES__PLATFORM__URL_FILE=/var/lib/postgresql/agent-sync.url \
+        runuser -u postgres -- agent-sync uninstall --database platform --yes >/dev/null
     apt-get remove -y agent-sync >/dev/null 2>&1
     check "removed, it does not run" fails systemctl --quiet is-active agent-sync
     check "and its settings stay" test -e /etc/agent-sync/secrets/platform.url
