@@ -217,3 +217,52 @@ impl Case {
         names.into_iter().filter_map(absent).chain(kind).collect()
     }
 }
+
+/// The fuzz targets are built with the crates of the program: the lock file lists the same ones, in
+/// the same versions.
+#[test]
+fn the_fuzz_targets_lock_the_crates_of_the_program() {
+    let packages = |file: &str| {
+        let text = std::fs::read_to_string(file).unwrap();
+        let lock: toml::Table = toml::from_str(&text).unwrap();
+        lock["package"].as_array().unwrap().clone()
+    };
+    let (program, fuzz) = (packages("Cargo.lock"), packages("fuzz/Cargo.lock"));
+    let own = |lock: &[toml::Value]| {
+        let package = |one: &&toml::Value| one["name"].as_str() == Some("agent-sync");
+        lock.iter().find(package).unwrap().clone()
+    };
+    let test_only = |name: &str| {
+        let manifest = std::fs::read_to_string("Cargo.toml").unwrap();
+        let manifest: toml::Table = toml::from_str(&manifest).unwrap();
+        manifest["dependencies"].get(name).is_none()
+    };
+    let of_fuzz = own(&fuzz);
+    let of_fuzz = of_fuzz["dependencies"].as_array().unwrap();
+    for dependency in own(&program)["dependencies"].as_array().unwrap() {
+        let name = dependency.as_str().unwrap().split(' ').next().unwrap();
+        let is_there = of_fuzz
+            .iter()
+            .any(|one| one.as_str().unwrap().starts_with(name));
+        assert!(
+            is_there || test_only(name),
+            "{name} is missing: cargo metadata in fuzz/"
+        );
+    }
+    let mut shared = 0;
+    for package in &fuzz {
+        let versions: Vec<_> = program
+            .iter()
+            .filter(|one| one["name"] == package["name"])
+            .map(|one| &one["version"])
+            .collect();
+        if !versions.is_empty() {
+            shared += 1;
+            assert!(
+                versions.contains(&&package["version"]),
+                "{package}: {versions:?}"
+            );
+        }
+    }
+    assert!(shared > 100, "{shared}");
+}
