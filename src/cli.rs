@@ -4,12 +4,15 @@ mod global;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
 use global::GLOBAL;
 pub use global::{Verbosity, colours};
+
+use crate::settings;
 
 /// Keeps `agent_configurations` in sync with `agents`, in every configured PostgreSQL database.
 #[derive(Debug, Parser)]
@@ -34,7 +37,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes:
   0   done; for check: in sync
-  2   check found drift, or status or doctor found a fault
+  2   check found drift, status or doctor found a fault, or wait a problem
   64  the command line, the settings or the input are invalid
   69  a database is unavailable
   1   anything else
@@ -133,6 +136,16 @@ Examples:
   agent-sync doctor --json | jq '.checks[] | select(.level != \"pass\")'"
     )]
     Doctor(Reporting),
+    /// Wait until every change that was saved before is applied
+    #[command(
+        after_help = "Exits with 0 if all of them are applied, 2 if some stand as problems or may have
+been missed, and 69 if a database is unavailable or the time is over.
+
+Examples:
+  agent-sync wait                              after a migration, every agent
+  agent-sync wait reception --timeout 30s      this agent"
+    )]
+    Wait(Wait),
     /// Run the mapping on one agent from standard input, without a database
     #[command(after_help = "Example:
   echo '{\"agent\":{\"voice_settings\":{\"voice_id\":\"v\"}}}' | agent-sync render")]
@@ -244,6 +257,20 @@ pub struct Status {
     /// Repeat every two seconds, until interrupted
     #[arg(long)]
     pub watch: bool,
+    /// The databases, and the form of the output.
+    #[command(flatten)]
+    pub reporting: Reporting,
+}
+
+/// The arguments of `wait`.
+#[derive(Debug, Args)]
+pub struct Wait {
+    /// Only these agents [default: all]
+    #[arg(value_name = "SLUG")]
+    pub slugs: Vec<String>,
+    /// The longest wait, such as 30s or 5m
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = settings::duration_argument)]
+    pub timeout: Duration,
     /// The databases, and the form of the output.
     #[command(flatten)]
     pub reporting: Reporting,

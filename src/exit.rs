@@ -12,7 +12,7 @@ pub enum Exit {
     Done = 0,
     /// Any other failure.
     Failed = 1,
-    /// `check` found drift, or `status` or `doctor` found a fault.
+    /// `check` found drift, `status` or `doctor` found a fault, or `wait` a problem.
     Drift = 2,
     /// The command line, the settings or the input are invalid.
     Usage = 64,

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Reconcile(args) => commands::reconcile::reconcile(config, &args),
         Command::Status(args) => commands::status::status(config, &args),
         Command::Why(args) => commands::why::why(config, &args),
+        Command::Wait(args) => commands::wait::wait(config, &args),
         Command::Doctor(args) => commands::doctor::doctor(config, &args),
         Command::Render => commands::render::render(config),
         Command::Rules(args) => commands::rules::rules(config, &args),

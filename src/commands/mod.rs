@@ -21,6 +21,7 @@ pub mod status;
 mod table;
 pub mod uninstall;
 mod verdicts;
+pub mod wait;
 pub mod why;
 
 use std::io::Write as _;

@@ -2,6 +2,7 @@
 //!
 //! - `look` runs the checks of the daemon's start and reads leader, outbox and problems.
 //! - `story` explains one agent.
+//! - `awaited` counts the changes that `wait` waits for.
 //! - `loss` finds the changes and roles that an uninstall drops.
 //! - `upkeep` and `canary` are further checks of `doctor`.
 //! - `note` is the result of one check; `problem` has the texts for the problem of an agent.
@@ -9,6 +10,7 @@
 //! Invariant: every fault has one text and one remedy, here or in the type of its error, and every
 //! command uses them.
 
+mod awaited;
 mod canary;
 mod look;
 mod loss;
@@ -17,6 +19,7 @@ pub mod problem;
 mod story;
 mod upkeep;
 
+pub use awaited::{Awaited, Moment, awaited, moment};
 pub use canary::canary;
 pub use look::{Counted, Daemon, Group, Look, Outbox, look};
 pub use loss::{Loss, loss};

@@ -21,6 +21,11 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
     humantime::parse_duration(text).ok()
 }
 
+/// Reads a duration from an argument.
+pub fn argument(text: &str) -> Result<Duration, &'static str> {
+    parse(text).ok_or("expected a number with a unit, such as 500ms, 30s or 5m")
+}
+
 /// Reads a duration from a value that the schema has accepted.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,

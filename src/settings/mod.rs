@@ -48,6 +48,7 @@ use serde::Deserialize;
 
 pub use columns::{AgentsColumns, ConfigurationsColumns};
 pub(crate) use dsn::is_local;
+pub use duration::argument as duration_argument;
 pub use effective::Entry;
 pub use exposed::Exposed;
 pub use identity::IdentityError;

@@ -62,6 +62,20 @@ pub const OUTBOX: &str = "
     FROM (SELECT o.slug, CASE WHEN isfinite(o.at) THEN o.at ELSE now() END AS at
           FROM agent_sync.outbox o LIMIT $1::int8) o";
 
+/// The end of the snapshot: every transaction that has ended has a smaller number.
+pub const MOMENT: &str = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8";
+
+/// How many slugs, counted up to 1,000 rows, have a row in the outbox whose transaction has a number
+/// below `$1`; with `$2`, only these slugs. A row tells the age of its transaction, and the present
+/// number less the age is the whole number. It is a little too small while transactions run, so a
+/// later change may count as well.
+pub const AWAITED: &str = "
+    SELECT count(DISTINCT w.slug) FROM (
+        SELECT o.slug FROM agent_sync.outbox o
+        WHERE pg_snapshot_xmax(pg_current_snapshot())::text::int8 - age(o.xmin) < $1::int8
+          AND ($2::text[] IS NULL OR o.slug = ANY ($2::text[]))
+        LIMIT 1000) AS w";
+
 /// The transaction, other than those of agent-sync, that has read rows of the quoted table `$1` to
 /// lock them, or has written some, for longest: its process, or its name where it is prepared;
 /// since when it has been open, and for how long, null where that is hidden from this role.

@@ -12,4 +12,5 @@ mod rules;
 mod scale;
 mod status;
 mod story;
+mod wait;
 mod why;

@@ -621,6 +621,8 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         report::PROBLEM_OF,
         report::PENDING_OF,
         report::STILL_PENDING,
+        report::MOMENT,
+        report::AWAITED,
         request::SEND,
         request::WAKE,
         request::BLOCKS,

@@ -1,0 +1,198 @@
+//! `wait`: returns when every change that was committed before is applied, or stands as a problem.
+//!
+//! The command reads the outbox, so it works wherever the daemon runs. It changes nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use postgres_types::Type;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::page::Page;
+use crate::cli::Wait;
+use crate::exit::{Exit, Fault};
+use crate::pg::{Db, QueryError};
+use crate::report::{Awaited, Level, Look, Note, awaited, look, moment, problem};
+use crate::settings::{Database, Settings};
+use crate::show::{WIDTH, count, indented, quoted};
+use crate::store::report::PROBLEM_OF;
+
+/// The pauses between two looks at the outbox: the first one, doubled up to the last one.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// The state of one database after the wait.
+struct Waited {
+    database: Database,
+    left: Awaited,
+    look: Look,
+    /// The problems of the named agents; `None` if no agent was named.
+    problems: Option<Vec<Note>>,
+    seconds: f64,
+}
+
+/// Waits in all databases at once.
+pub fn wait(config: Option<&Path>, args: &Wait) -> anyhow::Result<Exit> {
+    let settings = Arc::new(super::settings(config)?);
+    let databases = super::select(&settings, &args.reporting.databases.names)?;
+    let databases: Vec<Database> = databases.into_iter().cloned().collect();
+    let slugs: Arc<[String]> = args.slugs.clone().into();
+    let (timeout, as_json) = (args.timeout, args.reporting.json);
+    super::block_on(async {
+        let mut waits = JoinSet::new();
+        for database in databases {
+            let (settings, slugs) = (Arc::clone(&settings), Arc::clone(&slugs));
+            waits
+                .spawn(async move { Box::pin(in_one(database, &settings, &slugs, timeout)).await });
+        }
+        let mut page = Page::new();
+        let mut exits = Vec::new();
+        while let Some(waited) = waits.join_next().await {
+            exits.push(match waited? {
+                Ok(waited) => {
+                    if as_json {
+                        page.json(&waited.object());
+                    } else {
+                        waited.print(&mut page);
+                    }
+                    page.flush();
+                    waited.exit(timeout)
+                }
+                Err(error) => super::output::report(&error),
+            });
+        }
+        page.end(super::worst(exits))
+    })
+}
+
+async fn in_one(
+    database: Database,
+    settings: &Settings,
+    slugs: &[String],
+    timeout: Duration,
+) -> anyhow::Result<Waited> {
+    let begun = Instant::now();
+    let session = super::open_or_fault("wait", &database, settings).await?;
+    let db = session.db();
+    let unanswered = |error| super::unanswered(&database, error);
+    let before = moment(db).await.map_err(unanswered)?;
+    let first = look(db, &database, settings, None).await;
+    if !first.installed {
+        let what = format!("database {}: agent-sync cannot work here", database.name);
+        let fault = Fault::new(Exit::Failed, what);
+        let trouble = first.trouble();
+        let cause = trouble.first().map_or("unknown", |note| note.text.as_str());
+        let remedy = trouble.first().and_then(|note| note.remedy.clone());
+        let remedy = remedy.unwrap_or_else(|| "Run `agent-sync doctor`.".to_owned());
+        return Err(anyhow::Error::msg(cause.to_owned()).context(fault.remedy(remedy)));
+    }
+    let mut pause = PAUSES.0;
+    let left = loop {
+        let left = awaited(db, before, slugs).await.map_err(unanswered)?;
+        let remaining = timeout.saturating_sub(begun.elapsed());
+        if left.is_over() || remaining.is_zero() {
+            break left;
+        }
+        tokio::time::sleep(pause.min(remaining)).await;
+        pause = (2 * pause).min(PAUSES.1);
+    };
+    Ok(Waited {
+        left,
+        look: look(db, &database, settings, None).await,
+        problems: problems_of(db, &database, slugs)
+            .await
+            .map_err(unanswered)?,
+        seconds: begun.elapsed().as_secs_f64(),
+        database,
+    })
+}
+
+/// The problems of these agents, if any is named.
+async fn problems_of(
+    db: &Db,
+    database: &Database,
+    slugs: &[String],
+) -> Result<Option<Vec<Note>>, QueryError> {
+    if slugs.is_empty() {
+        return Ok(None);
+    }
+    let mut problems = Vec::new();
+    for slug in slugs {
+        let Some(row) = db.opt(PROBLEM_OF, &[(slug, Type::TEXT)]).await? else {
+            continue;
+        };
+        let (kind, detail): (String, String) = (row.try_get("kind")?, row.try_get("detail")?);
+        let sqlstate: Option<String> = row.try_get("sqlstate")?;
+        let remedy = problem::remedy(database, &kind, sqlstate.as_deref(), slug);
+        let text = format!("{}: {kind}: {detail}", quoted(slug));
+        problems.push(Note::warn("agents", text, remedy));
+    }
+    Ok(Some(problems))
+}
+
+impl Waited {
+    /// The problems to print: those of the named agents, or else of all; and the faults by which
+    /// changes may have been missed.
+    fn trouble(&self) -> impl Iterator<Item = &Note> {
+        let of_all = self.look.notes.iter().filter(|note| {
+            let is_problem = note.topic == "agents" && note.level > Level::Pass;
+            note.level == Level::Fail || is_problem && self.problems.is_none()
+        });
+        self.problems.iter().flatten().chain(of_all)
+    }
+
+    fn exit(&self, timeout: Duration) -> Exit {
+        if !self.left.is_over() {
+            return super::output::report(&self.overdue(timeout).into());
+        }
+        if self.trouble().next().is_some() {
+            Exit::Drift
+        } else {
+            Exit::Done
+        }
+    }
+
+    /// The fault of a wait that ended before the changes were applied.
+    fn overdue(&self, timeout: Duration) -> Fault {
+        let pending = match self.left {
+            Awaited { unsure: true, .. } => "every agent is still to be checked".to_owned(),
+            Awaited { slugs: 1, .. } => "1 agent is still pending".to_owned(),
+            Awaited { slugs, .. } => format!("{} agents are still pending", count(slugs)),
+        };
+        let name = &self.database.name;
+        let what = format!(
+            "database {name}: after {}, {pending}",
+            humantime::format_duration(timeout)
+        );
+        Fault::unavailable(what).remedy(if self.look.leader().is_none() {
+            format!("{}.", problem::START)
+        } else {
+            "`agent-sync doctor` names the cause.".to_owned()
+        })
+    }
+
+    fn print(&self, page: &mut Page) {
+        let name = &self.database.name;
+        if self.left.is_over() {
+            page.line(format_args!("{name}: every change saved before is applied"));
+        }
+        for note in self.trouble() {
+            page.line(indented("  ", &note.text, WIDTH));
+            if let Some(remedy) = &note.remedy {
+                page.line(indented("  try: ", remedy, WIDTH));
+            }
+        }
+    }
+
+    fn object(&self) -> Value {
+        json!({
+            "database": self.database.name,
+            "applied": self.left.is_over(),
+            "pending": self.left.slugs,
+            "every_agent_is_to_be_checked": self.left.unsure,
+            "seconds": self.seconds,
+            "problems": self.trouble().collect::<Vec<_>>(),
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! `wait`: it returns when what was committed before the call is applied, and not earlier.
+
+use crate::support::platform::EXAMPLE;
+use crate::support::{Platform, Said};
+
+/// A command that still waits.
+async fn waits(platform: &Platform, arguments: &[&str]) -> tokio::task::JoinHandle<Said> {
+    let command = tokio::spawn(Said::of(platform.command(arguments)));
+    platform
+        .holds(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE \
+            'agent-sync wait%' AND query LIKE '%FROM agent_sync.install i CROSS JOIN%')",
+        )
+        .await;
+    command
+}
+
+/// GIVEN changes that no daemon has applied, THEN the command waits; WHEN a daemon starts, THEN it
+/// returns, and every configuration has its values.
+#[tokio::test]
+async fn i1_wait_returns_when_the_changes_before_it_are_applied() {
+    let platform = Platform::installed().await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    drop(daemon);
+    platform.save("reception", EXAMPLE).await;
+    platform.configure("reception").await;
+    let command = waits(&platform, &["wait"]).await;
+    let named = waits(&platform, &["wait", "reception"]).await;
+    // An agent that is not pending is not waited for.
+    let other = platform.says(&["wait", "other", "--timeout", "1ms"]).await;
+    assert_eq!(other.code, 0, "{other:?}");
+    assert!(!command.is_finished() && !named.is_finished());
+    let _daemon = platform.caught_up_daemon().await;
+    for command in [command, named] {
+        let said = command.await.unwrap();
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(
+            said.out
+                .contains("default: every change saved before is applied")
+        );
+    }
+    assert!(
+        platform
+            .value::<bool>("SELECT voice_id = 'test-voice-123' FROM agent_configurations")
+            .await
+    );
+}
+
+/// GIVEN changes that are committed after the call, THEN they are not waited for.
+#[tokio::test]
+async fn i1_wait_ignores_changes_after_the_call() {
+    let platform = Platform::installed().await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    drop(daemon);
+    platform.save("first", EXAMPLE).await;
+    let command = waits(&platform, &["wait", "--json"]).await;
+    platform.save("second", EXAMPLE).await;
+    platform
+        .run("DELETE FROM agent_sync.outbox WHERE slug = 'first'")
+        .await;
+    let said = command.await.unwrap();
+    assert_eq!(said.code, 0, "{said:?}");
+    let object = said.object();
+    assert_eq!(object["applied"], true);
+    assert_eq!(platform.outbox().await, ["second"]);
+}
+
+/// GIVEN no daemon, THEN the time is over, with a remedy; GIVEN an install that has never been
+/// checked, THEN that counts as pending.
+#[tokio::test]
+async fn i1_wait_ends_with_its_time_and_says_why() {
+    let platform = Platform::installed().await;
+    let said = platform.says(&["wait", "--timeout", "1ms"]).await;
+    assert_eq!(said.code, 69, "{said:?}");
+    assert!(
+        said.err.contains("every agent is still to be checked"),
+        "{said:?}"
+    );
+    let daemon = platform.caught_up_daemon().await;
+    assert_eq!(platform.says(&["wait"]).await.code, 0);
+    drop(daemon);
+    platform.save("reception", EXAMPLE).await;
+    let said = platform.says(&["wait", "--timeout", "1ms"]).await;
+    assert_eq!(said.code, 69, "{said:?}");
+    assert!(
+        said.err
+            .contains("database default: after 1ms, 1 agent is still pending"),
+        "{said:?}"
+    );
+    assert!(said.err.contains("try: Start the daemon"), "{said:?}");
+    let said = platform.says(&["wait", "--timeout", "5"]).await;
+    assert_eq!(said.code, 64, "{said:?}");
+    assert!(said.err.contains("a number with a unit"), "{said:?}");
+}
+
+/// GIVEN an agent with a problem, THEN the command ends with 2 and the remedy, and for another
+/// agent with 0; GIVEN a broken capture, THEN it ends with 2.
+#[tokio::test]
+async fn i1_wait_tells_problems_and_a_broken_capture() {
+    let platform = Platform::installed().await;
+    let _daemon = platform.caught_up_daemon().await;
+    platform.save("alone", EXAMPLE).await;
+    platform.save("well", EXAMPLE).await;
+    platform.configure("well").await;
+    let said = platform.says(&["wait"]).await;
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(
+        said.out.contains("1 agent has no configuration: alone"),
+        "{said:?}"
+    );
+    assert_eq!(platform.says(&["wait", "well"]).await.code, 0);
+    let said = platform.says(&["wait", "well", "alone"]).await;
+    assert!(
+        said.code == 2 && said.out.contains("alone: missing_configuration"),
+        "{said:?}"
+    );
+    platform
+        .run("DELETE FROM agents WHERE slug = 'alone'")
+        .await;
+    platform.run("NOTIFY agent_sync, 'alone'").await;
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
+    assert_eq!(platform.says(&["wait", "well"]).await.code, 0);
+    platform
+        .run("DROP TRIGGER agent_sync_update ON agents")
+        .await;
+    let said = platform.says(&["wait"]).await;
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.out.contains("capture broken"), "{said:?}");
+}
