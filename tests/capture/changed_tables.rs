@@ -2,11 +2,10 @@
 //! present definition.
 
 use agent_sync::store::queries;
-use agent_sync_testbed::{Cluster, Options};
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::types::Type;
 
-use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
+use crate::support::platform::{EXAMPLE, EXPECTED};
 use crate::support::{Daemon, Platform, http};
 
 /// A platform whose configurations have no column `agent_image`.
@@ -657,13 +656,7 @@ async fn s7_a_daemon_with_a_role_that_it_sets_is_a_daemon() {
 /// A leader lock of a prepared transaction has no process and survives a restart of the server.
 #[tokio::test]
 async fn s7_a_prepared_holder_of_the_leader_lock_is_named() {
-    let own = Cluster::start(Options {
-        settings: "max_prepared_transactions = 5",
-        ..Options::default()
-    })
-    .unwrap();
-    let platform = Platform::with_tables(&own, TABLES).await;
-    platform.install();
+    let (_own, platform) = Platform::on_own_server("max_prepared_transactions = 5").await;
     platform.run("CREATE ROLE mallory LOGIN").await;
     platform
         .run(

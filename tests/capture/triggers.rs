@@ -1,7 +1,5 @@
 //! The capture in the database, without a daemon (C1-C6).
 
-use agent_sync_testbed::{Cluster, Options};
-
 use crate::support::platform::{TABLES, connect};
 use crate::support::{Platform, eventually};
 
@@ -983,9 +981,7 @@ async fn c6_g2_a_save_in_the_session_of_the_daemon_notifies_it() {
 /// its comment says. After a clean restart it is unchanged.
 #[tokio::test]
 async fn g1_a_server_crash_is_told_from_missed_saves() {
-    let own = Cluster::start(Options::default()).unwrap();
-    let platform = Platform::with_tables(&own, TABLES).await;
-    platform.install();
+    let (own, platform) = Platform::on_own_server("").await;
     let counter = "SELECT concat_ws(' ', last_value, log_cnt = 0) FROM agent_sync.uncaptured";
     platform
         .run("ALTER TABLE agent_sync.outbox RENAME TO gone")

@@ -501,12 +501,7 @@ async fn a_reader_that_has_seen_enough_ends_the_check() {
 
 #[tokio::test]
 async fn a_standby_can_be_checked_and_is_said_to_be_one() {
-    use crate::support::platform::TABLES;
-    use agent_sync_testbed::{Cluster, Options};
-
-    let primary = Cluster::start(Options::default()).unwrap();
-    let platform = Platform::with_tables(&primary, TABLES).await;
-    platform.install();
+    let (primary, platform) = Platform::on_own_server("").await;
     platform.save("a", EXAMPLE).await;
     platform.run("TRUNCATE agent_sync.outbox").await;
     platform.configure("a").await;

@@ -3,10 +3,9 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use agent_sync_testbed::{Cluster, Options};
 use serde_json::Value;
 
-use crate::support::platform::{EXAMPLE, TABLES};
+use crate::support::platform::EXAMPLE;
 use crate::support::{Daemon, Platform, Said, eventually};
 
 async fn status(platform: &Platform) -> Value {
@@ -262,13 +261,7 @@ async fn g7_a_blocking_transaction_is_named_with_a_remedy() {
 /// ones included.
 #[tokio::test]
 async fn g14_an_overdue_change_names_the_oldest_holder_of_locks() {
-    let cluster = Cluster::start(Options {
-        settings: "max_prepared_transactions = 2",
-        ..Options::default()
-    })
-    .unwrap();
-    let platform = Platform::with_tables(&cluster, TABLES).await;
-    platform.install();
+    let (_cluster, platform) = Platform::on_own_server("max_prepared_transactions = 2").await;
     platform.save("a", EXAMPLE).await;
     platform.configure("a").await;
     let _daemon = platform.caught_up_daemon().await;

@@ -5,11 +5,10 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use agent_sync_testbed::{Cluster, Options};
 use serde_json::Value;
 
 use crate::support::http::{address, get, metric};
-use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
+use crate::support::platform::{EXAMPLE, EXPECTED, connect};
 use crate::support::{Daemon, Platform, Said, eventually};
 
 /// An injected fault: its cause, its text, and the form of its remedy.
@@ -301,9 +300,7 @@ async fn one_story(wanted: impl Fn(Weight) -> bool) {
 /// GIVEN a daemon, WHEN its server is down, THEN every output reports it with the same remedy.
 #[tokio::test]
 async fn g7_a_server_that_is_down_is_the_same_story_everywhere() {
-    let cluster = Cluster::start(Options::default()).unwrap();
-    let platform = Platform::with_tables(&cluster, TABLES).await;
-    platform.install();
+    let (cluster, platform) = Platform::on_own_server("").await;
     platform.save("a", EXAMPLE).await;
     let told = Told::start(|arguments| platform.command(arguments)).await;
     let down = Damage {

@@ -8,8 +8,6 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use agent_sync_testbed::{Cluster, Options};
-
 use crate::support::http::{address, get};
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 use crate::support::proxy::Proxy;
@@ -362,13 +360,7 @@ async fn i4_i7_a_start_beside_an_open_save_is_ready() {
 #[tokio::test]
 async fn i4_i7_a_start_beside_a_prepared_transaction_is_ready() {
     let settings = "max_prepared_transactions = 5";
-    let own = Cluster::start(Options {
-        settings,
-        ..Options::default()
-    })
-    .unwrap();
-    let platform = Platform::with_tables(&own, TABLES).await;
-    platform.install();
+    let (_own, platform) = Platform::on_own_server(settings).await;
     let save =
         format!("BEGIN; INSERT INTO agents (slug, voice_settings) VALUES ('open', '{EXAMPLE}')");
     platform.run(&save).await;

@@ -1,9 +1,7 @@
 //! The checks at the start and at every reconnect (G10), and proof that no state of an install
 //! blocks a save (C4).
 
-use agent_sync_testbed::{Cluster, Options};
-
-use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
+use crate::support::platform::{EXAMPLE, EXPECTED, connect};
 use crate::support::{Daemon, Platform, Said, eventually};
 
 /// The cause and the remedy of an unusable database.
@@ -17,9 +15,7 @@ async fn found(daemon: &Daemon) -> (String, String) {
 
 #[tokio::test]
 async fn standby_is_refused_until_promoted() {
-    let primary = Cluster::start(Options::default()).unwrap();
-    let platform = Platform::with_tables(&primary, TABLES).await;
-    platform.install();
+    let (primary, platform) = Platform::on_own_server("").await;
     platform.save("a", EXAMPLE).await;
     platform.configure("a").await;
     let name: String = platform.value("SELECT current_database()::text").await;
@@ -185,13 +181,7 @@ async fn missing_privileges_are_told_at_once_with_their_grants() {
 /// Prepared transactions with notifications cause one warning.
 #[tokio::test]
 async fn g3_prepared_transactions_are_warned_of_once() {
-    let own = Cluster::start(Options {
-        settings: "max_prepared_transactions = 5",
-        ..Options::default()
-    })
-    .unwrap();
-    let platform = Platform::with_tables(&own, TABLES).await;
-    platform.install();
+    let (_own, platform) = Platform::on_own_server("max_prepared_transactions = 5").await;
     let daemon = platform.brisk_daemon();
     let line = daemon.logged("max_prepared_transactions is 5").await;
     assert!(
@@ -718,13 +708,7 @@ async fn g8_a_full_notification_queue_stops_no_connection() {
         return;
     }
     let settings = "max_notify_queue_pages = 64";
-    let own = Cluster::start(Options {
-        settings,
-        ..Options::default()
-    })
-    .unwrap();
-    let platform = Platform::with_tables(&own, TABLES).await;
-    platform.install();
+    let (_own, platform) = Platform::on_own_server(settings).await;
     platform.configure("a").await;
     let stuck = platform.connect().await;
     stuck
@@ -839,9 +823,7 @@ async fn g14_a_table_of_the_platform_that_a_crash_empties_is_named() {
 /// writers that do not wait for it are applied.
 #[tokio::test]
 async fn g16_a_missing_synchronous_standby_delays_nothing() {
-    let own = Cluster::start(Options::default()).unwrap();
-    let platform = Platform::with_tables(&own, TABLES).await;
-    platform.install();
+    let (_own, platform) = Platform::on_own_server("").await;
     platform.configure("a").await;
     let daemon = platform.caught_up_daemon().await;
     platform.run("SET synchronous_commit = local").await;

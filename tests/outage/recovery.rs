@@ -35,9 +35,7 @@ async fn swept(platform: &Platform) {
 
 #[tokio::test]
 async fn g8_a_server_restart_is_two_log_lines_and_nothing_is_lost() {
-    let own = Cluster::start(Options::default()).unwrap();
-    let platform = Platform::with_tables(&own, TABLES).await;
-    platform.install();
+    let (own, platform) = Platform::on_own_server("").await;
     platform
         .run(
             "INSERT INTO agents (slug) SELECT 'agent-' || i FROM generate_series(1, 500) i;
@@ -1133,9 +1131,7 @@ async fn sigkill_at_any_point_loses_nothing() {
 /// A crash of the server is not reported as missed saves.
 #[tokio::test]
 async fn a_server_crash_is_not_told_as_missed_saves() {
-    let own = Cluster::start(Options::default()).unwrap();
-    let platform = Platform::with_tables(&own, TABLES).await;
-    platform.install();
+    let (own, platform) = Platform::on_own_server("").await;
     platform.save("a", "{}").await;
     platform.configure("a").await;
     let daemon = platform.brisk_daemon();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use agent_sync::pg::{AnswerLimit, Db};
 use agent_sync::settings::{Database, Settings, Sources};
 use agent_sync::store::{Layout, Parts, owners};
-use agent_sync_testbed::Cluster;
+use agent_sync_testbed::{Cluster, Options};
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, NoTls, Row};
@@ -97,6 +97,19 @@ impl Platform {
         let platform = Self::new().await;
         platform.install();
         platform
+    }
+
+    /// A new database with agent-sync installed, on a cluster of its own with these lines in its
+    /// `postgresql.conf`.
+    pub async fn on_own_server(settings: &str) -> (Cluster, Self) {
+        let options = Options {
+            settings,
+            ..Options::default()
+        };
+        let cluster = Cluster::start(options).expect("a throwaway PostgreSQL");
+        let platform = Self::with_tables(&cluster, TABLES).await;
+        platform.install();
+        (cluster, platform)
     }
 
     /// Runs `agent-sync install`.

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-use agent_sync_testbed::{Cluster, Options};
+use agent_sync_testbed::Cluster;
 use tokio_postgres::Client;
 
-use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
+use crate::support::platform::{EXAMPLE, EXPECTED, connect};
 use crate::support::{Daemon, Platform, eventually};
 
 /// A settings file in its own directory.
@@ -453,13 +453,7 @@ async fn a_full_notification_queue_stops_no_write() {
     }
     // GIVEN a queue that a listener keeps full, and a daemon that announces
     let settings = "max_notify_queue_pages = 64";
-    let own = Cluster::start(Options {
-        settings,
-        ..Options::default()
-    })
-    .unwrap();
-    let platform = Platform::with_tables(&own, TABLES).await;
-    platform.install();
+    let (_own, platform) = Platform::on_own_server(settings).await;
     for slug in ["a", "b", "c"] {
         platform.configure(slug).await;
     }
@@ -550,13 +544,7 @@ async fn crowd(databases: usize) -> (Cluster, Vec<Client>, File) {
         "max_connections = {}\nshared_buffers = 128MB",
         databases * 4 + 50
     );
-    let cluster = Cluster::start(Options {
-        settings: &settings,
-        ..Options::default()
-    })
-    .unwrap();
-    let template = Platform::with_tables(&cluster, TABLES).await;
-    template.install();
+    let (cluster, template) = Platform::on_own_server(&settings).await;
     template.configure("a").await;
     template.save("a", "{}").await;
     let name: String = template.value("SELECT current_database()::text").await;

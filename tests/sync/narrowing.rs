@@ -3,10 +3,8 @@
 //! affects no other row.
 
 use agent_sync::pg::Version;
-use agent_sync_testbed::{Cluster, Options};
 use tokio_postgres::types::{FromSql, Type};
 
-use crate::support::platform::TABLES;
 use crate::support::{Daemon, Platform, eventually};
 
 /// Agents `agent-1`, … named `n`, each with a configuration.
@@ -267,9 +265,7 @@ async fn g5_an_agent_that_crashed_twice_is_not_tried_again() {
 
 #[tokio::test]
 async fn g5_a_damaged_row_is_set_aside_and_its_neighbours_go_on() {
-    let own = Cluster::start(Options::default()).unwrap();
-    let mut platform = Platform::with_tables(&own, TABLES).await;
-    platform.install();
+    let (own, mut platform) = Platform::on_own_server("").await;
     platform.run(AGENTS).await;
     platform
         .run(
