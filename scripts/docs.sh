@@ -2,8 +2,9 @@
 # Writes the documents of the packages into a directory, which becomes /usr/share/doc/agent-sync,
 # with the paths of the repository. A link to a file that is not packaged becomes text.
 set -eu
+mkdir -p "$1"
+out=$(cd "$1" && pwd)
 cd "$(dirname "$0")/.."
-out=$1
 for folder in docs docs/design config packaging/prometheus packaging/grafana; do
     mkdir -p "$out/$folder"
 done
