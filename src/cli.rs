@@ -1,16 +1,17 @@
 //! The command line. The commands and [`crate::settings`] interpret it.
 
 mod global;
+mod probe;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use clap::{Args, ColorChoice, Parser, Subcommand};
 
 use global::GLOBAL;
 pub use global::{Verbosity, colours};
+pub use probe::{Probe, Question};
 
 use crate::settings;
 
@@ -82,6 +83,8 @@ is unavailable.
 Examples:
   agent-sync check                                 all agents of all databases
   agent-sync check reception billing               these two
+  agent-sync check --unmapped                      and settings without a rule
+  agent-sync check --rules new.toml                the effect of other rules
   agent-sync check --json | jq -r 'select(.verdict == \"drifted\").slug'"
     )]
     Check(Check),
@@ -90,12 +93,15 @@ Examples:
         after_help = "The slugs go through the outbox, as if their agents had been saved. The
 leading daemon processes them, or this command if no daemon leads. It waits
 for the end and reports failures. Above reconcile.confirm_above configurations
-it asks first.
+it asks first. A change of the rules can be applied to some agents first, with
+--sample or --slugs-from.
 
 Examples:
   agent-sync reconcile reception        one agent
   agent-sync reconcile --all --dry-run  only show the differences, like check
-  agent-sync reconcile --all --yes      everything, without asking"
+  agent-sync reconcile --all --yes      everything, without asking
+  agent-sync reconcile --sample 10      ten agents of each database that differ
+  agent-sync reconcile --slugs-from -   the slugs on standard input, one a line"
     )]
     Reconcile(Reconcile),
     /// Show the state of each database in one line, with remedies
@@ -226,6 +232,13 @@ pub struct Check {
     /// Only these agents [default: all]
     #[arg(value_name = "SLUG")]
     pub slugs: Vec<String>,
+    /// Also list the voice settings that no rule reads, with the number of their agents
+    #[arg(long)]
+    pub unmapped: bool,
+    /// Show instead, in groups, which fields the rules in FILE would change, compared with the rules
+    /// in force; exits with 0 whatever they change
+    #[arg(long, value_name = "FILE", conflicts_with = "unmapped")]
+    pub rules: Option<PathBuf>,
     /// The databases, and the form of the output.
     #[command(flatten)]
     pub reporting: Reporting,
@@ -240,6 +253,12 @@ pub struct Reconcile {
     /// Every agent
     #[arg(long)]
     pub all: bool,
+    /// Only the first N agents of each database that differ
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub sample: Option<u64>,
+    /// Also the agents with the slugs in FILE, one a line; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "all")]
+    pub slugs_from: Option<PathBuf>,
     /// Only show the differences, like check
     #[arg(long)]
     pub dry_run: bool,
@@ -303,44 +322,6 @@ pub struct Install {
     /// Serve the tables of the settings in place of those that the install was made for
     #[arg(long = "move")]
     pub moves: bool,
-}
-
-/// The arguments of `probe`.
-#[derive(Debug, Args)]
-pub struct Probe {
-    /// live: the task of every database makes progress; ready: every database is served
-    #[arg(value_enum)]
-    pub question: Question,
-    /// Ask at this address instead; an unspecified address means loopback
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub listen: Option<SocketAddr>,
-}
-
-/// The question of `probe`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Question {
-    /// Whether the task of every database makes progress.
-    Live,
-    /// Whether every database is served.
-    Ready,
-}
-
-impl Question {
-    /// Its name on the command line.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Ready => "ready",
-        }
-    }
-
-    /// The path of its answer (I8).
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::Live => "/livez",
-            Self::Ready => "/readyz",
-        }
-    }
 }
 
 /// The arguments of `rules`.

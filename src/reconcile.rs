@@ -233,6 +233,7 @@ impl<'a> Reconciler<'a> {
         let scope = Scope {
             slugs: Some(portion),
             noted: true,
+            planned: None,
         };
         survey(
             self.session.db(),

@@ -4,6 +4,7 @@
 //! This is the only input that is not readable; a failure prints it.
 
 use agent_sync::columns::Column;
+use agent_sync::mapping::Rules;
 
 use super::mapping::{Input, Row, holds};
 
@@ -28,27 +29,33 @@ pub fn shaped(data: &[u8]) {
             .maybe(|choices| choices.pick(RULES).to_owned())
             .filter(|text| !text.is_empty()),
     };
+    let rules = input.rules.as_deref();
+    assert!(rules.is_none_or(|text| Rules::parse(text).is_ok()));
     holds(&input);
 }
 
 const RULES: &[&str] = &[
     "",
     "",
+    NESTED,
+    NESTED,
     "settings.temperature.type = 'number'\nsettings.model.type = 'json'\nllm.provider_from = \
     ['llm_provider', 'provider']\nllm.other.fields.model = 'model'\nllm.providers.groq.fields = { \
-    model = { from = 'llm_model', default = 1.50 }, a = 'temperature' }",
+    model = { from = 'llm_model', default = 'm' }, a = 'temperature' }",
     "settings.temperature = { type = 'number', min = -1, max = 1e3 }\nsettings.stability.type = \
     'boolean'\nx.provider_from = ['provider']\nx.other.fields = { provider_ = 'stability', '\"' = \
-    { from = 'x', default = true } }\ntts.provider_from = ['provider']\ntts.other.warn = \
+    { from = 'x', default = 'd' } }\ntts.provider_from = ['provider']\ntts.other.warn = \
     true\ntts.other.fields.voice = 'temperature'",
-    "settings.temperature.type = 'number'\nsettings.ignore = ['a']\n[tts]\nprovider_from = \
+];
+
+/// Rules with nested places, aliases, placeholders, several sources, and every type.
+const NESTED: &str = "settings.temperature.type = 'number'\nsettings.ignore = ['a']\n[tts]\nprovider_from = \
     ['provider', 'tts_provider', 'model.provider']\nplaceholders = ['LiveKit']\n\
     [tts.providers.openai]\naliases = ['Acme', 'grok ']\nfields = { voice = 'voice_id', \
     'a.voice' = ['model.voice', 'voice'], 'a.model' = { from = 'a', type = 'json' } }\n\
     [tts.providers.Cartesia]\nfields = { 'a.b.model' = 'model', 'a.voice' = { from = \
     'temperature', type = 'integer', default = 1 } }\n[tts.other]\nfields = { a = { from = \
-    'voice', type = 'text', values = ['v', 'vv'] } }",
-];
+    'voice', type = 'text', values = ['v', 'vv'] } }";
 
 const KEYS: &[&str] = &[
     "provider",

@@ -14,6 +14,9 @@ use crate::exit::Exit;
 /// With `--verbose`, agents in sync that have a warning are printed as well.
 pub fn check(config: Option<&Path>, args: &Check, verbosity: Verbosity) -> anyhow::Result<Exit> {
     let settings = super::settings(config)?;
+    if let Some(file) = &args.rules {
+        return super::planned::plan(&settings, file, args);
+    }
     let rules = super::rules(&settings)?;
     let databases = super::select(&settings, &args.reporting.databases.names)?;
     super::block_on(async {
@@ -25,6 +28,9 @@ pub fn check(config: Option<&Path>, args: &Check, verbosity: Verbosity) -> anyho
             databases.len(),
         )
         .with_remarks(verbosity.verbose > 0);
+        if args.unmapped {
+            checker.list_unmapped();
+        }
         let (of, mut reached, mut exits) = (databases.len(), 0, Vec::new());
         for database in databases {
             exits.push(match checker.database(database).await {

@@ -9,6 +9,8 @@ use serde_json::json;
 use tokio_postgres::error::SqlState;
 
 use super::page::{Page, part};
+use super::todo::Todo;
+use super::unmapped::UnmappedCount;
 use super::verdicts::{lines, object};
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
@@ -37,7 +39,11 @@ pub(super) struct Checker<'a> {
     to_reconcile: bool,
     /// Whether agents in sync that have a warning are printed.
     remarks: bool,
+    /// The most agents to collect in each database.
+    sample: Option<u64>,
     seen: BTreeSet<String>,
+    /// The settings that no rule reads in the database of the check, if they are to be listed.
+    unmapped: Option<UnmappedCount>,
     pub(super) page: Page,
 }
 
@@ -49,34 +55,6 @@ pub(super) struct Checked {
     pub(super) noted: bool,
     /// The slugs that a daemon has to process; empty for `check`.
     pub(super) todo: Todo,
-}
-
-/// The slugs to process, by purpose. A NUL ends each slug, because no slug contains one; there may
-/// be a million of them, so they share one string.
-#[derive(Debug, Default)]
-pub(super) struct Todo {
-    /// Agents with a configuration that differs.
-    pub(super) differing: String,
-    /// Agents whose row in `agent_sync.problem` does not match the result of the mapping.
-    pub(super) misnoted: String,
-}
-
-impl Todo {
-    /// Whether both lists are empty.
-    pub(super) fn is_empty(&self) -> bool {
-        self.differing.is_empty() && self.misnoted.is_empty()
-    }
-
-    fn add(&mut self, comparison: &Comparison) {
-        let list = match comparison.verdict() {
-            Verdict::Drifted | Verdict::Pending => &mut self.differing,
-            Verdict::Rejected if !comparison.differing.is_empty() => &mut self.differing,
-            _ if comparison.is_misnoted() => &mut self.misnoted,
-            _ => return,
-        };
-        list.push_str(&comparison.slug);
-        list.push('\0');
-    }
 }
 
 impl<'a> Checker<'a> {
@@ -96,9 +74,16 @@ impl<'a> Checker<'a> {
             several: databases > 1,
             to_reconcile: false,
             remarks: false,
+            sample: None,
             seen: BTreeSet::new(),
+            unmapped: None,
             page: Page::new(),
         }
+    }
+
+    /// Lists the settings that no rule reads after the summary of each database.
+    pub(super) fn list_unmapped(&mut self) {
+        self.unmapped = Some(UnmappedCount::default());
     }
 
     /// Checks one database and prints the agents and the summary.
@@ -108,6 +93,10 @@ impl<'a> Checker<'a> {
         let led = session.db().value(report::LED, &[]).await;
         let led = led.map_err(|error| super::unanswered(database, error))?;
         self.sum_up(database, &checked, led);
+        if let Some(unmapped) = &mut self.unmapped {
+            let counted = std::mem::take(unmapped);
+            counted.print(&mut self.page, &database.name, self.rules, self.json);
+        }
         let tally = &checked.tally;
         let stays = tally.drifted + tally.missing + tally.rejected + tally.ambiguous;
         let stays = stays + if led { 0 } else { tally.pending };
@@ -141,14 +130,18 @@ impl<'a> Checker<'a> {
         let scope = Scope {
             slugs: (!wanted.is_empty()).then_some(&*wanted),
             noted,
+            planned: None,
         };
         let rules = self.rules;
         self.page.hold();
         let outcome = survey(db, &layout, rules, scope, |comparison| {
             checked.tally.add(comparison);
+            if let Some(unmapped) = &mut self.unmapped {
+                unmapped.add(&comparison.unmapped);
+            }
             // `check` collects no slugs, so its memory does not grow with the number of agents.
             if self.to_reconcile {
-                checked.todo.add(comparison);
+                checked.todo.add(comparison, self.sample);
             }
             if !wanted.is_empty() {
                 self.seen.insert(comparison.slug.clone());
@@ -197,10 +190,11 @@ impl<'a> Checker<'a> {
         Ok(true)
     }
 
-    /// Turns this checker into the first step of `reconcile`.
-    pub(super) fn reconciling(self) -> Self {
+    /// Turns this checker into the first step of `reconcile`, of so many agents of each database.
+    pub(super) fn reconciling(self, sample: Option<u64>) -> Self {
         Self {
             to_reconcile: true,
+            sample,
             ..self
         }
     }

@@ -25,15 +25,9 @@ use crate::store::{Layout, report};
 
 /// Checks the databases, asks for confirmation, and reconciles.
 pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit> {
-    if args.slugs.is_empty() && !args.all {
-        let fault =
-            Fault::usage("reconcile: expected the slugs of agents, or --all, and found neither");
-        return Err(fault
-            .remedy("say which: `agent-sync reconcile SLUG…` or `agent-sync reconcile --all`")
-            .into());
-    }
+    let slugs = scope(args)?;
     if args.dry_run {
-        return super::check::check(config, &dry_run(args), Verbosity::default());
+        return super::check::check(config, &dry_run(args, slugs), Verbosity::default());
     }
     let settings = super::settings_to_write(config, "reconcile", &args.reporting.databases.names)?;
     let rules = super::rules(&settings)?;
@@ -41,7 +35,7 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
     super::block_on(async {
         let (json, of) = (args.reporting.json, databases.len());
         let mut checker =
-            Checker::new(&settings, &rules, &args.slugs, json, databases.len()).reconciling();
+            Checker::new(&settings, &rules, &slugs, json, databases.len()).reconciling(args.sample);
         let (mut todo, mut exits, mut touched) = (Vec::new(), Vec::new(), 0);
         for database in databases {
             match plan(&mut checker, database, &settings).await {
@@ -57,7 +51,7 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
         let mut page = checker.page;
         if !args.yes && touched > i64::from(settings.reconcile.confirm_above) {
             page.flush();
-            if !confirmed(&mut page, touched, &todo, args.all, &settings)? {
+            if !confirmed(&mut page, touched, &todo, slugs.is_empty(), &settings)? {
                 page.note("nothing was changed");
                 return Ok(Exit::Failed);
             }
@@ -80,10 +74,33 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
     })
 }
 
+/// The slugs to reconcile; none if the scope is every agent.
+fn scope(args: &Reconcile) -> anyhow::Result<Vec<String>> {
+    let has_scope = args.all || args.sample.is_some() || args.slugs_from.is_some();
+    if args.slugs.is_empty() && !has_scope {
+        let fault =
+            Fault::usage("reconcile: expected the slugs of agents, or --all, and found neither");
+        return Err(fault
+            .remedy("say which: `agent-sync reconcile SLUG…` or `agent-sync reconcile --all`")
+            .into());
+    }
+    let mut slugs = args.slugs.clone();
+    if let Some(file) = &args.slugs_from {
+        slugs.extend(super::slugs::read(file)?);
+        if slugs.is_empty() {
+            let what = format!("expected slugs in {}, and found none", file.display());
+            return Err(Fault::usage(what).remedy("give one slug a line").into());
+        }
+    }
+    Ok(slugs)
+}
+
 /// The arguments of the check that shows what would be done.
-fn dry_run(args: &Reconcile) -> Check {
+fn dry_run(args: &Reconcile, slugs: Vec<String>) -> Check {
     Check {
-        slugs: args.slugs.clone(),
+        slugs,
+        unmapped: false,
+        rules: None,
         reporting: Reporting {
             databases: Databases {
                 names: args.reporting.databases.names.clone(),
@@ -125,13 +142,13 @@ async fn plan<'a>(
     }
     let unanswered = |error| super::unanswered(database, error);
     let led: bool = db.value(report::LED, &[]).await.map_err(unanswered)?;
-    let mut touches = checked.tally.differing;
+    let mut touches = checked.todo.configurations;
     if !led && !checked.todo.is_empty() {
         let pending: i64 = db
             .value(report::OUTBOX, &[(&i64::MAX, Type::INT8)])
             .await
             .map_err(unanswered)?;
-        touches = checked.tally.drifted + pending;
+        touches = checked.todo.drifted + pending;
     }
     Ok(Work {
         database,
@@ -204,6 +221,14 @@ async fn bring_in_sync(
         used_oneshot_drain = oneshot;
     }
     page.under(None);
+    let left_out = work.checked.todo.left_out;
+    if left_out > 0 && !json {
+        page.note(format_args!(
+            "database {}: {} that differ are not in the sample",
+            database.name,
+            plural(left_out, "further agent")
+        ));
+    }
     outcome.sum_up(page, database, tally.in_sync, used_oneshot_drain, json);
     Ok(outcome.exit())
 }

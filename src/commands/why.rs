@@ -173,7 +173,7 @@ fn expected(page: &mut Page, story: &Story) {
             page.line(format_args!("    {line}"));
         }
     }
-    for remark in &findings.remarks {
+    for remark in findings.remarks.iter().chain(&story.unmapped) {
         page.line(indented("    ", remark, WIDTH));
     }
     if findings.mistakes.is_empty() && findings.differing.is_empty() {
@@ -288,6 +288,7 @@ fn object(
         differing: Vec<&'a [Difference]>,
         reasons: &'a [String],
         remarks: &'a [String],
+        unmapped: &'a [String],
         pending: &'a Option<crate::report::Since>,
         problem: &'a Option<crate::report::Problem>,
         history: &'a [crate::report::Write],
@@ -318,6 +319,7 @@ fn object(
             .unwrap_or_default(),
         reasons: findings.map_or(&[], |findings| &findings.mistakes),
         remarks: findings.map_or(&[], |findings| &findings.remarks),
+        unmapped: &story.unmapped,
         pending: &story.pending,
         problem: &story.problem,
         history: &story.history,

@@ -11,6 +11,7 @@ use super::state::{
     Trouble, WakeUp,
 };
 use super::totals::Totals;
+use super::unmapped::{Novelty, UnmappedSettings};
 use crate::show::{TEXT, bounded, brief};
 
 /// The limits of a stored slug and a stored sentence, in bytes.
@@ -61,6 +62,16 @@ impl Cell {
         lock(&self.flood).meet(event, Instant::now())
     }
 
+    /// Notes a voice setting that no rule reads.
+    pub(super) fn note_unmapped(
+        &self,
+        setting: &str,
+        slug: &str,
+        remark: impl FnOnce() -> String,
+    ) -> Novelty {
+        self.lock().unmapped.note(setting, slug, remark)
+    }
+
     /// Applies an event to the state. Many events only concern the log.
     pub(super) fn note(&self, event: &Event<'_>) {
         let minute = || minute(self.started, Instant::now());
@@ -102,6 +113,7 @@ impl Cell {
                     equal: totals.unchanged,
                 });
             }
+            Event::Mapping(Mapping::Adopted) => state.unmapped = UnmappedSettings::default(),
             // The last comparison used other rules.
             Event::Mapping(Mapping::DriftUnknown(_)) => state.compared = None,
             Event::Backlog(backlog) => state.backlog = Some(Arc::clone(backlog)),

@@ -210,6 +210,19 @@ pub enum Mapping<'a> {
     /// The rules have changed, and the number of configurations that differ is unknown, for this
     /// cause.
     DriftUnknown(&'a str),
+    /// The batches use other rules from now on. For the registry alone.
+    Adopted,
+    /// No rule reads a voice setting (M10).
+    Unmapped {
+        /// Its place in the voice settings.
+        setting: &'a str,
+        /// The sentence on it.
+        remark: &'a str,
+        /// An agent that has it.
+        slug: &'a str,
+    },
+    /// No rule reads further voice settings, which get no lines of their own.
+    FurtherUnmapped,
 }
 
 /// Why an agent is not in sync.

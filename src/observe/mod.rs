@@ -31,6 +31,7 @@ pub mod pulse;
 mod row;
 pub mod state;
 mod totals;
+pub mod unmapped;
 pub mod verdict;
 mod wording;
 

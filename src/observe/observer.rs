@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use tracing::{Span, debug};
 
 use super::cell::Cell;
-use super::event::Event;
+use super::event::{Event, Mapping};
 use super::flood::{Kind, Manner};
+use super::unmapped::Novelty;
 use super::wording;
 
 /// Sends the events of one database to the log and to the registry.
@@ -53,6 +54,25 @@ impl Observer {
     /// Sends one event.
     pub fn tell<'a>(&self, event: impl Into<Event<'a>>) {
         self.send(&event.into());
+    }
+
+    /// Reports a voice setting of an agent that no rule reads. Each is logged once, within bounds;
+    /// the sentence on it is made only for a new one.
+    pub(crate) fn tell_unmapped(&self, setting: &str, slug: &str, remark: impl FnOnce() -> String) {
+        let mut told = String::new();
+        let make = || {
+            told = remark();
+            told.clone()
+        };
+        match self.cell.note_unmapped(setting, slug, make) {
+            Novelty::Known => {}
+            Novelty::FirstOfOthers => self.tell(Mapping::FurtherUnmapped),
+            Novelty::New => self.tell(Mapping::Unmapped {
+                setting,
+                remark: &told,
+                slug,
+            }),
+        }
     }
 
     fn send(&self, event: &Event<'_>) {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::histogram::{Histogram, LATENCY, ROWS};
 use super::hour::Hour;
 use super::totals::Totals;
+use super::unmapped::UnmappedSettings;
 use crate::columns::{Column, MappedColumn as _, PerColumn};
 
 /// The largest number of listed problems.
@@ -328,6 +329,8 @@ pub struct State {
     pub findings: Arc<[InForce]>,
     /// The last comparison.
     pub compared: Option<Compared>,
+    /// The voice settings that no rule reads.
+    pub unmapped: UnmappedSettings,
     /// The totals of all batches.
     pub totals: Totals,
     /// Writes that PostgreSQL refused.
@@ -365,6 +368,7 @@ impl State {
             trouble: None,
             findings: Arc::default(),
             compared: None,
+            unmapped: UnmappedSettings::default(),
             totals: Totals::default(),
             failed: 0,
             wake_ups: [0; 6],

@@ -288,7 +288,19 @@ fn mapping(event: &Mapping<'_>) {
             cause,
             "the mapping has changed; the number of configurations that now differ is unknown"
         ),
-        Mapping::Compared(_) => {}
+        Mapping::Unmapped {
+            setting,
+            remark,
+            slug,
+        } => warn!(
+            setting,
+            remark, slug, "a voice setting of agents is mapped to nothing"
+        ),
+        Mapping::FurtherUnmapped => warn!(
+            "further voice settings of agents are mapped to nothing; `agent-sync check --unmapped` \
+            lists them"
+        ),
+        Mapping::Compared(_) | Mapping::Adopted => {}
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Story {
     pub configurations: Vec<Vec<(String, Value)>>,
     /// The comparison with the mapping.
     pub findings: Option<Comparison>,
+    /// A sentence on each setting of the agent that no rule reads.
+    pub unmapped: Vec<String>,
     /// The number of configurations with the slug.
     pub rows: i64,
     /// The time of the oldest pending change.
@@ -161,19 +163,22 @@ pub async fn story(
             .collect::<Result<_, _>>()?;
     }
     let (agent, configurations) = saved(db, rules, layout, slug).await?;
-    let mut findings = None;
+    let mut findings = None::<Comparison>;
     let scope = Scope {
         slugs: Some(&[slug]),
         noted: installed,
+        planned: None,
     };
     survey(db, layout, rules, scope, |found| {
         findings = Some(found.clone());
         ControlFlow::Break(())
     })
     .await?;
+    let unmapped = findings.as_ref().map(|found| found.unmapped.remarks(rules));
     Ok(Story {
         agent,
         configurations,
+        unmapped: unmapped.unwrap_or_default(),
         findings,
         rows,
         pending,

@@ -10,6 +10,7 @@
 //! callback must not wait: the server ends a transaction that is idle for five seconds, because it
 //! holds back vacuum and blocks migrations.
 
+mod planned;
 mod verdict;
 
 use std::ops::ControlFlow;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use postgres_types::Type;
 
+pub use planned::Planned;
 pub use verdict::{Comparison, Tally, Verdict};
 
 use crate::mapping::Rules;
@@ -54,6 +56,8 @@ pub struct Scope<'a> {
     pub slugs: Option<&'a [&'a str]>,
     /// Whether the outbox and the problems are read; they exist only after the install.
     pub noted: bool,
+    /// Rules whose effect is planned beside those in force.
+    pub planned: Option<&'a Rules>,
 }
 
 /// The number of agents in a range after an unreadable agent was found: at first, and at most.
@@ -191,10 +195,10 @@ async fn read(
             let row = Surveyed::of(row)?;
             match &mut one {
                 Some(comparison) if comparison.slug == row.slug => {
-                    comparison.add(rules, &layout.targets, &row);
+                    comparison.add((rules, scope.planned), &layout.targets, &row);
                 }
                 _ => {
-                    let next = Comparison::of(rules, &layout.targets, &row);
+                    let next = Comparison::of((rules, scope.planned), &layout.targets, &row);
                     if let Some(comparison) = one.replace(next)
                         && visit(&comparison).is_break()
                     {

@@ -1,6 +1,7 @@
 //! The comparison of one agent with all its configurations. Pure.
 
-use crate::mapping::{self, Agent, Changes, Configuration, Diff, Rules, Targets, diff};
+use super::planned::Planned;
+use crate::mapping::{self, Agent, Changes, Configuration, Diff, Rules, Targets, Unmapped, diff};
 use crate::pg::{QueryError, sqlstate};
 use crate::store::surveyed::{Noted, Surveyed};
 use crate::store::{LONGEST_SLUG, MOST_CONFIGURATIONS, too_heavy, too_long, too_many};
@@ -69,11 +70,19 @@ pub struct Comparison {
     reasons: Option<Vec<String>>,
     /// The warnings of the mapping.
     pub remarks: Vec<String>,
+    /// The settings of the agent that no rule reads.
+    pub unmapped: Unmapped,
+    /// The effect of other rules, where it is asked for.
+    pub planned: Planned,
 }
 
 impl Comparison {
     /// The comparison of an agent, from its first row.
-    pub(super) fn of(rules: &Rules, targets: &Targets, row: &Surveyed<'_>) -> Self {
+    pub(super) fn of(
+        rules: (&Rules, Option<&Rules>),
+        targets: &Targets,
+        row: &Surveyed<'_>,
+    ) -> Self {
         let mut comparison = Self {
             slug: row.slug.clone(),
             pending: row.pending,
@@ -84,6 +93,8 @@ impl Comparison {
             mistakes: Vec::new(),
             reasons: Some(Vec::new()),
             remarks: Vec::new(),
+            unmapped: Unmapped::default(),
+            planned: Planned::default(),
         };
         comparison.add(rules, targets, row);
         comparison
@@ -107,11 +118,18 @@ impl Comparison {
             )],
             reasons: None,
             remarks: Vec::new(),
+            unmapped: Unmapped::default(),
+            planned: Planned::default(),
         }
     }
 
     /// Adds a further row of the same agent: another configuration.
-    pub(super) fn add(&mut self, rules: &Rules, targets: &Targets, row: &Surveyed<'_>) {
+    pub(super) fn add(
+        &mut self,
+        (rules, other): (&Rules, Option<&Rules>),
+        targets: &Targets,
+        row: &Surveyed<'_>,
+    ) {
         if self.agents > 1 {
             // The join repeats each configuration for each agent. Nothing would be written, so
             // nothing is computed.
@@ -144,7 +162,13 @@ impl Comparison {
             return;
         }
         match (&row.agent, configuration) {
-            (Ok(agent), Ok(configuration)) => self.judge(rules, targets, agent, configuration),
+            (Ok(agent), Ok(configuration)) => {
+                self.judge(rules, targets, agent, configuration);
+                if let Some(other) = other {
+                    self.planned
+                        .add((rules, other), targets, agent, configuration);
+                }
+            }
             (Err(not_text), _) | (_, Err(not_text)) => {
                 self.reject(not_text.to_string());
             }
@@ -168,6 +192,7 @@ impl Comparison {
                     &mut self.remarks,
                     plan.warnings.iter().map(ToString::to_string),
                 );
+                self.unmapped.merge(plan.unmapped);
             }
             Err(rejection) => {
                 add_new(
@@ -231,7 +256,10 @@ impl Comparison {
 }
 
 /// The configuration after the changes.
-fn changed<'a>(current: &Configuration<'a>, changes: &'a Changes<'a>) -> Configuration<'a> {
+pub(super) fn changed<'a>(
+    current: &Configuration<'a>,
+    changes: &'a Changes<'a>,
+) -> Configuration<'a> {
     let changes = changes.as_deref();
     Configuration::from_fn(|column| changes[column].or(current[column]))
 }

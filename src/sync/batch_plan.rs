@@ -10,6 +10,7 @@
 //! - Nothing is written for a slug that more than one agent has (T5, G13).
 //! - A row that is not found counts as absent only where no policy can hide it (G14).
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Error;
@@ -18,6 +19,7 @@ use super::remembered::Settled;
 use super::slow::Slow;
 use crate::mapping::{Plan, Rules, Targets, plan};
 use crate::observe::Totals;
+use crate::observe::unmapped::SETTINGS;
 use crate::pg::{RowRef, sqlstate};
 use crate::store::{Claimed, Group, Outcome, Pair, Problem, ProblemKind, too_many};
 
@@ -47,6 +49,8 @@ pub(super) struct BatchPlan<'a> {
     pub(super) totals: Totals,
     /// The warnings of the mapping: slug and warning.
     pub(super) remarks: Vec<(&'a str, String)>,
+    /// The settings that no rule reads, each with one agent that has it; the first [`SETTINGS`].
+    pub(super) unmapped: BTreeMap<String, &'a str>,
     /// For each slug that was taken, how long its oldest change had been waiting, in seconds.
     pub(super) ages: Vec<f64>,
     /// How many slugs stay in the outbox because the batch would have been too heavy with them.
@@ -137,12 +141,22 @@ impl<'a> BatchPlan<'a> {
                 self.remarks.push(remark);
             }
         }
+        for setting in plan.unmapped.settings {
+            self.note_unmapped(setting, slug);
+        }
         if plan.changes.is_empty() {
             self.totals.unchanged += 1;
         } else {
             self.totals.written += 1;
             self.outcome.changed.push(slug);
             self.outcome.writes.push((place, plan.changes));
+        }
+    }
+
+    /// Notes a setting that no rule reads.
+    fn note_unmapped(&mut self, setting: String, slug: &'a str) {
+        if self.unmapped.len() < SETTINGS || self.unmapped.contains_key(&setting) {
+            self.unmapped.entry(setting).or_insert(slug);
         }
     }
 
@@ -155,6 +169,9 @@ impl<'a> BatchPlan<'a> {
         }
         if self.outcome.problems.is_empty() {
             self.outcome.problems.extend(page.outcome.problems);
+        }
+        for setting in page.unmapped.into_keys() {
+            self.note_unmapped(setting, slug);
         }
         for (_, remark) in page.remarks {
             if self.remarks.iter().all(|(_, known)| *known != remark) {

@@ -61,7 +61,7 @@ async fn attempt(tools: Tools<'_>, place: Tid, slow: &Slow) -> Result<Option<Tot
     }
     report::committed(
         tools.observer,
-        &store.layout().remedies,
+        (&store.layout().remedies, tools.rules),
         &plan,
         &[],
         claimed.looked_at,

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::batch_plan::BatchPlan;
+use crate::mapping::Rules;
 use crate::observe::{Columns, Committed, Event, Observer, event};
 use crate::store::{LONGEST_SLUG, Problem, ProblemKind, Remedies};
 
@@ -15,7 +16,7 @@ const NOT_TEXT: &str = "(not shown)";
 /// Problems of the slugs `unchanged` are as they were noted before.
 pub(super) fn committed(
     observer: &Observer,
-    remedies: &Remedies,
+    (remedies, rules): (&Remedies, &Rules),
     plan: &BatchPlan<'_>,
     unchanged: &[String],
     rows: usize,
@@ -44,6 +45,9 @@ pub(super) fn committed(
             slug,
             warning: remark,
         });
+    }
+    for (setting, slug) in &plan.unmapped {
+        observer.tell_unmapped(setting, slug, || rules.unmapped_remark(setting));
     }
     let written = outcome.changed.iter().zip(&outcome.writes);
     let written: Vec<_> = written

@@ -121,6 +121,7 @@ async fn count(context: &Context, rules: &Rules) -> Result<Totals, AttemptError>
     let everything = Scope {
         slugs: None,
         noted: true,
+        planned: None,
     };
     survey(db, &layout, rules, everything, |findings| {
         tally.add(findings);

@@ -6,6 +6,7 @@ mod check;
 mod doctor;
 mod help;
 mod logging;
+mod other_rules;
 mod printed;
 mod reconcile;
 mod rules;

@@ -65,6 +65,14 @@ fn key() -> impl Strategy<Value = String> {
         "tts",
         "stt",
         "a",
+        "speed",
+        "language",
+        "emotion",
+        "provider_config",
+        "voice_settings",
+        "generation_config",
+        "audioConfig",
+        "prosody",
     ];
     prop_oneof![
         4 => prop::sample::select(known.to_vec()).prop_map(quote),
@@ -94,6 +102,11 @@ fn provider() -> impl Strategy<Value = String> {
         "groq",
         "acme",
         "",
+        " ElevenLabs ",
+        "11labs",
+        "Rime",
+        "fish audio",
+        "anthropic",
     ];
     prop::sample::select(names.to_vec()).prop_map(quote)
 }
@@ -218,12 +231,15 @@ proptest! {
         name in option::of(".{0,4}"),
         settings in option::of(prop_oneof![3 => settings(), 1 => column()]),
         mut row in configuration(),
+        is_extended in any::<bool>(),
     ) {
+        let extended = is_extended.then(|| Rules::parse(Rules::EXTENDED).unwrap());
+        let rules = extended.as_ref().unwrap_or_else(|| Rules::embedded());
         let agent = agent(name.as_deref(), settings.as_deref());
         let before = row.clone();
-        if let Ok(first) = plan(Rules::embedded(), &Targets::all(), &agent, &before.as_deref()) {
+        if let Ok(first) = plan(rules, &Targets::all(), &agent, &before.as_deref()) {
             apply(&mut row, &first.changes);
-            let second = plan(Rules::embedded(), &Targets::all(), &agent, &row.as_deref());
+            let second = plan(rules, &Targets::all(), &agent, &row.as_deref());
             let second = second.map_err(|error| TestCaseError::fail(format!("{row:?}: {error}")))?;
             prop_assert!(second.changes.is_empty(), "{:?} after \
                 {:?}", second.changes, first.changes);
@@ -278,6 +294,12 @@ proptest! {
         };
         let expected = around(&top, &format!("\"llm\":{expected}"));
         prop_assert_eq!(written, Some(&*expected));
+    }
+
+    /// The oracle of the fuzz targets holds, also for rules with nested places and aliases.
+    #[test]
+    fn m9_the_oracle_holds_for_generated_agents(bytes in vec(any::<u8>(), 0..400)) {
+        crate::fuzz_targets::shaped(&bytes);
     }
 
     #[test]

@@ -97,6 +97,81 @@ async fn a_large_backlog_is_a_few_lines_that_add_up() {
     }
 }
 
+/// A setting that no rule reads is one line, however many agents have it, until the rules name it.
+#[tokio::test]
+async fn m10_each_unmapped_setting_is_logged_once() {
+    const MESSAGE: &str = "a voice setting of agents is mapped to nothing";
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agents (slug, voice_settings)
+                SELECT 'agent-' || i, '{\"provider\":\"openai\",\"voiceId\":\"v\"}'
+                FROM generate_series(1, 2000) i;
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+        )
+        .await;
+    let rules = include_str!("../../config/providers.toml");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, rules).unwrap();
+    let mut command = command(&platform);
+    command.env("AGENT_SYNC__RULES__FILE", file.path());
+    let daemon = Daemon::start(command);
+    let address = address(&daemon).await;
+    daemon.logged("caught up").await;
+    let lines = daemon.lines(MESSAGE);
+    assert_eq!(lines.len(), 1);
+    let line = &lines[0];
+    let remark = "voice_settings.voiceId: no rule reads it; did you mean `voice_id`?";
+    assert_eq!(
+        (&line["level"], &line["setting"], &line["remark"]),
+        (&"WARN".into(), &"voiceId".into(), &remark.into()),
+    );
+    let told = status(address).await;
+    assert_eq!(told["unmapped"]["listed"][0]["remark"], remark, "{told}");
+
+    // Many different settings, by a single change and by many: a few lines.
+    platform
+        .run(
+            "UPDATE agents SET voice_settings = (SELECT jsonb_object_agg('key_' || j, 1)
+                FROM generate_series(1, 20) j) WHERE slug = 'agent-1'",
+        )
+        .await;
+    platform.drained().await;
+    platform
+        .run(
+            "UPDATE agents SET voice_settings = jsonb_build_object('key_' || slug, 1)
+                WHERE slug LIKE 'agent-1%'",
+        )
+        .await;
+    daemon
+        .logged("further voice settings of agents are mapped to nothing")
+        .await;
+    platform.drained().await;
+    assert_eq!(daemon.lines(MESSAGE).len(), 20);
+    let told = status(address).await;
+    assert_eq!(told["unmapped"]["listed"].as_array().unwrap().len(), 100);
+    assert_eq!(told["unmapped"]["more"], true);
+
+    // Rules that ignore a setting silence it, and begin a new list.
+    let ignoring = rules.replacen("[settings]\n", "[settings]\nignore = [\"voiceId\"]\n", 1);
+    std::fs::write(&file, &ignoring).unwrap();
+    daemon.signal("HUP");
+    daemon.logged("the mapping has changed").await;
+    platform
+        .save(
+            "agent-3",
+            r#"{"provider":"openai","voiceId":"w","model":"m","y":1}"#,
+        )
+        .await;
+    platform
+        .becomes("agent-3", r#"{"tts":{"provider":"openai","model":"m"}}"#)
+        .await;
+    daemon.logged_times(MESSAGE, 21).await;
+    let told = status(address).await;
+    assert_eq!(told["unmapped"]["listed"][0]["setting"], "y", "{told}");
+    assert!(daemon.terminate().await.success());
+}
+
 /// Configurations that differ after a change of the rules are reported until they are in sync.
 #[tokio::test]
 async fn differences_after_new_rules_are_told_until_in_sync() {

@@ -151,6 +151,12 @@ function fillBody(body, database) {
   const others = database.findings
     .filter((found) => !found.misses_changes)
     .map((found) => notice("", found.finding, found.remedy, found.since));
+  const { listed, more } = database.unmapped;
+  if (listed.length) {
+    const remarks = listed.slice(0, 20).map((one) => one.remark);
+    if (more || listed.length > 20) remarks.push("and others");
+    others.push(notice("", "Voice settings that no rule reads: ", `${remarks.join(". ")}. agent-sync check --unmapped counts them.`));
+  }
   const before = database.connected && database.last_error
     ? [["Last error", [`${database.last_error.cause} (`, timeOf(database.last_error.at), ")"]]]
     : [];

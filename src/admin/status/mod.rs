@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use self::parts::{
     Agents, Change, Compared, Finding, InMinute, LastError, Latencies, Latency, Outbox, Problems,
-    Reason, seconds,
+    Reason, Unmapped, seconds,
 };
 use crate::observe::histogram::{Histogram, LATENCY};
 use crate::observe::state::{CHANGES, PROBLEMS, WakeUp};
@@ -92,6 +92,7 @@ struct Database<'a> {
     last_error: Option<LastError<'a>>,
     findings: Vec<Finding<'a>>,
     compared: Option<Compared>,
+    unmapped: Unmapped<'a>,
     outbox: Option<Outbox>,
     problems: Option<Problems<'a>>,
     agents: Agents,
@@ -156,6 +157,7 @@ fn database<'a>(
             .chain(state.compared.as_ref().and_then(Finding::of_drift))
             .collect(),
         compared: state.compared.as_ref().map(Compared::of),
+        unmapped: Unmapped::of(&state.unmapped),
         outbox: backlog.map(|backlog| Outbox::of(backlog, snapshot)),
         problems: backlog.map(|backlog| Problems::of(backlog, wanted.problems)),
         agents: Agents::of(state.totals, state.failed),

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::observe::histogram::Histogram;
 use crate::observe::hour::Minute;
 use crate::observe::state::{self, Backlog, InForce, Problem, Trouble};
+use crate::observe::unmapped::UnmappedSettings;
 use crate::observe::verdict;
 use crate::observe::{self, Snapshot, Totals};
 use crate::time;
@@ -103,6 +104,39 @@ impl Compared {
             at: compared.at,
             differing: compared.differing,
             equal: compared.equal,
+        }
+    }
+}
+
+/// The voice settings that no rule reads, as far as they were met.
+#[derive(Serialize)]
+pub(super) struct Unmapped<'a> {
+    listed: Vec<UnmappedSetting<'a>>,
+    /// Whether there are others.
+    more: bool,
+}
+
+#[derive(Serialize)]
+struct UnmappedSetting<'a> {
+    setting: &'a str,
+    remark: &'a str,
+    /// The first agent that was met with it.
+    slug: &'a str,
+    #[serde(serialize_with = "time::serialize")]
+    since: SystemTime,
+}
+
+impl<'a> Unmapped<'a> {
+    pub(super) fn of(settings: &'a UnmappedSettings) -> Self {
+        let listed = settings.listed.iter().map(|one| UnmappedSetting {
+            setting: &one.setting,
+            remark: &one.remark,
+            slug: &one.slug,
+            since: one.since,
+        });
+        Self {
+            listed: listed.collect(),
+            more: settings.more,
         }
     }
 }

@@ -332,6 +332,7 @@ impl<'a> ConnectionLoop<'a> {
         if !Arc::ptr_eq(&rules, &self.rules) {
             self.store.knows_mapping(&rules).await?;
             self.rules = rules;
+            self.context.observer.tell(event::Mapping::Adopted);
         }
         let Some(found) = self.context.in_sync.borrow().clone() else {
             return Ok(());

@@ -231,7 +231,7 @@ impl Drain {
         let remedies = &tools.store.layout().remedies;
         report::committed(
             tools.observer,
-            remedies,
+            (remedies, tools.rules),
             plan,
             unchanged,
             end.looked_at,
