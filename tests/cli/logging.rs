@@ -90,7 +90,8 @@ async fn a_terminal_shows_readable_lines_at_its_width() {
     let platform = Platform::installed().await;
     let folder = tempfile::tempdir().unwrap();
     for (width, color, coloured) in [(60, "auto", true), (100, "never", false)] {
-        let [typescript, pid] = ["typescript", "pid"].map(|name| folder.path().join(name));
+        let [typescript, pid] =
+            ["typescript", "pid"].map(|name| folder.path().join(format!("{name}-{width}")));
         let mut script = Command::new("script");
         script
             .env_clear()

@@ -41,7 +41,9 @@ before_reboot() {
     check "no unit has failed" no_status_of_failed_units
     check "the version says which commit it is" sh -c "agent-sync --version | grep -Eq '^agent-sync [0-9.]+( \([0-9a-f]{12}\))?$'"
     check "the manual page is there" sh -c "man -w agent-sync >/dev/null"
+    check "and that of a command" sh -c "man -w agent-sync-check >/dev/null"
     check "and that of the settings" sh -c "man -w 5 agent-sync.toml >/dev/null"
+    check "the documents link to what is there" test -s /usr/share/doc/agent-sync/docs/operating.md
     check "the completions are there" test -s /usr/share/bash-completion/completions/agent-sync
     check "a start without settings fails" fails systemctl start agent-sync 2>/dev/null
     check "it says what is missing, as an error" logged "no database is configured" -p err
