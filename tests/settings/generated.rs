@@ -23,6 +23,12 @@ fn assert_current(name: &str, made: &str) {
 }
 
 #[test]
+fn m9_the_schema_of_the_rules_is_what_the_code_says() {
+    let text = serde_json::to_string_pretty(&agent_sync::mapping::Rules::schema()).unwrap();
+    assert_current("config/providers.schema.json", &(text + "\n"));
+}
+
+#[test]
 fn the_reference_is_current() {
     assert_current("docs/settings.md", &reference());
 }

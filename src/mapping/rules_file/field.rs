@@ -9,7 +9,7 @@ use crate::mapping::path::Path;
 use crate::mapping::rules::{Field, PROVIDER, Rule};
 
 /// The keys of a field beside those of its type.
-const KEYS: [&str; 2] = ["from", "default"];
+pub(super) const KEYS: [&str; 2] = ["from", "default"];
 
 impl Reader<'_> {
     pub(super) fn rule(&mut self, node: &Node<'_>, allowed: &[&str]) -> Rule {

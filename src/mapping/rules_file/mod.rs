@@ -9,6 +9,7 @@
 mod error;
 mod field;
 mod node;
+mod schema;
 mod section;
 mod settings;
 
@@ -57,6 +58,11 @@ impl Rules {
             Err(error) => unreachable!("config/providers.toml: {error}"),
         });
         &RULES
+    }
+
+    /// The JSON Schema of a rules file.
+    pub fn schema() -> serde_json::Value {
+        schema::schema()
     }
 
     /// Reads a rules file, and reports every mistake in it, not only the first.

@@ -10,6 +10,11 @@ use crate::mapping::path::Path;
 use crate::mapping::rules::{Rule, Section, normal};
 use crate::mapping::show::{quoted, shorten};
 
+/// The keys of a section, of the rule of a provider, and of that of any other provider.
+pub(super) const KEYS: [&str; 4] = ["provider_from", "placeholders", "providers", "other"];
+pub(super) const PROVIDER_KEYS: [&str; 2] = ["fields", "aliases"];
+pub(super) const OTHER_KEYS: [&str; 2] = ["fields", "warn"];
+
 impl Reader<'_> {
     pub(super) fn section(&mut self, node: &Node<'_>) -> Section {
         let mut section = Section {
@@ -24,8 +29,7 @@ impl Reader<'_> {
         let Some(entries) = node.table(&mut self.mistakes) else {
             return section;
         };
-        let keys = ["provider_from", "placeholders", "providers", "other"];
-        entries.only(&keys, &mut self.mistakes);
+        entries.only(&KEYS, &mut self.mistakes);
         let expected = "a list of the settings that may name the provider, like [\"llm_provider\"]";
         match entries.get("provider_from") {
             Some(list) => section.provider_from = self.provider_from(list, expected),
@@ -41,7 +45,7 @@ impl Reader<'_> {
         }
         self.providers(&entries, &mut section);
         if let Some(other) = entries.get("other") {
-            section.other = self.rule(other, &["fields", "warn"]);
+            section.other = self.rule(other, &OTHER_KEYS);
             if let Some(warn) = other.child("warn") {
                 section.warn = warn.boolean(&mut self.mistakes).unwrap_or(false);
             }
@@ -106,7 +110,7 @@ impl Reader<'_> {
                     self.known_as(section, alias, node.name, (&item.at, &item.path));
                 }
             }
-            let rule = self.rule(node, &["fields", "aliases"]);
+            let rule = self.rule(node, &PROVIDER_KEYS);
             section.providers.insert(node.name.to_owned(), rule);
         }
     }
