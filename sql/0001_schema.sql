@@ -90,8 +90,8 @@ BEGIN
         FROM (VALUES
             ('last_sync', 'When the daemon last wrote a configuration, as of its last sweep or its '
                           'end.'),
-            ('last_tried', 'The slug that a connection tries alone, noted before its batch; null '
-                           'after that batch is committed.'),
+            ('last_tried', 'The key that a connection tries alone, noted before its batch: the '
+                           'slug, or tenant/slug; null after that batch is committed.'),
             ('tries', 'How often the batch of last_tried has been tried.'),
             ('mapping', 'The MD5 sum of the rules and columns of the mapping under which every '
                         'configuration was last in sync.')) AS c (name, comment)
@@ -109,7 +109,8 @@ BEGIN
             slug  text        NOT NULL,
             at    timestamptz NOT NULL DEFAULT clock_timestamp(),
             application_name  text,
-            role              text
+            role              text,
+            tenant            text
         ) WITH (
             autovacuum_vacuum_scale_factor = 0,
             autovacuum_vacuum_threshold = 2000,
@@ -136,7 +137,10 @@ BEGIN
              'The application_name of the transaction that made the change; null where no history '
              'is kept.'),
             ('role', 'coalesce(nullif(current_setting(''role''), ''none''), session_user::text)',
-             'The role of that transaction: that of SET ROLE, else that of the login.'))
+             'The role of that transaction: that of SET ROLE, else that of the login.'),
+            ('tenant', NULL,
+             'The tenant of the agent; null where no tenants are set. Where they are, a row without '
+             'tenant is about the agents of every tenant with this slug.'))
             AS c (name, value, comment)
         LEFT JOIN pg_attribute a ON a.attrelid = 'agent_sync.outbox'::regclass
             AND a.attname = c.name AND NOT a.attisdropped
@@ -151,10 +155,10 @@ BEGIN
         THEN
             EXECUTE format('COMMENT ON COLUMN agent_sync.outbox.%I IS %L', part.name, part.comment);
         END IF;
-        IF history AND NOT part.has_default THEN
+        IF history AND part.value IS NOT NULL AND NOT part.has_default THEN
             EXECUTE format('ALTER TABLE agent_sync.outbox ALTER COLUMN %I SET DEFAULT %s',
                            part.name, part.value);
-        ELSIF part.has_default AND NOT history THEN
+        ELSIF part.has_default AND (part.value IS NULL OR NOT history) THEN
             EXECUTE format('ALTER TABLE agent_sync.outbox ALTER COLUMN %I DROP DEFAULT', part.name);
         END IF;
         PERFORM set_config('lock_timeout', '2s', true);
@@ -170,7 +174,7 @@ BEGIN
             last_seen     timestamptz NOT NULL DEFAULT now(),
             attempts      integer     NOT NULL DEFAULT 1,
             next_attempt  timestamptz,
-            CONSTRAINT problem_slug_is_unique EXCLUDE USING hash (slug WITH =),
+            tenant        text,
             CONSTRAINT problem_kind_is_known
                 CHECK (kind IN ('missing_configuration', 'rejected', 'failed', 'ambiguous'))
         );
@@ -181,7 +185,8 @@ BEGIN
         COMMENT ON COLUMN agent_sync.problem.kind IS
             'missing_configuration: no configuration row has this slug; rejected: the settings of '
             'the agent cannot be mapped; failed: PostgreSQL refused the write; ambiguous: more '
-            'than one agent has this slug, so nothing is written for it.';
+            'than one agent has this slug, so nothing is written for it. Where tenants are set, '
+            'each is about one tenant.';
         COMMENT ON COLUMN agent_sync.problem.detail IS 'The reason, without prompts and keys.';
         COMMENT ON COLUMN agent_sync.problem.sqlstate IS 'The SQLSTATE of a failed write.';
         COMMENT ON COLUMN agent_sync.problem.since IS
@@ -191,15 +196,6 @@ BEGIN
         COMMENT ON COLUMN agent_sync.problem.next_attempt IS
             'When the daemon tries again; null: when the agent or its configuration changes.';
         repaired := true;
-    END IF;
-    -- A btree holds no value over 2,704 bytes, so an agent with a long slug would fail its batch. A
-    -- hash index holds the hash alone, and the constraint compares the rows with the same hash.
-    IF NOT EXISTS (SELECT FROM pg_constraint c
-                   WHERE c.conrelid = 'agent_sync.problem'::regclass
-                     AND c.conname = 'problem_slug_is_unique')
-    THEN
-        ALTER TABLE agent_sync.problem
-            ADD CONSTRAINT problem_slug_is_unique EXCLUDE USING hash (slug WITH =);
     END IF;
     IF NOT EXISTS (SELECT FROM pg_constraint c
                    WHERE c.conrelid = 'agent_sync.problem'::regclass
@@ -230,6 +226,7 @@ BEGIN
             after             text,
             application_name  text,
             role              text,
+            tenant            text,
             CONSTRAINT history_pkey PRIMARY KEY (id)
         );
         COMMENT ON TABLE agent_sync.history IS
@@ -255,6 +252,46 @@ BEGIN
         COMMENT ON COLUMN agent_sync.history.role IS
             'The role of that transaction: that of SET ROLE, else that of the login.';
     END IF;
+    FOR part IN
+        SELECT c.relation, c.comment, a.attnum IS NULL AS missing
+        FROM (VALUES
+            ('problem', 'The tenant of the agent; null where no tenants are set, and for an agent '
+                        'without one.'),
+            ('history', 'The tenant of the agent; null where no tenants are set.'))
+            AS c (relation, comment)
+        LEFT JOIN pg_attribute a ON a.attrelid = to_regclass('agent_sync.' || c.relation)
+            AND a.attname = 'tenant' AND NOT a.attisdropped
+        WHERE a.attnum IS NULL OR col_description(a.attrelid, a.attnum) IS DISTINCT FROM c.comment
+    LOOP
+        IF part.missing THEN
+            EXECUTE format('ALTER TABLE agent_sync.%I ADD COLUMN tenant text', part.relation);
+        END IF;
+        EXECUTE format('COMMENT ON COLUMN agent_sync.%I.tenant IS %L', part.relation, part.comment);
+    END LOOP;
+    -- A btree holds no value over 2,704 bytes, so an agent with a long slug would fail its batch. A
+    -- hash index holds the hash alone, and the constraint compares the rows with the same hash. The
+    -- expression is the key (store::queries::key): a constraint of this kind takes one value. An
+    -- escaped tenant has no "/", and "%" only before "25" or "2F", so "%" alone is no tenant, and no
+    -- two keys have the same text.
+    IF NOT EXISTS (SELECT FROM pg_constraint c
+                   WHERE c.conrelid = 'agent_sync.problem'::regclass
+                     AND c.conname = 'problem_key_is_unique')
+    THEN
+        ALTER TABLE agent_sync.problem ADD CONSTRAINT problem_key_is_unique EXCLUDE USING hash
+            ((coalesce(replace(replace(tenant, '%', '%25'), '/', '%2F'), '%') || '/' || slug)
+             WITH =);
+    END IF;
+    -- The same for look-ups by the slug alone.
+    IF EXISTS (SELECT FROM pg_constraint c
+               WHERE c.conrelid = 'agent_sync.problem'::regclass
+                 AND c.conname = 'problem_slug_is_unique')
+    THEN
+        ALTER TABLE agent_sync.problem DROP CONSTRAINT problem_slug_is_unique;
+    END IF;
+    IF to_regclass('agent_sync.problem_slug') IS NULL THEN
+        CREATE INDEX problem_slug ON agent_sync.problem USING hash (slug);
+    END IF;
+
     -- A sequence that was set back, or restored without its value, would give numbers that the
     -- history already has.
     IF coalesce(pg_sequence_last_value('agent_sync.history_id_seq'), 0)

@@ -112,6 +112,9 @@ DECLARE
     configs        CONSTANT regclass := pg_catalog.current_setting('agent_sync.configurations');
     slug           CONSTANT text := given #>> '{agents,columns,slug}';
     agent_slug     CONSTANT text := given #>> '{configurations,columns,agent_slug}';
+    -- The columns with the tenant; null where no tenants are set.
+    tenant         CONSTANT text := given #>> '{agents,columns,tenant}';
+    agent_tenant   CONSTANT text := given #>> '{configurations,columns,tenant}';
     with_configs   CONSTANT boolean := (given -> 'capture_configurations')::boolean;
     -- The columns of the agents that the trigger watches: the slug and the mapped columns. The
     -- trigger compares the first two before the others.
@@ -120,7 +123,24 @@ DECLARE
         given #>> '{agents,columns,voice_settings}',
         given #>> '{agents,columns,name}',
         given #>> '{agents,columns,system_prompt}',
-        given #>> '{agents,columns,agent_image}'];
+        given #>> '{agents,columns,agent_image}',
+        tenant];
+    -- The key as one text (store::queries::key), of a row "r" with the columns tenant and slug.
+    key            CONSTANT text := 'COALESCE(pg_catalog.replace(pg_catalog.replace(r.tenant, '
+        '''%'', ''%25''), ''/'', ''%2F''), ''%'') OPERATOR(pg_catalog.||) ''/'' '
+        'OPERATOR(pg_catalog.||) r.slug';
+    -- Where tenants are set: the parts of the trigger function that hold the slug alone, each with
+    -- the text that holds the tenant as well; %1$I is the slug column and %2$I that of the tenant.
+    key_parts      CONSTANT text[] := ARRAY[
+        ['(slug) VALUES (new_slug)', '(slug, tenant) VALUES (new_slug, new_tenant)'],
+        ['(slug) VALUES (OLD.%1$I)', '(slug, tenant) VALUES (OLD.%1$I, OLD.%2$I::pg_catalog.text)'],
+        ['(slug) VALUES (old_slug)', '(slug, tenant) VALUES (old_slug, OLD.%2$I::pg_catalog.text)'],
+        ['OLD.%1$I IS DISTINCT FROM new_slug', '(OLD.%1$I IS DISTINCT FROM new_slug '
+            'OR OLD.%2$I::pg_catalog.text IS DISTINCT FROM new_tenant)'],
+        ['a.attname = ''slug'' AND', 'EXISTS (SELECT FROM pg_catalog.pg_attribute t '
+            'WHERE t.attrelid = c.oid AND t.attname = ''tenant'' '
+            'AND t.atttypid = ''pg_catalog.text''::pg_catalog.regtype) AND a.attname = ''slug'' AND'],
+        [E'    old_slug     text;\n', E'    old_slug     text;\n    new_tenant   text;\n']];
     mapped_list    text; -- Those that exist, as a column list.
     differs        text; -- A condition: the row has changed in one of them.
     differs_most   text; -- The same for the two that change most often.
@@ -180,8 +200,10 @@ BEGIN
             FROM pg_attribute a
             WHERE a.attrelid = agents AND a.attname = ANY (mapped)
               AND a.attnum > 0 AND NOT a.attisdropped) AS c;
-    configuration_differs := format(
-        'OLD.%1$I::text COLLATE "C" IS DISTINCT FROM NEW.%1$I::text COLLATE "C"', agent_slug);
+    SELECT string_agg(format('OLD.%1$I::text COLLATE "C" IS DISTINCT FROM NEW.%1$I::text '
+                             'COLLATE "C"', c.name), ' OR ')
+        INTO configuration_differs
+        FROM unnest(ARRAY[agent_slug, agent_tenant]) AS c (name) WHERE c.name IS NOT NULL;
 
     -- A WHEN clause costs a save of one row a good part of its time, because PostgreSQL prepares it
     -- for every statement. A column list costs nothing, but it looks at the columns that the
@@ -207,25 +229,38 @@ BEGIN
 
     FOR found IN
         SELECT * FROM (VALUES
-            ('capture_agent', agents, slug, agent_filter, agent_event,
+            ('capture_agent', agents, slug, tenant,
+             concat_ws(' ', agent_filter, CASE WHEN tenant IS NOT NULL THEN
+                 format('new_tenant := NEW.%I::pg_catalog.text;', tenant) END), agent_event,
              'Notes a changed agent', 'new agents', 'agents whose mapped columns changed', true),
-            ('capture_configuration', configs, agent_slug,
+            ('capture_configuration', configs, agent_slug, agent_tenant,
              -- A configuration that loses its slug changes the agent that it belonged to.
-             format('new_slug := COALESCE(new_slug, OLD.%I);', agent_slug),
+             concat_ws(' ', CASE WHEN agent_tenant IS NOT NULL THEN
+                           format('new_tenant := CASE WHEN new_slug IS NULL THEN OLD.%1$I '
+                                  'ELSE NEW.%1$I END::pg_catalog.text;', agent_tenant) END,
+                       format('new_slug := COALESCE(new_slug, OLD.%I);', agent_slug)),
              format('UPDATE ON %s FOR EACH ROW WHEN (%s)', configs, configuration_differs),
              'Notes a new configuration', 'new configurations',
              'configurations given to another agent', with_configs))
-            AS f (name, relation, slug, filter, event, purpose, inserts, updates, is_wanted)
+            AS f (name, relation, slug, tenant, filter, event, purpose, inserts, updates,
+                  is_wanted)
         WHERE f.is_wanted
     LOOP
+        definition := replace(replace(
+            split_part(current_setting('agent_sync.capture'), '$capture$', 2),
+            '/* notify */true', given ->> 'notify'),
+            '/* slug */slug', quote_ident(found.slug));
+        IF found.tenant IS NOT NULL THEN
+            FOR part IN 1 .. array_length(key_parts, 1) LOOP
+                definition := replace(definition, format(key_parts[part][1], found.slug),
+                                      format(key_parts[part][2], found.slug, found.tenant));
+            END LOOP;
+        END IF;
         function_statements := function_statements || ARRAY[
             -- The body as a literal of its own: a name of a column may contain any quote.
             replace(split_part(current_setting('agent_sync.capture'), '$capture$', 1),
                     '/* function */capture_agent', found.name)
-                || quote_literal(replace(replace(replace(
-                    split_part(current_setting('agent_sync.capture'), '$capture$', 2),
-                    '/* notify */true', given ->> 'notify'),
-                    '/* slug */slug', quote_ident(found.slug)), '/* filter */', found.filter)),
+                || quote_literal(replace(definition, '/* filter */', found.filter)),
             format('REVOKE ALL ON FUNCTION agent_sync.%I() FROM PUBLIC', found.name),
             -- PostgreSQL copies the triggers to a new partition on behalf of the owner of the
             -- table, which needs EXECUTE.
@@ -272,13 +307,19 @@ BEGIN
         -- it is neither SECURITY DEFINER nor has settings.
         format('CREATE OR REPLACE FUNCTION agent_sync.slugs() RETURNS SETOF text '
                'LANGUAGE sql STABLE AS %L',
-               format(E'-- The slugs of the agents, for the view agent_sync.state.\n'
-                      'SELECT a.%I::pg_catalog.text FROM %s a', slug,
-                      current_setting('agent_sync.agents'))),
+               CASE WHEN tenant IS NULL
+                   THEN format(E'-- The slugs of the agents, for the view agent_sync.state.\n'
+                               'SELECT a.%I::pg_catalog.text FROM %s a', slug,
+                               current_setting('agent_sync.agents'))
+                   ELSE format(E'-- The slugs of the agents, for the view agent_sync.state: each '
+                               'behind its tenant and "/".\n'
+                               'SELECT %s FROM (SELECT a.%I::pg_catalog.text AS tenant, '
+                               'a.%I::pg_catalog.text AS slug FROM %s a) r', key, tenant, slug,
+                               current_setting('agent_sync.agents')) END),
         'GRANT EXECUTE ON FUNCTION agent_sync.slugs() TO PUBLIC',
         'COMMENT ON FUNCTION agent_sync.slugs() IS ''The slugs of the agents, for the view '
         'agent_sync.state.''',
-        format($view$
+        CASE WHEN tenant IS NULL THEN format($view$
             CREATE OR REPLACE VIEW agent_sync.state AS
             SELECT a.slug%1$s AS slug,
                    waiting.slug IS NOT NULL AS pending,
@@ -290,7 +331,31 @@ BEGIN
                        FROM agent_sync.outbox o GROUP BY o.slug) waiting
                 ON waiting.slug = a.slug
             LEFT JOIN agent_sync.problem p ON p.slug = a.slug
-            $view$, slug_collation),
+            $view$, slug_collation)
+        -- An outbox row without tenant is about every tenant's agent with its slug.
+        ELSE format($view$
+            CREATE OR REPLACE VIEW agent_sync.state AS
+            SELECT a.slug%1$s AS slug,
+                   waiting.key IS NOT NULL OR loose.slug IS NOT NULL AS pending,
+                   p.kind AS problem,
+                   COALESCE(LEAST(waiting.since, loose.since), p.since) AS since,
+                   a.tenant
+            FROM (SELECT k.key, pg_catalog.substr(k.key, pg_catalog.strpos(k.key, '/') + 1) AS slug,
+                         CASE WHEN k.key NOT LIKE '\%%/%%' THEN pg_catalog.replace(pg_catalog.replace(
+                             pg_catalog.split_part(k.key, '/', 1), '%%2F', '/'), '%%25', '%%')
+                         END AS tenant
+                  FROM agent_sync.slugs() AS k (key)) a
+            LEFT JOIN (SELECT %2$s AS key,
+                              pg_catalog.min(r.at) FILTER (WHERE pg_catalog.isfinite(r.at)) AS since
+                       FROM agent_sync.outbox r GROUP BY 1) waiting
+                ON waiting.key = a.key
+            LEFT JOIN (SELECT r.slug,
+                              pg_catalog.min(r.at) FILTER (WHERE pg_catalog.isfinite(r.at)) AS since
+                       FROM agent_sync.outbox r WHERE r.tenant IS NULL GROUP BY r.slug) loose
+                ON loose.slug = a.slug
+            LEFT JOIN (SELECT %2$s AS key, r.kind, r.since FROM agent_sync.problem r) p
+                ON p.key = a.key
+            $view$, slug_collation, key) END,
         'COMMENT ON VIEW agent_sync.state IS ''One row per agent: whether a change is pending or a '
         'problem exists, and since when.''',
         'COMMENT ON COLUMN agent_sync.state.slug IS ''The slug of the agent.''',
@@ -299,7 +364,9 @@ BEGIN
         'COMMENT ON COLUMN agent_sync.state.problem IS ''The kind of problem that keeps the agent '
         'from being in sync, or null.''',
         'COMMENT ON COLUMN agent_sync.state.since IS ''Since when the change is pending or the '
-        'problem exists; null: in sync as far as is known.'''];
+        'problem exists; null: in sync as far as is known.''']
+        || CASE WHEN tenant IS NULL THEN '{}' ELSE ARRAY['COMMENT ON COLUMN '
+            'agent_sync.state.tenant IS ''The tenant of the agent.'''] END;
 
     SELECT CASE WHEN pg_get_userbyid(n.nspowner) = current_user THEN acting
                 ELSE pg_get_userbyid(n.nspowner)::text END,
@@ -331,8 +398,8 @@ BEGIN
         RETURN;
     END IF;
 
-    -- PostgreSQL changes the collation of a column of a view only by dropping the view. The
-    -- privileges of others are given again.
+    -- PostgreSQL changes the collation of a column of a view, and takes a column out, only by
+    -- dropping the view. The privileges of others are given again.
     SELECT ARRAY(SELECT format('GRANT %s ON agent_sync.state TO %s%s', g.privilege_type,
                                CASE g.grantee WHEN 0 THEN 'PUBLIC'
                                               ELSE g.grantee::regrole::text END,
@@ -342,14 +409,18 @@ BEGIN
         FROM pg_class v
         JOIN pg_attribute shown ON shown.attrelid = v.oid AND shown.attname = 'slug'
         JOIN pg_attribute a ON a.attrelid = agents AND a.attname = slug
-        WHERE v.oid = to_regclass('agent_sync.state') AND shown.attcollation <> a.attcollation;
+        WHERE v.oid = to_regclass('agent_sync.state')
+          AND (shown.attcollation <> a.attcollation
+               OR tenant IS NULL AND EXISTS (SELECT FROM pg_attribute t
+                                             WHERE t.attrelid = v.oid AND t.attname = 'tenant'));
     IF view_grants IS NOT NULL THEN
         BEGIN
             DROP VIEW agent_sync.state;
         EXCEPTION WHEN dependent_objects_still_exist THEN
             GET STACKED DIAGNOSTICS definition = PG_EXCEPTION_DETAIL;
             RAISE EXCEPTION 'the view agent_sync.state has to be made anew, because the slugs of % '
-                            'have another collation now, and other objects depend on it: %',
+                            'have another collation now, or no tenants any more, and other objects '
+                            'depend on it: %',
                 agents, definition
                 USING ERRCODE = 'object_in_use',
                 HINT = 'Drop these objects, run the install, and create them again.';
@@ -543,6 +614,17 @@ BEGIN
     EXECUTE existing_definitions INTO existing;
     EXECUTE function_sum INTO existing_functions;
     EXECUTE trigger_sum INTO existing_triggers;
+    -- A problem or an outbox row without tenant is about every tenant's agent with its slug. The
+    -- daemon resolves it.
+    IF tenant IS NULL THEN
+        DELETE FROM agent_sync.problem p USING agent_sync.problem o
+            WHERE p.tenant IS NOT NULL AND o.slug = p.slug
+              AND (o.tenant IS NULL OR o.tenant < p.tenant COLLATE "C");
+        UPDATE agent_sync.problem p SET tenant = NULL WHERE p.tenant IS NOT NULL;
+    ELSE
+        INSERT INTO agent_sync.outbox (slug)
+            SELECT p.slug FROM agent_sync.problem p WHERE p.tenant IS NULL;
+    END IF;
     -- -1: earlier saves are not in the outbox, so the daemon checks every agent.
     UPDATE agent_sync.install i
         SET tables = given, uncaptured_seen = -1, seal = '',

@@ -8,6 +8,8 @@
 --   /* filter */    the comment itself, by a statement or by nothing. Agents: a return if no mapped
 --                   column has changed; nothing where the trigger has a WHEN clause.
 --                   Configurations: take the former slug if the row has none any more.
+-- Where tenants are set, it also adds the tenant to what is appended, to the comparison of the old
+-- row with the new one, and to the check of the outbox (key_parts in attach.sql).
 -- This file runs nothing. It passes the text to attach.sql.
 
 DO $store$

@@ -150,12 +150,13 @@ BEGIN
     -- PostgreSQL computes generated columns, so they are neither written nor compared.
     write_configs := ARRAY(
         SELECT c.value FROM jsonb_each_text(given #> '{configurations,columns}') c
-        WHERE c.key NOT IN ('agent_slug', 'updated_at', 'last_updated')
+        WHERE c.key NOT IN ('agent_slug', 'tenant', 'updated_at', 'last_updated')
           AND NOT EXISTS (SELECT FROM pg_attribute a
                           WHERE a.attrelid = configs AND a.attname = c.value
                             AND a.attgenerated <> ''));
     read_configs := write_configs
-        || (given #>> '{configurations,columns,agent_slug}')
+        || ARRAY[given #>> '{configurations,columns,agent_slug}',
+                 given #>> '{configurations,columns,tenant}']
         || ARRAY['ctid', 'tableoid', 'xmin']
         -- The primary key, for the history.
         || ARRAY(SELECT a.attname::text FROM pg_index i

@@ -88,8 +88,8 @@ BEGIN
         JOIN pg_index i ON i.indexrelid = x.oid
         JOIN pg_class t ON t.oid = i.indrelid
         WHERE x.relnamespace = home AND t.relkind = 'r'
-          AND x.relname IN ('install_pkey', 'problem_pkey', 'problem_slug_is_unique', 'role_pkey',
-            'granted_pkey', 'history_pkey')
+          AND x.relname IN ('install_pkey', 'problem_pkey', 'problem_slug_is_unique',
+            'problem_key_is_unique', 'role_pkey', 'granted_pkey', 'history_pkey')
           AND NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = home
             AND c.relname = split_part(x.relname, '_', 1));
     mine := ARRAY(SELECT c.oid FROM pg_class c
@@ -287,13 +287,13 @@ BEGIN
                'mapping text']),
             ('outbox', 'r', 'table', 'Slugs whose agent or configuration changed',
              ARRAY['slug text', 'at timestamp with time zone'],
-             ARRAY['application_name text', 'role text']),
+             ARRAY['application_name text', 'role text', 'tenant text']),
             ('problem', 'r', 'table', 'Agents that could not be brought in sync',
              ARRAY['slug text', 'kind text', 'detail text', 'sqlstate text',
                'since timestamp with time zone',
                    'last_seen timestamp with time zone', 'attempts integer',
                      'next_attempt timestamp with time zone'],
-             '{}'),
+             ARRAY['tenant text']),
             ('role', 'r', 'table', 'The roles of daemons',
              ARRAY['name text'],
              ARRAY['oid oid']),
@@ -305,14 +305,14 @@ BEGIN
              ARRAY['id bigint', 'at timestamp with time zone', 'slug text', 'configuration text',
                'columns text[]', 'before text',
                    'after text', 'application_name text', 'role text'],
-             '{}'),
+             ARRAY['tenant text']),
             ('uncaptured', 'S', 'sequence', 'Counts saves whose change could not be noted',
              ARRAY['last_value bigint', 'log_cnt bigint', 'is_called boolean', 'minimum 0'],
              '{}'),
             ('state', 'v', 'view', 'One row per agent',
              ARRAY['slug text', 'pending boolean', 'problem text',
                'since timestamp with time zone'],
-             '{}')
+             ARRAY['tenant text'])
         ), met AS (
             SELECT p.*, c.relkind::text AS found, coalesce(obj_description(c.oid, 'pg_class'), '')
               AS comment,

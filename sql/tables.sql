@@ -48,9 +48,11 @@ BEGIN
         SELECT need.relation, need.col
         FROM (VALUES (agents, slug), (agents, given #>> '{agents,columns,voice_settings}'),
                      (configs, agent_slug),
-                     (configs, given #>> '{configurations,columns,provider_config}'))
+                     (configs, given #>> '{configurations,columns,provider_config}'),
+                     (agents, given #>> '{agents,columns,tenant}'),
+                     (configs, given #>> '{configurations,columns,tenant}'))
              AS need (relation, col)
-        WHERE NOT EXISTS (SELECT FROM pg_attribute a
+        WHERE need.col IS NOT NULL AND NOT EXISTS (SELECT FROM pg_attribute a
                           WHERE a.attrelid = need.relation AND a.attname = need.col
                             AND a.attnum > 0 AND NOT a.attisdropped)
     LOOP
@@ -60,6 +62,15 @@ BEGIN
             HINT = 'Name the column in the settings of this database (agents.columns, '
                    'configurations.columns).';
     END LOOP;
+
+    IF (given #> '{agents,columns,tenant}') IS NULL
+        <> ((given #> '{configurations,columns,tenant}') IS NULL)
+    THEN
+        RAISE EXCEPTION 'expected a column with the tenant in both tables or in neither, found it in '
+                        'one of the settings agents.columns.tenant and configurations.columns.tenant'
+            USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Set both, or leave both out.';
+    END IF;
 
     FOR wrong IN
         SELECT a.attrelid::regclass AS relation, quote_ident(a.attname) AS col
@@ -146,7 +157,8 @@ BEGIN
         FROM pg_attribute a
         WHERE a.attgenerated = 'v' AND NOT a.attisdropped
           AND (a.attrelid = agents AND a.attname = ANY (mapped)
-               OR a.attrelid = configs AND a.attname = agent_slug
+               OR a.attrelid = configs
+                  AND a.attname IN (agent_slug, given #>> '{configurations,columns,tenant}')
                   AND (given -> 'capture_configurations')::boolean)
     LOOP
         RAISE EXCEPTION 'the column % of the table % is VIRTUAL, and PostgreSQL does not tell '

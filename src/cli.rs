@@ -2,6 +2,7 @@
 
 mod global;
 mod probe;
+mod tenant;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use clap::{Args, ColorChoice, Parser, Subcommand};
 use global::GLOBAL;
 pub use global::{Verbosity, colours};
 pub use probe::{Probe, Question};
+pub use tenant::OfTenant;
 
 use crate::settings;
 
@@ -239,6 +241,9 @@ pub struct Check {
     /// in force; exits with 0 whatever they change
     #[arg(long, value_name = "FILE", conflicts_with = "unmapped")]
     pub rules: Option<PathBuf>,
+    /// The tenant.
+    #[command(flatten)]
+    pub tenant: OfTenant,
     /// The databases, and the form of the output.
     #[command(flatten)]
     pub reporting: Reporting,
@@ -259,6 +264,9 @@ pub struct Reconcile {
     /// Also the agents with the slugs in FILE, one a line; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "all")]
     pub slugs_from: Option<PathBuf>,
+    /// The tenant.
+    #[command(flatten)]
+    pub tenant: OfTenant,
     /// Only show the differences, like check
     #[arg(long)]
     pub dry_run: bool,
@@ -301,6 +309,9 @@ pub struct Why {
     /// The agent
     #[arg(value_name = "SLUG")]
     pub slug: String,
+    /// The tenant.
+    #[command(flatten)]
+    pub tenant: OfTenant,
     /// The databases, and the form of the output.
     #[command(flatten)]
     pub reporting: Reporting,

@@ -29,7 +29,7 @@
 //! | the other commands | [`reconcile`], [`report`], [`survey`], [`install`] |
 //! | the database | [`store`] has the queries, and [`pg`] what concerns PostgreSQL in general |
 //! | the mapping | [`mapping`] |
-//! | the settings | [`settings`], and [`columns`], the mapped columns |
+//! | the settings | [`settings`], [`columns`], the mapped columns, and [`key`], the key of an agent |
 //! | the output | [`show`], and [`time`], the format of times |
 //!
 //! To start: [`mapping::plan()`] is pure and small, and [`sync`] is the largest part.
@@ -43,6 +43,7 @@ pub mod columns;
 pub mod commands;
 pub mod exit;
 pub mod install;
+pub mod key;
 pub mod mapping;
 pub mod observe;
 pub mod pg;

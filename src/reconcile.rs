@@ -1,4 +1,4 @@
-//! Brings slugs in sync through the outbox. While no daemon leads, a one-shot drain processes it.
+//! Brings agents in sync through the outbox. While no daemon leads, a one-shot drain processes it.
 //!
 //! Slugs are enqueued in portions, so the outbox of a busy daemon is never flooded. A portion is
 //! finished when none of its slugs is in the outbox; then a survey determines the result of each.
@@ -17,6 +17,7 @@ use crate::mapping::Rules;
 use crate::pg::{Parameter, QueryError};
 use crate::session::Session;
 use crate::settings::{Database, Settings};
+use crate::store::surveyed::Named;
 use crate::store::{Layout, report, request};
 use crate::survey::{Comparison, Scope, Verdict, survey};
 use crate::sync::{AttemptError, OneShotDrain, Options};
@@ -90,7 +91,7 @@ impl SlugResult {
     }
 }
 
-/// Brings slugs of one database in sync.
+/// Brings agents of one database in sync.
 pub struct Reconciler<'a> {
     database: &'a Database,
     settings: &'a Settings,
@@ -123,19 +124,19 @@ impl<'a> Reconciler<'a> {
         }
     }
 
-    /// Brings these slugs in sync, each ended by a NUL, and reports the result of each.
+    /// Brings the agents with these keys in sync, each ended by a NUL, and reports the result of each.
     pub async fn run(
         &mut self,
-        slugs: &str,
+        keys: &str,
         mut report_result: impl FnMut(&str, SlugResult),
     ) -> Result<(), ReconcileError> {
-        let mut slugs = slugs.split_terminator('\0');
+        let mut keys = keys.split_terminator('\0');
         loop {
-            let portion: Vec<&str> = slugs.by_ref().take(PORTION).collect();
+            let portion: Vec<&str> = keys.by_ref().take(PORTION).collect();
             if portion.is_empty() {
                 return Ok(());
             }
-            request::send(self.session.db(), &portion).await?;
+            request::send(self.session.db(), self.layout.keys(), &portion).await?;
             self.until_done(&portion).await?;
             self.report_results(&portion, &mut report_result).await?;
         }
@@ -219,8 +220,9 @@ impl<'a> Reconciler<'a> {
     /// the outbox.
     async fn pending(&self, portion: &[&str]) -> Result<(i64, i64), QueryError> {
         let db = self.session.db();
-        let slugs: [Parameter<'_>; 1] = [(&portion, Type::TEXT_ARRAY)];
-        let row = db.one(report::STILL_PENDING, &slugs).await?;
+        let keys: [Parameter<'_>; 1] = [(&portion, Type::TEXT_ARRAY)];
+        let still_pending = report::still_pending(self.layout.keys());
+        let row = db.one(&still_pending, &keys).await?;
         Ok((row.try_get(0)?, row.try_get(1)?))
     }
 
@@ -231,7 +233,7 @@ impl<'a> Reconciler<'a> {
     ) -> Result<(), ReconcileError> {
         let mut unseen: std::collections::BTreeSet<&str> = portion.iter().copied().collect();
         let scope = Scope {
-            slugs: Some(portion),
+            named: Some((Named::Keys, portion)),
             noted: true,
             planned: None,
         };
@@ -241,14 +243,14 @@ impl<'a> Reconciler<'a> {
             &self.rules,
             scope,
             |comparison| {
-                unseen.remove(comparison.slug.as_str());
-                report_result(&comparison.slug, SlugResult::of(comparison));
+                unseen.remove(comparison.key.as_str());
+                report_result(&comparison.key, SlugResult::of(comparison));
                 ControlFlow::Continue(())
             },
         )
         .await?;
-        for slug in unseen {
-            report_result(slug, SlugResult::Gone);
+        for key in unseen {
+            report_result(key, SlugResult::Gone);
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ pub fn check(config: Option<&Path>, args: &Check, verbosity: Verbosity) -> anyho
         let mut checker = Checker::new(
             &settings,
             &rules,
-            &args.slugs,
+            (&args.slugs, args.tenant.tenant.as_deref()),
             args.reporting.json,
             databases.len(),
         )

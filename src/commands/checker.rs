@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 
 use postgres_types::Type;
 use serde_json::json;
-use tokio_postgres::error::SqlState;
 
+use super::named::named;
 use super::page::{Page, part};
 use super::todo::Todo;
 use super::unmapped::UnmappedCount;
@@ -33,6 +33,8 @@ pub(super) struct Checker<'a> {
     rules: &'a Rules,
     /// The requested slugs; an empty list means every agent.
     slugs: Vec<&'a str>,
+    /// The requested tenant.
+    tenant: Option<&'a str>,
     json: bool,
     several: bool,
     /// Set by `reconcile`: collects the agents that a drain can repair and prints only the others.
@@ -53,7 +55,7 @@ pub(super) struct Checked {
     pub(super) tally: Tally,
     /// Whether agent-sync is installed and readable by this role.
     pub(super) noted: bool,
-    /// The slugs that a daemon has to process; empty for `check`.
+    /// The keys that a daemon has to process; empty for `check`.
     pub(super) todo: Todo,
 }
 
@@ -61,7 +63,7 @@ impl<'a> Checker<'a> {
     pub(super) fn new(
         settings: &'a Settings,
         rules: &'a Rules,
-        slugs: &'a [String],
+        (slugs, tenant): (&'a [String], Option<&'a str>),
         json: bool,
         databases: usize,
     ) -> Self {
@@ -70,6 +72,7 @@ impl<'a> Checker<'a> {
             settings,
             rules,
             slugs,
+            tenant,
             json,
             several: databases > 1,
             to_reconcile: false,
@@ -126,12 +129,14 @@ impl<'a> Checker<'a> {
             noted,
             ..Checked::default()
         };
-        let wanted = std::mem::take(&mut self.slugs);
+        let (way, given) = named(database, &layout, &self.slugs, self.tenant)?;
+        let given: Vec<&str> = given.iter().map(String::as_str).collect();
         let scope = Scope {
-            slugs: (!wanted.is_empty()).then_some(&*wanted),
+            named: way.map(|way| (way, &*given)),
             noted,
             planned: None,
         };
+        let by_name = !self.slugs.is_empty();
         let rules = self.rules;
         self.page.hold();
         let outcome = survey(db, &layout, rules, scope, |comparison| {
@@ -143,10 +148,10 @@ impl<'a> Checker<'a> {
             if self.to_reconcile {
                 checked.todo.add(comparison, self.sample);
             }
-            if !wanted.is_empty() {
-                self.seen.insert(comparison.slug.clone());
+            if by_name {
+                self.seen.insert(comparison.parts().slug.to_owned());
             }
-            if self.is_printed(comparison, !wanted.is_empty()) {
+            if self.is_printed(comparison, by_name) {
                 self.print(database, comparison);
             }
             self.page
@@ -158,10 +163,9 @@ impl<'a> Checker<'a> {
             }
         })
         .await;
-        self.slugs = wanted;
         self.page.release();
         self.page.clear();
-        outcome.map_err(|error| interrupted(database, error))?;
+        outcome.map_err(|error| super::interrupted(database, error))?;
         Ok(checked)
     }
 
@@ -235,7 +239,7 @@ impl<'a> Checker<'a> {
 
     /// The approximate number of agents to compare; 0 or less if the statistics have no number.
     async fn total(&self, db: &Db, layout: &Layout) -> Result<i64, QueryError> {
-        if !self.slugs.is_empty() {
+        if !self.slugs.is_empty() || self.tenant.is_some() {
             return Ok(i64::try_from(self.slugs.len()).unwrap_or(0));
         }
         let table = &layout.agents.table;
@@ -299,10 +303,11 @@ impl<'a> Checker<'a> {
     /// The steps that follow from the summary.
     fn give_hints(&mut self, checked: &Checked, led: bool) {
         let tally = &checked.tally;
-        let scope = if self.slugs.is_empty() {
-            "--all"
-        } else {
-            "SLUG"
+        let scope = match (self.slugs.is_empty(), self.tenant) {
+            (true, None) => "--all",
+            (true, Some(_)) => "--all --tenant TENANT",
+            (false, None) => "SLUG",
+            (false, Some(_)) => "SLUG --tenant TENANT",
         };
         if tally.drifted > 0 && checked.noted {
             self.hint(&format!(
@@ -343,8 +348,15 @@ impl<'a> Checker<'a> {
         for slug in &unknown {
             if self.json {
                 let slug = if is_withheld(slug) { WITHHELD } else { slug };
-                self.page
-                    .json(&json!({ "slug": slug, "verdict": "unknown" }));
+                let mut object = json!({ "slug": slug, "verdict": "unknown" });
+                if let Some(tenant) = self.tenant {
+                    object["tenant"] = json!(if is_withheld(tenant) {
+                        WITHHELD
+                    } else {
+                        tenant
+                    });
+                }
+                self.page.json(&object);
             } else {
                 let lead = format!("{RED}unknown {RED:#}  ");
                 self.page.line(format_args!(
@@ -371,22 +383,4 @@ async fn noted(db: &Db) -> Result<bool, QueryError> {
         }
     }
     Ok(true)
-}
-
-/// Turns the error of an aborted survey into a fault. The usual cause is a reader of the output
-/// that stopped reading.
-fn interrupted(database: &Database, error: QueryError) -> anyhow::Error {
-    let idle = &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT;
-    match &error {
-        QueryError::Postgres(cause) if cause.code() == Some(idle) => {
-            let what = format!(
-                "database {}: the reader of the output paused for more than five seconds",
-                database.name
-            );
-            let remedy =
-                "write it to a file, and read that: an open check keeps vacuum from cleaning up";
-            anyhow::Error::new(error).context(Fault::new(Exit::Failed, what).remedy(remedy))
-        }
-        _ => super::unanswered(database, error),
-    }
 }

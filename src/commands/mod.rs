@@ -9,6 +9,7 @@ pub mod config;
 pub mod doctor;
 pub mod install;
 pub mod man;
+mod named;
 mod outcome;
 pub mod output;
 mod page;
@@ -32,7 +33,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use tokio_postgres::error::DbError;
+use tokio_postgres::error::{DbError, SqlState};
 
 use crate::exit::{Exit, Fault};
 use crate::install::is_raised_by_a_function_of_others;
@@ -112,6 +113,24 @@ fn settings_to_write(
                 .remedy(remedy)
                 .into())
         }
+    }
+}
+
+/// Turns the error of an aborted survey into a fault. The usual cause is a reader of the output
+/// that stopped reading.
+fn interrupted(database: &Database, error: QueryError) -> anyhow::Error {
+    let idle = &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT;
+    match &error {
+        QueryError::Postgres(cause) if cause.code() == Some(idle) => {
+            let what = format!(
+                "database {}: the reader of the output paused for more than five seconds",
+                database.name
+            );
+            let remedy =
+                "write it to a file, and read that: an open check keeps vacuum from cleaning up";
+            anyhow::Error::new(error).context(Fault::new(Exit::Failed, what).remedy(remedy))
+        }
+        _ => unanswered(database, error),
     }
 }
 

@@ -5,7 +5,9 @@ use std::ops::AddAssign;
 use serde_json::json;
 
 use super::page::{Page, part};
+use super::verdicts::of_tenant;
 use crate::exit::Exit;
+use crate::key::Key;
 use crate::reconcile::SlugResult;
 use crate::report::problem;
 use crate::settings::Database;
@@ -97,7 +99,7 @@ impl AddAssign<&SlugResult> for Outcome {
 pub(super) fn print(
     page: &mut Page,
     database: &Database,
-    slug: &str,
+    key: &Key<'_>,
     result: &SlugResult,
     json: bool,
 ) {
@@ -110,7 +112,7 @@ pub(super) fn print(
             None,
         ),
         SlugResult::Failed { detail, sqlstate } => {
-            let remedy = problem::remedy(database, "failed", sqlstate.as_deref(), slug);
+            let remedy = problem::remedy(database, "failed", sqlstate.as_deref(), key);
             ("failed", vec![detail.clone()], Some(remedy))
         }
         SlugResult::Differs => {
@@ -122,14 +124,19 @@ pub(super) fn print(
         }
     };
     if json {
-        page.json(&json!({
-            "database": database.name, "slug": slug, "outcome": word, "reasons": reasons, "remedy": remedy,
-        }));
+        let mut object = json!({
+            "database": database.name, "slug": key.slug, "outcome": word, "reasons": reasons, "remedy": remedy,
+        });
+        if let Some(tenant) = &key.tenant {
+            object["tenant"] = json!(tenant);
+        }
+        page.json(&object);
         return;
     }
     page.line(format_args!(
-        "{RED}{word:<8}{RED:#}  {BOLD}{}{BOLD:#}",
-        quoted(slug)
+        "{RED}{word:<8}{RED:#}  {BOLD}{}{BOLD:#}{}",
+        quoted(key.slug),
+        of_tenant(key)
     ));
     for reason in reasons {
         page.line(indented("          ", &reason, WIDTH));

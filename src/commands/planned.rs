@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::named::named;
 use super::page::Page;
 use crate::cli::Check;
 use crate::exit::Exit;
@@ -35,7 +36,8 @@ pub(super) fn plan(settings: &Settings, file: &Path, args: &Check) -> anyhow::Re
     super::block_on(async {
         let (mut page, mut exits) = (Page::new(), Vec::new());
         for database in databases {
-            let planned = of_database(&mut page, settings, database, (&rules, &other), &slugs);
+            let named = (&*slugs, args.tenant.tenant.as_deref());
+            let planned = of_database(&mut page, settings, database, (&rules, &other), named);
             match Box::pin(planned).await {
                 Ok(groups) if args.reporting.json => page.json(&groups.json(&database.name)),
                 Ok(groups) => groups.print(&mut page, database),
@@ -55,21 +57,23 @@ async fn of_database(
     settings: &Settings,
     database: &Database,
     rules: (&Rules, &Rules),
-    slugs: &[&str],
+    (slugs, tenant): (&[&str], Option<&str>),
 ) -> anyhow::Result<Groups> {
     let session = super::open_or_fault("check", database, settings).await?;
     let db: &Db = session.db();
     let layout = Layout::read(db, database).await;
     let layout = layout.map_err(|error| super::no_layout(database, error))?;
+    let (way, given) = named(database, &layout, slugs, tenant)?;
+    let given: Vec<&str> = given.iter().map(String::as_str).collect();
     let scope = Scope {
-        slugs: (!slugs.is_empty()).then_some(slugs),
+        named: way.map(|way| (way, &*given)),
         noted: false,
         planned: Some(rules.1),
     };
     let mut groups = Groups::default();
     page.hold();
     let outcome = survey(db, &layout, rules.0, scope, |comparison| {
-        groups.add(&comparison.slug, &comparison.planned);
+        groups.add(&comparison.parts().plain(), &comparison.planned);
         page.progress(&database.name, groups.agents, 0);
         ControlFlow::Continue(())
     })

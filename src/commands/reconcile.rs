@@ -34,8 +34,9 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
     let databases = super::select(&settings, &args.reporting.databases.names)?;
     super::block_on(async {
         let (json, of) = (args.reporting.json, databases.len());
+        let named = (&*slugs, args.tenant.tenant.as_deref());
         let mut checker =
-            Checker::new(&settings, &rules, &slugs, json, databases.len()).reconciling(args.sample);
+            Checker::new(&settings, &rules, named, json, databases.len()).reconciling(args.sample);
         let (mut todo, mut exits, mut touched) = (Vec::new(), Vec::new(), 0);
         for database in databases {
             match plan(&mut checker, database, &settings).await {
@@ -99,6 +100,7 @@ fn scope(args: &Reconcile) -> anyhow::Result<Vec<String>> {
 fn dry_run(args: &Reconcile, slugs: Vec<String>) -> Check {
     Check {
         slugs,
+        tenant: args.tenant.clone(),
         unmapped: false,
         rules: None,
         reporting: Reporting {
@@ -144,8 +146,9 @@ async fn plan<'a>(
     let led: bool = db.value(report::LED, &[]).await.map_err(unanswered)?;
     let mut touches = checked.todo.configurations;
     if !led && !checked.todo.is_empty() {
+        let outbox = report::outbox(database.agents.columns.keys());
         let pending: i64 = db
-            .value(report::OUTBOX, &[(&i64::MAX, Type::INT8)])
+            .value(&outbox, &[(&i64::MAX, Type::INT8)])
             .await
             .map_err(unanswered)?;
         touches = checked.todo.drifted + pending;
@@ -245,15 +248,15 @@ async fn run(
     let session = super::open_or_fault("reconcile", database, settings).await?;
     let layout = Layout::read(session.db(), database).await;
     let layout = layout.map_err(|error| super::no_layout(database, error))?;
-    let rules = Arc::new(rules.clone());
+    let (rules, keys) = (Arc::new(rules.clone()), layout.keys());
     let mut reconciler = Reconciler::new(database, settings, rules, layout, session);
     let total = i64::try_from(todo.differing.matches('\0').count()).unwrap_or(0);
     let (mut done, mut news) = (0, Outcome::default());
     let ran = reconciler
-        .run(&todo.differing, |slug, result| {
+        .run(&todo.differing, |key, result| {
             done += 1;
             news += &result;
-            print(page, database, slug, &result, json);
+            print(page, database, &keys.parts(key), &result, json);
             page.progress(&database.name, done, total);
         })
         .await;

@@ -1,8 +1,8 @@
-//! The slugs that `reconcile` has to process in one database.
+//! The agents that `reconcile` has to process in one database.
 
 use crate::survey::{Comparison, Verdict};
 
-/// The slugs to process, by purpose. A NUL ends each slug, because no slug contains one; there may
+/// Their keys, by purpose. A NUL ends each key, because no text in PostgreSQL has one; there may
 /// be a million of them, so they share one string.
 #[derive(Debug, Default)]
 pub(super) struct Todo {
@@ -47,7 +47,7 @@ impl Todo {
         } else {
             return;
         };
-        list.push_str(&comparison.slug);
+        list.push_str(&comparison.key);
         list.push('\0');
     }
 }

@@ -1,10 +1,18 @@
 //! One agent of `check` and `reconcile`, as text and as JSON.
 
+use crate::key::Key;
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, diff_lines, indented, quoted, shorten};
 use crate::survey::{Comparison, Verdict};
 
 /// The largest width of a slug in the text output, in columns; JSON has the complete slug.
 const LONGEST_SLUG_SHOWN: usize = 400;
+
+/// The tenant behind the slug; nothing where there is none.
+pub(super) fn of_tenant(key: &Key<'_>) -> String {
+    let tenant = key.tenant.as_deref();
+    let tenant = tenant.map(|tenant| format!(" of tenant {}", quoted(tenant)));
+    shorten(&tenant.unwrap_or_default(), LONGEST_SLUG_SHOWN)
+}
 
 /// The lines of text for one agent.
 pub(super) fn lines(comparison: &Comparison) -> Vec<String> {
@@ -17,14 +25,16 @@ pub(super) fn lines(comparison: &Comparison) -> Vec<String> {
         Verdict::Rejected => ("rejected", RED),
         Verdict::Ambiguous => ("ambiguous", RED),
     };
-    let slug = shorten(&quoted(&comparison.slug), LONGEST_SLUG_SHOWN);
+    let key = comparison.parts();
+    let slug = shorten(&quoted(key.slug), LONGEST_SLUG_SHOWN);
+    let tenant = of_tenant(&key);
     let more = match verdict {
         Verdict::Missing => "  no configuration has this slug",
         Verdict::Pending => "  saved, and the daemon has yet to look at it",
         _ => "",
     };
     let mut lines = vec![format!(
-        "{colour}{word:<8}{colour:#}  {BOLD}{slug}{BOLD:#}{DIM}{more}{DIM:#}"
+        "{colour}{word:<8}{colour:#}  {BOLD}{slug}{BOLD:#}{tenant}{DIM}{more}{DIM:#}"
     )];
     for mistake in &comparison.mistakes {
         lines.push(indented("          ", mistake, WIDTH));
@@ -70,6 +80,8 @@ pub(super) fn object(database: &str, comparison: &Comparison) -> impl serde::Ser
     #[derive(serde::Serialize)]
     struct Object<'a> {
         database: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tenant: Option<&'a str>,
         slug: &'a str,
         verdict: &'static str,
         pending: bool,
@@ -86,9 +98,11 @@ pub(super) fn object(database: &str, comparison: &Comparison) -> impl serde::Ser
             configuration: *configuration,
             differences: &diff.differences,
         });
+    let key = comparison.parts();
     serde_json::value::to_raw_value(&Object {
         database,
-        slug: &comparison.slug,
+        tenant: key.tenant.as_deref(),
+        slug: key.slug,
         verdict: comparison.verdict().name(),
         pending: comparison.pending,
         configurations: comparison.configurations,

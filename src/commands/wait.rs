@@ -11,13 +11,15 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::page::Page;
+use super::verdicts::of_tenant;
 use crate::cli::Wait;
 use crate::exit::{Exit, Fault};
+use crate::key::Key;
 use crate::pg::{Db, QueryError};
 use crate::report::{Awaited, Level, Look, Note, awaited, look, moment, problem};
 use crate::settings::{Database, Settings};
 use crate::show::{WIDTH, count, indented, quoted};
-use crate::store::report::PROBLEM_OF;
+use crate::store::report;
 
 /// The pauses between two looks at the outbox: the first one, doubled up to the last one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -117,16 +119,25 @@ async fn problems_of(
     if slugs.is_empty() {
         return Ok(None);
     }
-    let mut problems = Vec::new();
+    let (keys, mut problems) = (database.agents.columns.keys(), Vec::new());
+    let of_slug = report::problems_of_slug(keys);
     for slug in slugs {
-        let Some(row) = db.opt(PROBLEM_OF, &[(slug, Type::TEXT)]).await? else {
-            continue;
-        };
-        let (kind, detail): (String, String) = (row.try_get("kind")?, row.try_get("detail")?);
-        let sqlstate: Option<String> = row.try_get("sqlstate")?;
-        let remedy = problem::remedy(database, &kind, sqlstate.as_deref(), slug);
-        let text = format!("{}: {kind}: {detail}", quoted(slug));
-        problems.push(Note::warn("agents", text, remedy));
+        for row in db.all(&of_slug, &[(slug, Type::TEXT)]).await? {
+            let (kind, detail): (String, String) = (row.try_get("kind")?, row.try_get("detail")?);
+            let sqlstate: Option<String> = row.try_get("sqlstate")?;
+            let tenant: Option<String> = if keys.have_tenants() {
+                row.try_get("tenant")?
+            } else {
+                None
+            };
+            let key = Key {
+                tenant: tenant.map(Into::into),
+                slug,
+            };
+            let remedy = problem::remedy(database, &kind, sqlstate.as_deref(), &key);
+            let text = format!("{}{}: {kind}: {detail}", quoted(slug), of_tenant(&key));
+            problems.push(Note::warn("agents", text, remedy));
+        }
     }
     Ok(Some(problems))
 }

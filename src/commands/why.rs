@@ -2,19 +2,25 @@
 
 use std::path::Path;
 
+use postgres_types::Type;
 use serde_json::json;
 use serde_json::value::to_raw_value;
 
+use super::named::tenant as tenant_of;
 use super::page::Page;
+use super::verdicts::of_tenant;
 use crate::cli::Why;
 use crate::exit::{Exit, Fault};
+use crate::key::Key;
 use crate::mapping::{Difference, Fields, Rules, Value};
+use crate::pg::Parameter;
 use crate::report::{Conclusion, Level, Look, Story, conclude, look, story};
 use crate::settings::{Database, Settings};
 use crate::show::{
     BOLD, CYAN, Clean, DIM, GREEN, RED, WIDTH, YELLOW, age, columns, diff_lines, indented, padded,
     quoted, shorten,
 };
+use crate::store::report;
 
 /// Prints the explanation for every database with the slug. Fails if neither table of any database
 /// has it.
@@ -26,16 +32,25 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
         let mut page = Page::new();
         let (mut found, mut exits) = (false, Vec::new());
         for database in databases {
-            match Box::pin(find_out(database, &settings, &rules, &args.slug)).await {
-                // A database without the slug prints nothing.
-                Ok((_, story)) if story.agent.is_none() && story.rows == 0 => {}
-                Ok((look, story)) => {
-                    found = true;
-                    let conclusion = conclude(database, &look, &story, &args.slug);
-                    if args.reporting.json {
-                        page.json(&object(database, &look, &story, &conclusion, &args.slug));
-                    } else {
-                        print(&mut page, database, &look, &story, &conclusion, &args.slug);
+            match Box::pin(find_out(database, &settings, &rules, args)).await {
+                Ok((look, told)) => {
+                    let keys = database.agents.columns.keys();
+                    for (key, story) in &told.stories {
+                        let key = keys.parts(key);
+                        found = true;
+                        let conclusion = conclude(database, &look, story, &key);
+                        if args.reporting.json {
+                            page.json(&object(database, &look, story, &conclusion, &key));
+                        } else {
+                            print(&mut page, database, &look, story, &conclusion, &key);
+                        }
+                    }
+                    if told.more {
+                        page.note(format_args!(
+                            "database {}: more than {MOST} tenants have this slug; name one with \
+                            --tenant",
+                            database.name
+                        ));
                     }
                 }
                 Err(error) => {
@@ -48,8 +63,13 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
         if !found && exits.is_empty() {
             let names: Vec<_> = databases_of(&settings, &args.reporting.databases.names);
             let what = format!(
-                "neither an agent nor a configuration has the slug {}",
-                super::typed(&args.slug)
+                "neither an agent nor a configuration has the slug {}{}",
+                super::typed(&args.slug),
+                args.tenant
+                    .tenant
+                    .as_deref()
+                    .map(|tenant| format!(" of tenant {}", super::typed(tenant)))
+                    .unwrap_or_default()
             );
             let fault =
                 Fault::new(Exit::Failed, what).remedy(format!("looked in: {}", names.join(", ")));
@@ -68,12 +88,23 @@ fn databases_of<'a>(settings: &'a Settings, names: &'a [String]) -> Vec<&'a str>
     }
 }
 
+/// The most tenants whose agents of one slug are explained.
+const MOST: usize = 20;
+
+/// What a database says about a slug.
+struct Told {
+    /// Each agent, or configuration without agent, by its key.
+    stories: Vec<(String, Story)>,
+    /// Whether there are more of them.
+    more: bool,
+}
+
 async fn find_out(
     database: &Database,
     settings: &Settings,
     rules: &Rules,
-    slug: &str,
-) -> anyhow::Result<(Look, Story)> {
+    args: &Why,
+) -> anyhow::Result<(Look, Told)> {
     let session = super::open_or_fault("why", database, settings).await?;
     let look = look(session.db(), database, settings, Some(rules)).await;
     let Some(layout) = &look.layout else {
@@ -89,9 +120,33 @@ async fn find_out(
             None => fault.into(),
         });
     };
-    let story = story(session.db(), rules, layout, look.installed, slug).await;
-    let story = story.map_err(|error| super::unanswered(database, error))?;
-    Ok((look, story))
+    let (db, unanswered) = (session.db(), |error| super::unanswered(database, error));
+    let mut keys: Vec<String> = match &args.tenant.tenant {
+        Some(tenant) => {
+            let tenant = tenant_of(database, layout, tenant)?;
+            let key = |tenant: String| layout.keys().text(Some(&tenant), &args.slug);
+            tenant.map(key).into_iter().collect()
+        }
+        None if layout.keys().have_tenants() => {
+            let limit = i64::try_from(MOST).unwrap_or(i64::MAX).saturating_add(1);
+            let slug: [Parameter<'_>; 2] = [(&args.slug, Type::TEXT), (&limit, Type::INT8)];
+            let keys = db.column(&report::keys_of_slug(layout), &slug).await;
+            keys.map_err(unanswered)?
+        }
+        None => vec![args.slug.clone()],
+    };
+    let more = keys.len() > MOST;
+    keys.truncate(MOST);
+    let mut stories = Vec::with_capacity(keys.len());
+    for key in keys {
+        let story = Box::pin(story(db, rules, layout, look.installed, &key)).await;
+        let story = story.map_err(unanswered)?;
+        // A database without the key prints nothing.
+        if story.agent.is_some() || story.rows > 0 {
+            stories.push((key, story));
+        }
+    }
+    Ok((look, Told { stories, more }))
 }
 
 fn print(
@@ -100,11 +155,12 @@ fn print(
     look: &Look,
     story: &Story,
     conclusion: &Conclusion,
-    slug: &str,
+    key: &Key<'_>,
 ) {
     page.line(format_args!(
-        "{BOLD}{}{BOLD:#} in {}",
-        quoted(slug),
+        "{BOLD}{}{BOLD:#}{} in {}",
+        quoted(key.slug),
+        of_tenant(key),
         database.name
     ));
     if let Some(agent) = &story.agent {
@@ -276,11 +332,13 @@ fn object(
     look: &Look,
     story: &Story,
     conclusion: &Conclusion,
-    slug: &str,
+    key: &Key<'_>,
 ) -> impl serde::Serialize {
     #[derive(serde::Serialize)]
     struct Object<'a> {
         database: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tenant: Option<&'a str>,
         slug: &'a str,
         agent: Option<Fields<'a>>,
         configurations: Vec<Fields<'a>>,
@@ -297,16 +355,13 @@ fn object(
         #[serde(flatten)]
         conclusion: &'a Conclusion,
     }
-    let findings = story.findings.as_ref();
+    let (findings, configurations) = (story.findings.as_ref(), story.configurations.iter());
     to_raw_value(&Object {
         database: &database.name,
-        slug,
+        tenant: key.tenant.as_deref(),
+        slug: key.slug,
         agent: story.agent.as_deref().map(Fields),
-        configurations: story
-            .configurations
-            .iter()
-            .map(|fields| Fields(fields))
-            .collect(),
+        configurations: configurations.map(|fields| Fields(fields)).collect(),
         verdict: findings.map(|findings| findings.verdict().name()),
         differing: findings
             .map(|findings| {

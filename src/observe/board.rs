@@ -104,6 +104,7 @@ mod tests {
 
     use super::*;
     use crate::columns::Column;
+    use crate::key::Keys;
     use crate::observe::event::{Committed, Connection, Event};
     use crate::observe::state::{Backlog, CHANGES, Change, FINDINGS, Finding, InForce};
     use crate::observe::totals::Totals;
@@ -119,7 +120,10 @@ mod tests {
         let slugs: Vec<String> = (0..5000).map(|number| format!("{number:0>500}")).collect();
         let written: Vec<_> = slugs
             .iter()
-            .map(|slug| (slug.as_str(), Column::ALL.into_iter().collect()))
+            .map(|slug| {
+                let key = Keys::Tenants.parts(slug);
+                (key, Column::ALL.into_iter().collect())
+            })
             .collect();
         for _ in 0..3 {
             let batch = Committed {

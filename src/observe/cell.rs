@@ -12,9 +12,10 @@ use super::state::{
 };
 use super::totals::Totals;
 use super::unmapped::{Novelty, UnmappedSettings};
+use crate::key::Key;
 use crate::show::{TEXT, bounded, brief};
 
-/// The limits of a stored slug and a stored sentence, in bytes.
+/// The limits of a stored slug or tenant and a stored sentence, in bytes.
 const SLUG: usize = 128;
 const SENTENCE: usize = 2000;
 
@@ -121,12 +122,12 @@ impl Cell {
             Event::Tables(Tables::LockedOut(_)) => state.backlog = None,
             Event::Emptied => empty_outbox(state),
             Event::Batch { totals, batch } => count_batch(state, minute(), totals, batch),
-            Event::NotInSync { slug, problem, .. } => {
+            Event::NotInSync { key, problem, .. } => {
                 if let Problem::Failed { .. } = problem {
                     state.failed += 1;
                     Arc::make_mut(&mut state.hour).at(minute()).failed += 1;
                 }
-                record_change(state, slug, outcome(problem), Columns::default());
+                record_change(state, key, outcome(problem), Columns::default());
             }
             _ => {}
         }
@@ -202,19 +203,23 @@ fn count_batch(state: &mut State, minute: u64, totals: Totals, batch: Committed<
     state.last_sync = Some(SystemTime::now());
     // Only the last changes of a large batch are kept.
     let skipped = batch.written.len().saturating_sub(CHANGES);
-    for (slug, columns) in batch.written.iter().skip(skipped) {
-        record_change(state, slug, Outcome::Written, *columns);
+    for (key, columns) in batch.written.iter().skip(skipped) {
+        record_change(state, key, Outcome::Written, *columns);
     }
 }
 
-fn record_change(state: &mut State, slug: &str, outcome: Outcome, columns: Columns) {
+fn record_change(state: &mut State, key: &Key<'_>, outcome: Outcome, columns: Columns) {
     let changes = Arc::make_mut(&mut state.changes);
     if changes.len() >= CHANGES {
         changes.pop_front();
     }
     changes.push_back(Change {
         at: SystemTime::now(),
-        slug: brief(slug, SLUG).into(),
+        tenant: key
+            .tenant
+            .as_deref()
+            .map(|tenant| brief(tenant, SLUG).into()),
+        slug: brief(key.slug, SLUG).into(),
         outcome,
         columns,
     });

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::state::{Backlog, Columns, Finding, Phase, WakeUp};
 use super::totals::Totals;
+use crate::key::Key;
 use crate::settings::InstallSchema;
 
 /// An event of one database.
@@ -33,8 +34,8 @@ pub enum Event<'a> {
     Mapping(Mapping<'a>),
     /// An agent is not in sync.
     NotInSync {
-        /// The slug.
-        slug: &'a str,
+        /// The agent.
+        key: &'a Key<'a>,
         /// Whether the same problem is already noted, and needs no log line.
         known: bool,
         /// The problem.
@@ -44,8 +45,8 @@ pub enum Event<'a> {
     },
     /// A warning of the mapping about an agent that it mapped.
     Mapped {
-        /// The slug.
-        slug: &'a str,
+        /// The agent.
+        key: &'a Key<'a>,
         /// The text.
         warning: &'a str,
     },
@@ -69,7 +70,7 @@ pub enum Event<'a> {
     /// configurations, or a trigger takes long.
     Left {
         /// One of them.
-        slug: &'a str,
+        key: &'a Key<'a>,
         /// The time since the first of them.
         since: Duration,
         /// The schema of the install.
@@ -281,8 +282,8 @@ impl Event<'_> {
 pub struct Committed<'a> {
     /// The rows of the outbox that it took.
     pub rows: usize,
-    /// The slugs whose configuration was written, with the columns.
-    pub written: &'a [(&'a str, Columns)],
+    /// The agents whose configuration was written, with the columns.
+    pub written: &'a [(Key<'a>, Columns)],
     /// For each slug, the age of its oldest change at the claim, in seconds.
     pub ages: &'a [f64],
     /// The time from the claim to the commit.

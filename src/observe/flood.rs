@@ -13,6 +13,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
 use super::event::{Connection, Event, Problem};
+use crate::key::Key;
 
 /// The number of lines of a kind that are logged within [`WINDOW`].
 const LOGGED: usize = 20;
@@ -42,16 +43,16 @@ impl Kind {
         Self::Mapped,
     ];
 
-    /// The kind, the slug and the detail of an event about a single agent; `None` for other events.
-    fn of<'a>(event: &Event<'a>) -> Option<(Self, &'a str, &'a str)> {
+    /// The kind, the agent and the detail of an event about a single agent; `None` for other events.
+    fn of<'a>(event: &Event<'a>) -> Option<(Self, &'a Key<'a>, &'a str)> {
         match *event {
-            Event::NotInSync { slug, problem, .. } => Some(match problem {
-                Problem::MissingConfiguration => (Self::Missing, slug, ""),
-                Problem::Rejected(reasons) => (Self::Rejected, slug, reasons),
-                Problem::Ambiguous => (Self::Ambiguous, slug, ""),
-                Problem::Failed { detail, .. } => (Self::Failed, slug, detail),
+            Event::NotInSync { key, problem, .. } => Some(match problem {
+                Problem::MissingConfiguration => (Self::Missing, key, ""),
+                Problem::Rejected(reasons) => (Self::Rejected, key, reasons),
+                Problem::Ambiguous => (Self::Ambiguous, key, ""),
+                Problem::Failed { detail, .. } => (Self::Failed, key, detail),
             }),
-            Event::Mapped { slug, warning } => Some((Self::Mapped, slug, warning)),
+            Event::Mapped { key, warning } => Some((Self::Mapped, key, warning)),
             _ => None,
         }
     }
@@ -74,7 +75,7 @@ pub(super) struct Flood([Window; 5]);
 #[derive(Debug, Default)]
 struct Window {
     began: Option<Instant>,
-    /// Hashes of slug and detail of the agents met since the outbox was last empty; a repetition is
+    /// Hashes of key and detail of the agents met since the outbox was last empty; a repetition is
     /// not logged.
     met: HashSet<u64>,
     logged: usize,
@@ -92,9 +93,9 @@ impl Flood {
             };
         }
         let mut manner = Manner::default();
-        if let Some((kind, slug, detail)) = Kind::of(event) {
+        if let Some((kind, agent, detail)) = Kind::of(event) {
             let mut key = DefaultHasher::new();
-            (slug, detail).hash(&mut key);
+            (agent, detail).hash(&mut key);
             for ((known, window), due) in
                 Kind::ALL.iter().zip(&mut self.0).zip(&mut manner.summaries)
             {
@@ -164,11 +165,12 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::Keys;
 
     fn missing(flood: &mut Flood, slug: &str, now: Instant) -> Manner {
         flood.meet(
             &Event::NotInSync {
-                slug,
+                key: &Keys::Slugs.parts(slug),
                 known: false,
                 problem: Problem::MissingConfiguration,
                 remedy: "",
@@ -185,7 +187,7 @@ mod tests {
             .count();
         assert_eq!(held, 5000 - LOGGED);
         let rejected = Event::NotInSync {
-            slug: "0",
+            key: &Keys::Slugs.parts("0"),
             known: false,
             problem: Problem::Rejected("x"),
             remedy: "",
@@ -231,8 +233,9 @@ mod tests {
     #[test]
     fn an_agent_that_is_met_again_unchanged_is_not_told_again_and_one_that_changed_is() {
         let (mut flood, start) = (Flood::default(), Instant::now());
+        let key = Keys::Slugs.parts("a");
         let rejected = |reasons| Event::NotInSync {
-            slug: "a",
+            key: &key,
             known: false,
             problem: Problem::Rejected(reasons),
             remedy: "",
@@ -261,7 +264,7 @@ mod tests {
         let (mut flood, now) = (Flood::default(), Instant::now());
         for _ in 0..=LOGGED {
             let known = Event::NotInSync {
-                slug: "a",
+                key: &Keys::Slugs.parts("a"),
                 known: true,
                 problem: Problem::Rejected("x"),
                 remedy: "",
@@ -285,7 +288,7 @@ mod tests {
             for number in 0..=LOGGED {
                 flood.meet(
                     &Event::Mapped {
-                        slug: &number.to_string(),
+                        key: &Keys::Slugs.parts(&number.to_string()),
                         warning: "w",
                     },
                     now,

@@ -184,6 +184,8 @@ impl FromIterator<Column> for Columns {
 pub struct Change {
     /// The time of the batch.
     pub at: SystemTime,
+    /// The tenant, where tenants are set.
+    pub tenant: Option<Arc<str>>,
     /// The slug.
     pub slug: Arc<str>,
     /// The result.
@@ -226,6 +228,8 @@ pub struct InForce {
 /// The reason why one slug is not in sync: a row of `agent_sync.problem`.
 #[derive(Debug, Clone)]
 pub struct Problem {
+    /// The tenant, where tenants are set.
+    pub tenant: Option<Box<str>>,
     /// The slug.
     pub slug: Box<str>,
     /// `missing_configuration`, `rejected`, `ambiguous` or `failed`.

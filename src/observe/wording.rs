@@ -6,6 +6,7 @@ use super::event::{CaptureFault, Connection, Event, FullCheck, Leader, Mapping, 
 use super::flood::Kind;
 use super::state::{self, Finding};
 use super::totals::Totals;
+use crate::key::Key;
 
 /// The span of the work on a database. Its field is on every line of the work, at every level.
 pub(super) fn of_database(name: &str) -> Span {
@@ -64,12 +65,15 @@ pub(super) fn line(event: &Event<'_>) {
         Event::FullCheck(reason) => full_check(reason),
         Event::Mapping(event) => mapping(event),
         Event::NotInSync {
-            slug,
+            key,
             problem,
             remedy,
             ..
-        } => not_in_sync(slug, problem, remedy),
-        Event::Mapped { slug, warning } => warn!(slug, "{warning}"),
+        } => not_in_sync(key, problem, remedy),
+        Event::Mapped { key, warning } => {
+            let (tenant, slug) = fields(key);
+            warn!(tenant, slug, "{warning}");
+        }
         Event::Batch { totals, .. } => {
             let Totals {
                 written,
@@ -86,14 +90,11 @@ pub(super) fn line(event: &Event<'_>) {
         }
         Event::Retrying(cause) => debug!(cause, "batch is done again"),
         Event::Found { finding, remedy } => warn!(remedy, "{finding}"),
-        Event::Left {
-            slug,
-            since,
-            schema,
-        } => {
-            let seconds = since.as_secs();
+        Event::Left { key, since, schema } => {
+            let (seconds, (tenant, slug)) = (since.as_secs(), fields(key));
             let remedy = schema.localize(LEFT_REMEDY);
             warn!(
+                tenant,
                 slug,
                 seconds,
                 remedy = &*remedy,
@@ -304,23 +305,36 @@ fn mapping(event: &Mapping<'_>) {
     }
 }
 
-fn not_in_sync(slug: &str, problem: &Problem<'_>, remedy: &str) {
+/// The fields of an agent: its tenant, which has no field where there is none, and its slug.
+fn fields<'a>(key: &'a Key<'_>) -> (Option<&'a str>, &'a str) {
+    (key.tenant.as_deref(), key.slug)
+}
+
+fn not_in_sync(key: &Key<'_>, problem: &Problem<'_>, remedy: &str) {
+    let (tenant, slug) = fields(key);
     match problem {
         Problem::MissingConfiguration => warn!(
-            slug,
-            remedy, "no configuration has this slug; the agent is saved, nothing is synced"
+            tenant,
+            slug, remedy, "no configuration has this slug; the agent is saved, nothing is synced"
         ),
         Problem::Rejected(reasons) => warn!(
+            tenant,
             slug,
-            reasons, remedy, "agent rejected: its settings cannot be mapped; nothing is written"
+            reasons,
+            remedy,
+            "agent rejected: its settings cannot be mapped; nothing is written"
         ),
         Problem::Ambiguous => warn!(
-            slug,
-            remedy, "more than one agent has this slug; nothing is written for it"
+            tenant,
+            slug, remedy, "more than one agent has this slug; nothing is written for it"
         ),
         Problem::Failed { detail, sqlstate } => warn!(
+            tenant,
             slug,
-            detail, sqlstate, remedy, "configuration could not be written; the daemon retries"
+            detail,
+            sqlstate,
+            remedy,
+            "configuration could not be written; the daemon retries"
         ),
     }
 }

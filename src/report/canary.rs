@@ -12,6 +12,7 @@ use tokio_postgres::error::SqlState;
 
 use super::note::Note;
 use super::problem;
+use crate::key::Keys;
 use crate::pg::{Db, Parameter, QueryError, sqlstate};
 use crate::settings::Settings;
 use crate::show::time;
@@ -48,9 +49,10 @@ pub async fn canary(db: &Db, settings: &Settings) -> Note {
         }
         Err(error) => return Note::unanswered("round trip", &error),
     }
+    // Without a tenant, where tenants are set: the row is about the agents of every tenant.
     let slug = format!("agent-sync doctor {:016x}", fastrand::u64(..));
     let began = Instant::now();
-    let sent = request::send(db, &[&slug]).await;
+    let sent = request::send(db, Keys::Slugs, &[&slug]).await;
     let outcome = match sent {
         Ok(()) => wait(db, &slug, began, limit).await,
         Err(error) => Err(error),
@@ -89,8 +91,9 @@ async fn wait(db: &Db, slug: &str, began: Instant, limit: Duration) -> Result<Ou
     let slugs = [slug];
     let slugs: [Parameter<'_>; 1] = [(&&slugs[..], Type::TEXT_ARRAY)];
     let (mut pause, mut before) = (LOOK.0, None);
+    let still_pending = report::still_pending(Keys::Slugs);
     loop {
-        let row = db.one(report::STILL_PENDING, &slugs).await?;
+        let row = db.one(&still_pending, &slugs).await?;
         let (left, taken): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         let before = *before.get_or_insert(taken);
         if left == 0 {

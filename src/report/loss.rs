@@ -78,7 +78,9 @@ const THERE: &str = "SELECT pg_catalog.current_setting('agent_sync.proven') NOT 
     pg_catalog.to_regclass('agent_sync.outbox') IS NOT NULL,
       pg_catalog.to_regclass('agent_sync.role') IS NOT NULL";
 
-const PENDING: &str = "SELECT pg_catalog.count(DISTINCT o.slug) FROM agent_sync.outbox o";
+/// An install of before the tenants has no column for them.
+const PENDING: &str = "SELECT pg_catalog.count(DISTINCT (pg_catalog.to_jsonb(o)
+      OPERATOR(pg_catalog.->>) 'tenant', o.slug)) FROM agent_sync.outbox o";
 
 /// The roles with the comment that an install gives to the roles it creates; `sql/uninstall.sql`
 /// uses the same test.

@@ -1,48 +1,62 @@
 //! Texts and remedies for the problem of an agent.
 
+use crate::key::Key;
 use crate::settings::Database;
 use crate::show::{count, quoted};
 use crate::store::Remedies;
 use crate::survey::Verdict;
 
 /// The remedy for a problem of this kind.
-pub fn remedy(database: &Database, kind: &str, sqlstate: Option<&str>, slug: &str) -> String {
+pub fn remedy(database: &Database, kind: &str, sqlstate: Option<&str>, key: &Key<'_>) -> String {
     Remedies::new(&database.configurations)
-        .of(kind, sqlstate, slug)
+        .of(kind, sqlstate, key)
         .into_owned()
 }
 
 /// The remedy for an agent with this verdict; `None` if no action is needed.
-pub fn remedy_of(database: &Database, verdict: Verdict, led: bool, slug: &str) -> Option<String> {
+pub fn remedy_of(
+    database: &Database,
+    verdict: Verdict,
+    led: bool,
+    key: &Key<'_>,
+) -> Option<String> {
     match verdict {
         Verdict::InSync => None,
         Verdict::Pending if led => None,
         Verdict::Pending => Some(format!(
             "{START}, or run `agent-sync reconcile {}`.",
-            argument(slug)
+            arguments(key)
         )),
-        Verdict::Drifted => Some(format!("Run `agent-sync reconcile {}`.", argument(slug))),
+        Verdict::Drifted => Some(format!("Run `agent-sync reconcile {}`.", arguments(key))),
         Verdict::Missing | Verdict::Rejected | Verdict::Ambiguous => Some(remedy(
             database,
             verdict.problem().unwrap_or_default(),
             None,
-            slug,
+            key,
         )),
     }
 }
 
-/// The slug quoted for a shell.
-pub fn argument(slug: &str) -> String {
+/// The arguments that name an agent to a command, quoted for a shell.
+pub fn arguments(key: &Key<'_>) -> String {
+    let dashes = if key.slug.starts_with('-') { "-- " } else { "" };
+    let slug = format!("{dashes}{}", quoted_for_shell(key.slug));
+    match &key.tenant {
+        Some(tenant) => format!("--tenant={} {slug}", quoted_for_shell(tenant)),
+        None => slug,
+    }
+}
+
+fn quoted_for_shell(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "._/:@%+-".contains(c);
-    let dashes = if slug.starts_with('-') { "-- " } else { "" };
-    let escaped = crate::mapping::quoted(slug);
+    let escaped = crate::mapping::quoted(text);
     let inner = escaped.get(1..escaped.len() - 1).unwrap_or_default();
-    if !slug.is_empty() && slug.chars().all(plain) {
-        format!("{dashes}{slug}")
-    } else if slug.contains(crate::mapping::disturbs) {
-        format!("{dashes}$'{}'", inner.replace('\'', r"\'"))
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else if text.contains(crate::mapping::disturbs) {
+        format!("$'{}'", inner.replace('\'', r"\'"))
     } else {
-        format!("{dashes}'{}'", slug.replace('\'', r"'\''"))
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 
@@ -90,7 +104,10 @@ mod tests {
             ("\u{1b}'", r"$'\u001b\''"),
             ("a\u{200e}", r"$'a\u200e'"),
         ] {
-            assert_eq!(argument(slug), shell);
+            let mut key = Key { tenant: None, slug };
+            assert_eq!(arguments(&key), shell);
+            key.tenant = Some("it's".into());
+            assert_eq!(arguments(&key), format!(r"--tenant='it'\''s' {shell}"));
         }
     }
 

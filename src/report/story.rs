@@ -12,13 +12,14 @@ use super::look::{Look, OVERDUE};
 use super::note::Level;
 use super::problem;
 use crate::columns::Column;
+use crate::key::Key;
 use crate::mapping::{Configuration, Difference, Rules, Value, diff, fields_of, fields_of_agent};
 use crate::pg::{Db, List, Parameter, QueryError};
 use crate::settings::Database;
 use crate::show::{age, plural};
 use crate::store::Layout;
 use crate::store::report;
-use crate::store::surveyed::{self, Surveyed};
+use crate::store::surveyed::{self, Named, Surveyed};
 use crate::survey::{Comparison, Scope, Verdict, survey};
 use crate::time;
 
@@ -143,29 +144,29 @@ pub async fn story(
     rules: &Rules,
     layout: &Layout,
     installed: bool,
-    slug: &str,
+    key: &str,
 ) -> Result<Story, QueryError> {
-    let own: [Parameter<'_>; 1] = [(&slug, Type::TEXT)];
+    let (keys, own): (_, [Parameter<'_>; 1]) = (layout.keys(), [(&key, Type::TEXT)]);
     let rows = db
         .value(&report::count_configurations(layout), &own)
         .await?;
     let (mut pending, mut problem, mut history) = (None, None, Vec::new());
     if installed {
-        let row = db.one(report::PENDING_OF, &own).await?;
+        let row = db.one(&report::pending_of(keys), &own).await?;
         pending = since(row.try_get("since")?, row.try_get("seconds")?);
-        let row = db.opt(report::PROBLEM_OF, &own).await?;
+        let row = db.opt(&report::problem_of(keys), &own).await?;
         problem = row.as_ref().map(Problem::of).transpose()?.flatten();
-        let latest: [Parameter<'_>; 2] = [(&slug, Type::TEXT), (&LATEST, Type::INT8)];
-        let rows = db.all(report::HISTORY_OF, &latest).await?;
+        let latest: [Parameter<'_>; 2] = [(&key, Type::TEXT), (&LATEST, Type::INT8)];
+        let rows = db.all(&report::history_of(keys), &latest).await?;
         history = rows
             .iter()
             .map(|row| Write::of(rules, row))
             .collect::<Result<_, _>>()?;
     }
-    let (agent, configurations) = saved(db, rules, layout, slug).await?;
+    let (agent, configurations) = saved(db, rules, layout, key).await?;
     let mut findings = None::<Comparison>;
     let scope = Scope {
-        slugs: Some(&[slug]),
+        named: Some((Named::Keys, &[key])),
         noted: installed,
         planned: None,
     };
@@ -195,16 +196,19 @@ async fn saved(
     db: &Db,
     rules: &Rules,
     layout: &Layout,
-    slug: &str,
+    key: &str,
 ) -> Result<(Option<Fields>, Vec<Fields>), QueryError> {
-    let slugs = [slug];
+    let keys = [key];
     let no_bound = None::<&str>;
     let scope: [Parameter<'_>; 3] = [
-        (&&slugs[..], Type::TEXT_ARRAY),
+        (&&keys[..], Type::TEXT_ARRAY),
         (&no_bound, Type::TEXT),
         (&no_bound, Type::TEXT),
     ];
-    let rows = match db.all(&surveyed::survey(layout, false), &scope).await {
+    let rows = match db
+        .all(&surveyed::survey(layout, false, Named::Keys), &scope)
+        .await
+    {
         Ok(rows) => rows,
         // The survey reports such a row.
         Err(error) if error.is_of_a_row() => return Ok((None, Vec::new())),
@@ -229,8 +233,8 @@ fn since(since: Option<SystemTime>, seconds: Option<f64>) -> Option<Since> {
 }
 
 /// The most important conclusion about the agent, with a remedy.
-pub fn conclude(database: &Database, look: &Look, story: &Story, slug: &str) -> Conclusion {
-    let mut conclusion = weigh(database, look, story, slug);
+pub fn conclude(database: &Database, look: &Look, story: &Story, key: &Key<'_>) -> Conclusion {
+    let mut conclusion = weigh(database, look, story, key);
     if let Some(remedy) = conclusion
         .remedy
         .as_mut()
@@ -245,7 +249,7 @@ pub fn conclude(database: &Database, look: &Look, story: &Story, slug: &str) -> 
     conclusion
 }
 
-fn weigh(database: &Database, look: &Look, story: &Story, slug: &str) -> Conclusion {
+fn weigh(database: &Database, look: &Look, story: &Story, key: &Key<'_>) -> Conclusion {
     let say = |conclusion: String, remedy: Option<String>| Conclusion { conclusion, remedy };
     let led = look.leader().is_some();
     let Some(findings) = &story.findings else {
@@ -260,7 +264,7 @@ fn weigh(database: &Database, look: &Look, story: &Story, slug: &str) -> Conclus
         return say(format!("{text}."), None);
     };
     let verdict = findings.verdict();
-    let remedy = |verdict| problem::remedy_of(database, verdict, led, slug);
+    let remedy = |verdict| problem::remedy_of(database, verdict, led, key);
     // A fault of the database explains why its agents are out of sync, and is repaired first.
     let broken = look.notes.iter().find(|note| note.level == Level::Fail);
     match (verdict, broken) {
@@ -293,14 +297,14 @@ fn weigh(database: &Database, look: &Look, story: &Story, slug: &str) -> Conclus
             }
             .to_owned(),
             story.problem.as_ref().map(|_| format!("Run `agent-sync reconcile \
-                {}`.", problem::argument(slug))),
+                {}`.", problem::arguments(key))),
         ),
         (_, Some(broken)) => say(
             format!("The configuration differs, and agent-sync is not able to work here: \
                 {}.", broken.text),
             broken.remedy.clone(),
         ),
-        (Verdict::Drifted | Verdict::Pending, None) => differing(database, look, story, slug, verdict),
+        (Verdict::Drifted | Verdict::Pending, None) => differing(database, look, story, key, verdict),
     }
 }
 
@@ -309,11 +313,11 @@ fn differing(
     database: &Database,
     look: &Look,
     story: &Story,
-    slug: &str,
+    key: &Key<'_>,
     verdict: Verdict,
 ) -> Conclusion {
     let led = look.leader().is_some();
-    let remedy = problem::remedy_of(database, verdict, led, slug);
+    let remedy = problem::remedy_of(database, verdict, led, key);
     if let Some(failed) = story
         .problem
         .as_ref()
@@ -324,7 +328,7 @@ fn differing(
             Some(seconds) if seconds > 0.0 => format!("; it is tried again in {}", age(seconds)),
             _ => "; it is about to be tried again".to_owned(),
         };
-        let remedy = problem::remedy(database, "failed", failed.sqlstate.as_deref(), slug);
+        let remedy = problem::remedy(database, "failed", failed.sqlstate.as_deref(), key);
         return Conclusion {
             conclusion: format!(
                 "The configuration differs, and {}{again}.",

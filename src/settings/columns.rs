@@ -2,16 +2,19 @@
 
 use serde::Deserialize;
 
-use super::schema::DefaultValue::Text;
+use super::schema::DefaultValue::{Text, Unset};
 use super::schema::{Key, key_table};
 use super::value_type::ValueType::Identifier;
 use crate::columns::{MappedColumn, Per, PerAgentColumn, PerColumn};
+use crate::key::Keys;
 
 /// The names of the columns of the agents.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct AgentsColumns {
     /// The slug.
     pub slug: String,
+    /// The tenant.
+    pub tenant: Option<String>,
     /// The mapped columns.
     #[serde(flatten)]
     pub mapped: PerAgentColumn<String>,
@@ -22,6 +25,8 @@ pub struct AgentsColumns {
 pub struct ConfigurationsColumns {
     /// The slug of the agent.
     pub agent_slug: String,
+    /// The tenant of the agent.
+    pub tenant: Option<String>,
     /// The mapped columns.
     #[serde(flatten)]
     pub mapped: PerColumn<String>,
@@ -36,6 +41,11 @@ impl AgentsColumns {
         "databases.*.agents.columns" {
             /// The text that identifies an agent; required.
             slug = Identifier, Text("slug");
+            /// The tenant of the agent, where a slug is unique for each tenant alone. With it,
+            /// tenant and slug identify an agent. Set it together with configurations.columns.tenant,
+            /// and then run `agent-sync install`. Any type; an index is used where it is uuid, an
+            /// integer type, text or varchar.
+            tenant = Identifier, Unset("client_id");
             /// The agent's name.
             name = Identifier, Text("name");
             /// The agent's system prompt.
@@ -47,9 +57,20 @@ impl AgentsColumns {
         }
     };
 
+    /// Whether the keys of agents have a tenant.
+    pub fn keys(&self) -> Keys {
+        if self.tenant.is_some() {
+            Keys::Tenants
+        } else {
+            Keys::Slugs
+        }
+    }
+
     /// Every column: its key and its name in the database.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        std::iter::once(("slug", &*self.slug)).chain(mapped(&self.mapped))
+        std::iter::once(("slug", &*self.slug))
+            .chain(self.tenant.as_deref().map(|name| ("tenant", name)))
+            .chain(mapped(&self.mapped))
     }
 }
 
@@ -58,6 +79,8 @@ impl ConfigurationsColumns {
         "databases.*.configurations.columns" {
             /// The slug of the agent of the row; required.
             agent_slug = Identifier, Text("agent_slug");
+            /// The tenant of the agent of the row: see agents.columns.tenant.
+            tenant = Identifier, Unset("client_id");
             /// Takes the agent's name.
             agent_name = Identifier, Text("agent_name");
             /// Takes the agent's system prompt.
@@ -82,6 +105,7 @@ impl ConfigurationsColumns {
     /// Every column: its key and its name in the database.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, &str)> {
         std::iter::once(("agent_slug", &*self.agent_slug))
+            .chain(self.tenant.as_deref().map(|name| ("tenant", name)))
             .chain(mapped(&self.mapped))
             .chain([
                 ("updated_at", &*self.updated_at),

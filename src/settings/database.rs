@@ -204,6 +204,7 @@ impl Database {
         check.identity(&database);
         check.tables(&database);
         check.columns();
+        check.tenants(&database);
         (problems.len() == before).then_some(database)
     }
 }
@@ -340,6 +341,20 @@ impl Check<'_> {
         );
     }
 
+    /// Reports a tenant in one of the two tables alone.
+    fn tenants(&mut self, database: &Database) {
+        let names = ["agents.columns.tenant", "configurations.columns.tenant"];
+        let (agents, configurations) = (&database.agents, &database.configurations);
+        let tenants = (&agents.columns.tenant, &configurations.columns.tenant);
+        let (set, missing) = match tenants {
+            (Some(_), None) => (names[0], names[1]),
+            (None, Some(_)) => (names[1], names[0]),
+            _ => return,
+        };
+        let remedy = format!("set {missing} as well, or leave out {set}");
+        self.mismatch(set, &format!("{missing} beside it"), "none", &remedy);
+    }
+
     /// Reports two uses of one column of the configurations: no statement can write a column twice.
     /// (The columns of the agents are only read.)
     fn columns(&mut self) {
@@ -347,7 +362,10 @@ impl Check<'_> {
         let mut uses = BTreeMap::new();
         for key in ConfigurationsColumns::KEYS {
             let name = key.path.trim_start_matches("databases.*.");
-            let first = *uses.entry(values.text(&self.key(name))).or_insert(name);
+            let Some(column) = values.text(&self.key(name)) else {
+                continue;
+            };
+            let first = *uses.entry(column).or_insert(name);
             if first != name {
                 // The message points at the one that a source sets.
                 let is_default = self.origin(name) == DEFAULT;

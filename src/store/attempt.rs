@@ -119,7 +119,8 @@ impl Store {
             (&CONNECTION_ENDED, Type::TEXT),
             (&TRIES, Type::INT4),
         ];
-        let tries: Option<i32> = self.db.opt_value(queries::NOTE_FIRST, &parameters).await?;
+        let note_first = queries::note_first(self.layout.keys());
+        let tries: Option<i32> = self.db.opt_value(&note_first, &parameters).await?;
         Ok(match tries {
             None => Tried::Nothing,
             Some(tries) if tries <= TRIES => Tried::First,
@@ -140,7 +141,7 @@ impl Store {
         sqlstate: Option<&str>,
     ) -> Result<Option<String>, QueryError> {
         let parameters: [Parameter<'_>; 2] = [(&detail, Type::TEXT), (&sqlstate, Type::TEXT)];
-        let set_aside = queries::set_aside_first();
+        let set_aside = queries::set_aside_first(self.layout.keys());
         let slug: Option<Lossy> = self.db.opt_value(&set_aside, &parameters).await?;
         Ok(slug.map(|slug| slug.0))
     }
@@ -158,7 +159,7 @@ impl Store {
             (&detail, Type::TEXT),
             (&sqlstate, Type::TEXT),
         ];
-        let set_aside = queries::set_aside_unreadable();
+        let set_aside = queries::set_aside_unreadable(self.layout.keys());
         let slug: Option<Lossy> = self.db.opt_value(&set_aside, &parameters).await?;
         Ok(slug.map(|slug| slug.0))
     }

@@ -7,8 +7,9 @@ use std::time::{Instant, SystemTime};
 use postgres_types::Type;
 use tokio_postgres::Row;
 
-use super::batch::lossy;
+use super::batch::{Lossy, lossy};
 use super::{Remedies, Store};
+use crate::key::{Key, Keys};
 use crate::observe::state::{LISTED, PROBLEMS};
 use crate::observe::{Backlog, Kinds, Problem};
 use crate::pg::{Parameter, QueryError, Seconds};
@@ -34,11 +35,20 @@ pub const COUNTS: &str = "
           FROM (SELECT kind FROM agent_sync.problem LIMIT $1) AS p) AS p";
 
 /// The latest `$2` of the first `$1` problems, with slugs and reasons cut at `$3` and `$4`
-/// characters.
-pub const LATEST_PROBLEMS: &str = "
-    SELECT left(p.slug, $3), p.kind, left(p.detail, $4), p.sqlstate, p.since, p.attempts
+/// characters, and tenants like slugs.
+pub fn latest_problems(keys: Keys) -> String {
+    let tenant = if keys.have_tenants() {
+        ", left(p.tenant, $3)"
+    } else {
+        ""
+    };
+    format!(
+        "
+    SELECT left(p.slug, $3), p.kind, left(p.detail, $4), p.sqlstate, p.since, p.attempts{tenant}
     FROM (SELECT p.* FROM agent_sync.problem p LIMIT $1) AS p
-    ORDER BY p.since DESC LIMIT $2";
+    ORDER BY p.since DESC LIMIT $2"
+    )
+}
 
 impl Store {
     /// Counts and lists, in one round trip.
@@ -50,10 +60,11 @@ impl Store {
             (&SLUG, Type::INT4),
             (&DETAIL, Type::INT4),
         ];
-        let taken = Instant::now();
+        let (taken, keys) = (Instant::now(), self.layout.keys());
+        let latest = latest_problems(keys);
         let (counts, problems) = tokio::try_join!(
             self.db.one(COUNTS, &[(&COUNTED, Type::INT8)]),
-            self.db.all(LATEST_PROBLEMS, &limits),
+            self.db.all(&latest, &limits),
         )?;
         let counted = |column| {
             let number: i64 = counts.try_get(column)?;
@@ -74,17 +85,21 @@ impl Store {
             oldest: oldest.map(|Seconds(time)| time),
             problems: problems_of,
             more_problems: problems_of.total() >= COUNTED.unsigned_abs(),
-            listed: list(&self.layout.remedies, &problems)?,
+            listed: list(keys, &self.layout.remedies, &problems)?,
         })
     }
 }
 
 /// As many of them as may be kept.
-fn list(remedies: &Remedies, rows: &[Row]) -> Result<Vec<Problem>, tokio_postgres::Error> {
+fn list(
+    keys: Keys,
+    remedies: &Remedies,
+    rows: &[Row],
+) -> Result<Vec<Problem>, tokio_postgres::Error> {
     let mut listed = Vec::with_capacity(rows.len());
     let mut bytes = 0;
     for row in rows {
-        let problem = problem(remedies, row)?;
+        let problem = problem(keys, remedies, row)?;
         bytes += row.raw_size_bytes() + problem.remedy.len();
         if bytes > LISTED {
             break;
@@ -94,14 +109,25 @@ fn list(remedies: &Remedies, rows: &[Row]) -> Result<Vec<Problem>, tokio_postgre
     Ok(listed)
 }
 
-fn problem(remedies: &Remedies, row: &Row) -> Result<Problem, tokio_postgres::Error> {
+fn problem(keys: Keys, remedies: &Remedies, row: &Row) -> Result<Problem, tokio_postgres::Error> {
     let slug = lossy(row, 0)?;
+    let tenant: Option<Lossy> = if keys.have_tenants() {
+        row.try_get(6)?
+    } else {
+        None
+    };
+    let tenant = tenant.map(|tenant| tenant.0);
+    let key = Key {
+        tenant: tenant.as_deref().map(Into::into),
+        slug: &slug,
+    };
     let (kind, sqlstate): (&str, Option<&str>) = (row.try_get(1)?, row.try_get(3)?);
     Ok(Problem {
         kind: kind.into(),
         detail: row.try_get::<_, &str>(2)?.into(),
-        remedy: remedies.of(kind, sqlstate, &slug),
-        slug: slug.into(),
+        remedy: remedies.of(kind, sqlstate, &key),
+        tenant: tenant.as_deref().map(Into::into),
+        slug: slug.as_str().into(),
         sqlstate: sqlstate.map(Into::into),
         since: row.try_get::<_, SystemTime>(4)?,
         attempts: row.try_get(5)?,

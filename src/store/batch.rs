@@ -36,30 +36,30 @@ pub struct Versions {
     pub configuration: Version,
 }
 
-/// The rows of the outbox that a batch takes: each by its place, its version and its slug (G13).
+/// The rows of the outbox that a batch takes: each by its place, its version and its key (G13).
 #[derive(Debug, Default)]
 pub struct Taken<'a> {
     /// The places.
     pub places: Vec<Tid>,
     /// The versions.
     pub versions: Vec<Version>,
-    /// The slugs.
-    pub slugs: Vec<&'a str>,
+    /// The keys.
+    pub keys: Vec<&'a str>,
 }
 
 impl Taken<'_> {
-    /// Leaves the rows of a slug where they are.
-    pub fn leave(&mut self, slug: &str) {
-        let is_left: Vec<bool> = self.slugs.iter().map(|taken| *taken == slug).collect();
+    /// Leaves the rows of a key where they are.
+    pub fn leave(&mut self, key: &str) {
+        let is_left: Vec<bool> = self.keys.iter().map(|taken| *taken == key).collect();
         let mut left = is_left.iter();
         self.places.retain(|_| left.next() == Some(&false));
         let mut left = is_left.iter();
         self.versions.retain(|_| left.next() == Some(&false));
-        self.slugs.retain(|taken| *taken != slug);
+        self.keys.retain(|taken| *taken != key);
     }
 }
 
-/// One slug of a batch: its rows of the outbox, its agent, and its configurations.
+/// One key of a batch: its rows of the outbox, its agent, and its configurations.
 #[derive(Debug, Clone, Copy)]
 pub struct Group<'a> {
     rows: &'a [Row],
@@ -112,7 +112,7 @@ pub(super) fn lossy(row: &Row, column: impl RowIndex + Display) -> Result<String
 }
 
 impl Claimed {
-    /// Of rows with the columns of [`super::queries::claim`], those of a slug together.
+    /// Of rows with the columns of [`super::queries::claim`], those of a key together.
     pub fn new(rows: Vec<Row>) -> Result<Self, Error> {
         let mut claimed = Self {
             rows,
@@ -137,7 +137,7 @@ impl Claimed {
             .transpose()
     }
 
-    /// The slugs with what belongs to each.
+    /// The keys with what belongs to each.
     pub fn groups(&self) -> impl Iterator<Item = Group<'_>> {
         let rows = self
             .rows
@@ -171,8 +171,8 @@ impl Claimed {
 }
 
 impl<'a> Group<'a> {
-    /// The slug, unless it is longer than [`super::LONGEST_SLUG`] bytes or not UTF-8.
-    pub fn slug(&self) -> Result<&'a str, NotText> {
+    /// The key, unless it is longer than [`super::LONGEST_SLUG`] bytes or not UTF-8.
+    pub fn key(&self) -> Result<&'a str, NotText> {
         slug_bytes(self.first)
             .and_then(|bytes| str::from_utf8(bytes).ok())
             .ok_or(NotText { column: "slug" })
@@ -353,14 +353,16 @@ pub struct Outcome<'a> {
     pub taken: Taken<'a>,
     /// The rows to write, and what.
     pub writes: Vec<(RowRef, Changes<'a>)>,
-    /// The slug of each of them.
+    /// The key of each of them.
     pub changed: Vec<&'a str>,
     /// The problems to note.
     pub problems: Vec<Problem>,
-    /// The slugs whose problem is over.
+    /// The keys whose problem is over.
     pub cleared: Vec<String>,
     /// The rows of the outbox whose slug is no text.
     pub not_text: (Vec<Tid>, Vec<Version>),
+    /// The slugs of which every tenant's agent has to be looked at.
+    pub every_tenant: Vec<&'a str>,
 }
 
 impl Outcome<'_> {

@@ -161,9 +161,16 @@ async fn capture_faults(
 ) -> Result<Vec<CaptureFault>, QueryError> {
     let agents = &layout.agents;
     let mapped = agents.columns.present().map(|(_, column)| column);
+    let tenant = agents.tenant.as_ref().map(|tenant| &*tenant.column.name);
+    let agent_tenant = layout.configurations.tenant.as_ref();
+    let agent_tenant = agent_tenant.map(|tenant| &*tenant.column.name);
+    let own: Vec<&str> = std::iter::once(&*layout.configurations.agent_slug.name)
+        .chain(agent_tenant)
+        .collect();
     let watched: Vec<&str> = std::iter::once(&agents.slug)
         .chain(mapped)
         .map(|column| column.name.as_str())
+        .chain(tenant)
         .collect();
     let parameters: &[Parameter<'_>] = &[
         (&triggers.tables, Type::TEXT_ARRAY),
@@ -172,6 +179,7 @@ async fn capture_faults(
         (&layout.configurations.agent_slug.name, Type::TEXT),
         (&agents.slug.name, Type::TEXT),
         (&queries::CALLED, Type::TEXT_ARRAY),
+        (&own, Type::TEXT_ARRAY),
     ];
     let mut rows = db.all(queries::CAPTURE_FAULTS, parameters).await?;
     if !rows.is_empty() {

@@ -74,7 +74,7 @@ pub async fn install(
         return Ok(findings);
     }
     // Then the version, for another version has other parts, which are no less whole for that.
-    match record(db).await? {
+    match record(db, database).await? {
         Record::Closed => {}
         Record::Missing => findings.push(finding::Install::NoRecord.into()),
         Record::Of { version, .. } if version != expected => {
@@ -86,7 +86,7 @@ pub async fn install(
                 .into(),
             ]);
         }
-        Record::Of { tables, .. } => findings.extend(other_tables(database, tables)),
+        Record::Of { other, .. } => findings.extend(other),
     }
     if !missing.is_empty() {
         // An older install lacks what came later.
@@ -167,20 +167,23 @@ pub async fn publications(db: &Db, layout: &Layout) -> Result<Vec<Finding>, Quer
     Ok(findings)
 }
 
+/// The columns with the tenant, of the agents and of the configurations.
+type Tenants = (Option<String>, Option<String>);
+
 /// The record of the install.
 enum Record {
     /// The role may not see it, which the check of its privileges says.
     Closed,
     /// There is none.
     Missing,
-    /// The version of the schema, and the tables that the triggers were made for.
+    /// The version of the schema, and whether the install serves others than the settings name.
     Of {
         version: i32,
-        tables: (String, String),
+        other: Option<Finding>,
     },
 }
 
-async fn record(db: &Db) -> Result<Record, QueryError> {
+async fn record(db: &Db, database: &Database) -> Result<Record, QueryError> {
     match db.opt(queries::VERSION, &[]).await {
         Err(QueryError::Postgres(error))
             if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
@@ -192,9 +195,11 @@ async fn record(db: &Db) -> Result<Record, QueryError> {
                 name(row.try_get(1)?, row.try_get(2)?),
                 name(row.try_get(3)?, row.try_get(4)?),
             );
+            let tenants = (row.try_get(5)?, row.try_get(6)?);
+            let other = other_tables(database, tables);
             Ok(Record::Of {
                 version: row.try_get(0)?,
-                tables,
+                other: other.or_else(|| other_tenants(database, &tenants)),
             })
         }
         Ok(None) => Ok(Record::Missing),
@@ -221,6 +226,28 @@ fn other_tables(database: &Database, installed: (String, String)) -> Option<Find
         }
         .into(),
     )
+}
+
+/// Whether the install was made for other tenants than those of the settings.
+fn other_tenants(database: &Database, installed: &Tenants) -> Option<Finding> {
+    let (agents, configurations) = (&database.agents.columns, &database.configurations.columns);
+    let expected = (agents.tenant.clone(), configurations.tenant.clone());
+    let named = |tenants: &Tenants| match tenants {
+        (Some(agents), Some(configurations)) => format!(
+            "tenants in the columns {} of the agents and {} of the configurations",
+            plain(agents),
+            plain(configurations)
+        ),
+        _ => "no tenants".to_owned(),
+    };
+    (*installed != expected).then(|| {
+        let (installed, expected) = (named(installed), named(&expected));
+        finding::Install::OtherTenants {
+            installed,
+            expected,
+        }
+        .into()
+    })
 }
 
 /// Whether the role is kept from rows of the tables of agent-sync.
@@ -252,13 +279,13 @@ pub async fn own_tables(
     if let Some(hidden) = own_rows(db).await?.filter(Finding::is_fatal) {
         return Ok(Some(hidden));
     }
-    Ok(match record(db).await? {
+    Ok(match record(db, database).await? {
         Record::Closed => None,
         Record::Missing => Some(finding::Install::NoRecord.into()),
         Record::Of { version: found, .. } if found != expected => {
             Some(finding::Install::OtherVersion { found, expected }.into())
         }
-        Record::Of { tables, .. } => other_tables(database, tables),
+        Record::Of { other, .. } => other,
     })
 }
 

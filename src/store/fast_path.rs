@@ -44,6 +44,7 @@ impl Statements {
             return Ok(None);
         };
         let write = queries::write_change(layout, history);
+        let take = queries::take_lone(layout.keys());
         let mut types = vec![
             Type::TID,
             Type::OID,
@@ -56,7 +57,7 @@ impl Statements {
         let (claim, write, take) = tokio::try_join!(
             db.prepare(&claim, &[Type::TID, Type::INT4]),
             db.prepare(&write, &types),
-            db.prepare(queries::TAKE_LONE, &[Type::TID, Type::XID, Type::TEXT]),
+            db.prepare(&take, &[Type::TID, Type::XID, Type::TEXT]),
         )?;
         Ok(Some(Self { claim, write, take }))
     }
@@ -78,7 +79,7 @@ impl super::Store {
 
     /// Writes the changes, if there are any, and deletes the row from the outbox. Returns false if
     /// a row has another version or is locked, or another session leads; then nothing is changed.
-    /// Without changes, only the place, version and slug of the row of the outbox are checked. A
+    /// Without changes, only the place, version and key of the row of the outbox are checked. A
     /// write that exceeds `limit` is an error.
     pub async fn finish_change(
         &self,

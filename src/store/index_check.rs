@@ -3,33 +3,70 @@
 use postgres_types::Type;
 use tokio_postgres::error::SqlState;
 
-use super::{Layout, finding, finding::Finding, queries};
-use crate::pg::{Db, QueryError};
+use super::queries::{self, KeyColumns};
+use super::{Layout, finding, finding::Finding};
+use crate::pg::{Db, Parameter, QueryError};
 
 /// The findings about the columns and their indexes.
 pub(super) async fn columns(db: &Db, layout: &Layout) -> Result<Vec<Finding>, QueryError> {
     let mut findings = layout.column_findings.clone();
     findings.extend(misses(db, layout).await?);
+    findings.extend(without_tenant(db, layout).await?);
     Ok(findings)
+}
+
+/// Whether configurations have no tenant, where tenants are set (G14). The table is scanned as far as
+/// the first of them, and only if its column may be null.
+async fn without_tenant(db: &Db, layout: &Layout) -> Result<Option<Finding>, QueryError> {
+    let Some(query) = queries::lack_tenant(&layout.configurations) else {
+        return Ok(None);
+    };
+    let configurations = &layout.configurations;
+    let column = configurations.tenant.as_ref().map(|tenant| &tenant.column);
+    let names: [Parameter<'_>; 2] = [
+        (&configurations.table, Type::TEXT),
+        (&column.map(|column| &*column.name), Type::TEXT),
+    ];
+    match db.opt(&query, &names).await {
+        Err(error) if is_unprivileged(&error) => Ok(None),
+        Err(error) => Err(error),
+        Ok(None) => Ok(None),
+        Ok(Some(row)) => {
+            let (table, column) = (row.try_get(0)?, row.try_get(1)?);
+            Ok(Some(finding::Column::NoTenant { table, column }.into()))
+        }
+    }
+}
+
+/// Whether a privilege is missing. Another check names it.
+fn is_unprivileged(error: &QueryError) -> bool {
+    matches!(error, QueryError::Postgres(error)
+        if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE))
 }
 
 /// Whether the indexes of the slugs find a sample of the rows.
 async fn misses(db: &Db, layout: &Layout) -> Result<Vec<Finding>, QueryError> {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
-    let slug = (&agents.table, &agents.slug.name, agents.lookup("x"));
-    let agent_slug = (
-        &configurations.table,
-        &configurations.agent_slug.name,
-        configurations.lookup("x"),
-    );
-    let slug = Some(slug).filter(|_| agents.slug_is_indexed);
-    let agent_slug = Some(agent_slug).filter(|_| configurations.agent_slug_is_indexed);
+    let of_agent = agents.is("x", "given.tenant", "given.slug");
+    let of_configuration = configurations.is("x", "given.tenant", "given.slug");
+    let agents = agents.key_is_indexed.then_some(KeyColumns {
+        table: &agents.table,
+        slug: &agents.slug.name,
+        tenant: agents.tenant.as_ref(),
+        is: &of_agent,
+    });
+    let configurations = configurations.key_is_indexed.then_some(KeyColumns {
+        table: &configurations.table,
+        slug: &configurations.agent_slug.name,
+        tenant: configurations.tenant.as_ref(),
+        is: &of_configuration,
+    });
     db.batch(queries::BY_INDEX).await?;
     let found = async {
         let mut findings = Vec::new();
-        for (table, column, lookup) in slug.into_iter().chain(agent_slug) {
-            let query = queries::index_misses(table, column, &lookup);
-            let names = [(table as _, Type::TEXT), (column as _, Type::TEXT)];
+        for key in agents.into_iter().chain(configurations) {
+            let query = queries::index_misses(key);
+            let names: [Parameter<'_>; 2] = [(&key.table, Type::TEXT), (&key.slug, Type::TEXT)];
             if let Some(row) = db.opt(&query, &names).await? {
                 let (table, column) = (row.try_get(0)?, row.try_get(1)?);
                 findings.push(finding::Column::IndexMisses { table, column }.into());
@@ -40,12 +77,7 @@ async fn misses(db: &Db, layout: &Layout) -> Result<Vec<Finding>, QueryError> {
     let found = found.await;
     let ended = db.batch("ROLLBACK").await;
     match found {
-        // Another check names the privileges that are missing.
-        Err(QueryError::Postgres(error))
-            if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
-        {
-            ended.map(|()| Vec::new())
-        }
+        Err(error) if is_unprivileged(&error) => ended.map(|()| Vec::new()),
         found => found.and_then(|found| ended.map(|()| found)),
     }
 }

@@ -46,7 +46,7 @@ pub use finding::Finding;
 pub use layout::{Layout, LayoutError};
 pub use leader::Leader;
 pub use noted_mapping::{Mapping, mapping, noted_mapping};
-pub use problems::{Problem, ProblemKind, too_heavy, too_many};
+pub use problems::{NO_TENANT, Problem, ProblemKind, too_heavy, too_many};
 pub use queries::{HEAVIEST, LONGEST_SLUG, MOST_CONFIGURATIONS, too_long};
 pub use record::Installed;
 pub use remedy::Remedies;

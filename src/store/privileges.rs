@@ -106,7 +106,9 @@ fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
     on(ours, "install", "UPDATE", &NOTED);
 
     let mapped = from.columns.present().map(|(_, column)| column);
+    let tenant = from.tenant.as_ref().map(|tenant| &tenant.column);
     let read: Vec<&str> = std::iter::once(&from.slug)
+        .chain(tenant)
         .chain(mapped)
         .map(|column| &*column.name)
         .collect();
@@ -118,6 +120,8 @@ fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
     let place = ["\"ctid\"", "\"tableoid\"", "\"xmin\"", &to.agent_slug.name];
     let (schema, table) = (&configurations.schema, &configurations.table);
     on(schema, table, "SELECT", &place);
+    let tenant = to.tenant.as_ref().map(|tenant| &*tenant.column.name);
+    on(schema, table, "SELECT", tenant.as_slice());
     on(schema, table, "SELECT", &written);
     on(schema, table, "UPDATE", &written);
     on(schema, table, "UPDATE", &clocks);

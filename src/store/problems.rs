@@ -1,8 +1,11 @@
 //! The problems of agents, as `agent_sync.problem` keeps them.
 
+use postgres_types::Type;
+
 use super::Store;
-use super::queries::{HEAVIEST, MOST_CONFIGURATIONS};
-use crate::pg::{Db, QueryError};
+use super::batch::Outcome;
+use super::queries::{self, HEAVIEST, MOST_CONFIGURATIONS};
+use crate::pg::{Db, Parameter, QueryError};
 
 /// Why a slug is not in sync, as `agent_sync.problem` keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +35,8 @@ impl ProblemKind {
 /// One row for `agent_sync.problem`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The slug.
-    pub slug: String,
+    /// The key of the agent.
+    pub key: String,
     /// The kind.
     pub kind: ProblemKind,
     /// The reason in a sentence or more, without prompts and keys.
@@ -50,9 +53,9 @@ pub struct Problem {
 
 impl Problem {
     /// A failed write, which is retried.
-    pub fn failed(slug: &str, detail: &str, sqlstate: &str) -> Self {
+    pub fn failed(key: &str, detail: &str, sqlstate: &str) -> Self {
         Self {
-            slug: slug.to_owned(),
+            key: key.to_owned(),
             kind: ProblemKind::Failed,
             detail: detail.to_owned(),
             sqlstate: Some(sqlstate.to_owned()),
@@ -61,6 +64,10 @@ impl Problem {
         }
     }
 }
+
+/// Why an agent without tenant is rejected, where tenants are set: NULL is no tenant.
+pub const NO_TENANT: &str =
+    "tenant: expected a value, found null, so no configuration can be that of the agent";
 
 /// Why an agent is rejected that weighs this together with a configuration.
 pub fn too_heavy(weight: f64) -> String {
@@ -79,7 +86,7 @@ pub fn too_many() -> String {
 }
 
 impl Store {
-    /// Notes problems and returns the slugs of those that are unchanged.
+    /// Notes problems and returns the keys of those that are unchanged.
     pub(super) async fn note_problems(
         &self,
         db: &Db,
@@ -88,9 +95,9 @@ impl Store {
         if problems.is_empty() {
             return Ok(Vec::new());
         }
-        let slugs: Vec<&str> = problems
+        let keys: Vec<&str> = problems
             .iter()
-            .map(|problem| problem.slug.as_str())
+            .map(|problem| problem.key.as_str())
             .collect();
         let kinds: Vec<&str> = problems.iter().map(|problem| problem.kind.name()).collect();
         let details: Vec<&str> = problems
@@ -106,7 +113,7 @@ impl Store {
         let rows = db
             .all_prepared(
                 &self.writes.note_problems,
-                &[&slugs, &kinds, &details, &states, &retries, &asked],
+                &[&keys, &kinds, &details, &states, &retries, &asked],
             )
             .await?;
         let mut unchanged = Vec::new();
@@ -117,5 +124,20 @@ impl Store {
             }
         }
         Ok(unchanged)
+    }
+
+    /// Sets the rows of the outbox aside whose slug is no text.
+    pub(super) async fn set_aside_not_text(
+        &self,
+        db: &Db,
+        outcome: &Outcome<'_>,
+    ) -> Result<(), QueryError> {
+        let (places, versions) = &outcome.not_text;
+        if places.is_empty() {
+            return Ok(());
+        }
+        let rows: [Parameter<'_>; 2] = [(places, Type::TID_ARRAY), (versions, Type::XID_ARRAY)];
+        db.run(&queries::set_aside_not_text(self.layout.keys()), &rows)
+            .await
     }
 }

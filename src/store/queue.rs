@@ -1,11 +1,12 @@
-//! The slugs that the daemon itself puts into the outbox, and the deletion of expired history.
+//! The keys that the daemon itself puts into the outbox or announces, and the deletion of expired
+//! history.
 
 use std::time::Duration;
 
 use postgres_types::Type;
 
 use super::{Store, queries};
-use crate::pg::{Parameter, QueryError, Seconds};
+use crate::pg::{Db, Parameter, QueryError, Seconds};
 use crate::settings::History;
 
 /// The bounds of the time until the next attempt of a failed write.
@@ -47,6 +48,35 @@ impl Store {
             .await
     }
 
+    /// Puts every tenant's agent with one of these slugs into the outbox.
+    pub(super) async fn enqueue_tenants(&self, db: &Db, slugs: &[&str]) -> Result<(), QueryError> {
+        match queries::enqueue_tenants(&self.layout) {
+            Some(enqueue) if !slugs.is_empty() => {
+                db.run(&enqueue, &[(&slugs, Type::TEXT_ARRAY)]).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notifies the channel of the changed keys.
+    pub(super) async fn announce_changes(
+        &self,
+        db: &Db,
+        channel: Option<&str>,
+        changed: &[&str],
+    ) -> Result<(), QueryError> {
+        let Some(channel) = channel.filter(|_| !changed.is_empty()) else {
+            return Ok(());
+        };
+        let keys = self.layout.keys();
+        let changed = changed
+            .iter()
+            .map(|key| keys.parts(key).plain().into_owned());
+        let changed: Vec<String> = changed.collect();
+        let news: [Parameter<'_>; 2] = [(&channel, Type::TEXT), (&changed, Type::TEXT_ARRAY)];
+        db.run(queries::ANNOUNCE, &news).await
+    }
+
     /// Whether a lock on a whole table keeps every batch from being written.
     pub async fn writes_are_locked(&self) -> Result<bool, QueryError> {
         let configurations = &self.layout.configurations.table;
@@ -75,7 +105,8 @@ impl Store {
 
     /// Puts the slugs whose retry is due into the outbox. Returns the time until the next retry.
     pub async fn enqueue_retries(&self) -> Result<Option<Duration>, QueryError> {
-        self.db.run(queries::ENQUEUE_RETRIES, &[]).await?;
+        let enqueue = queries::enqueue_retries(self.layout.keys());
+        self.db.run(&enqueue, &[]).await?;
         let next: Option<Seconds> = self.db.value(queries::NEXT_RETRY, &[]).await?;
         Ok(next.map(|Seconds(time)| time.clamp(SOONEST, LATEST)))
     }

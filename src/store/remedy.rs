@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::columns::Column;
+use crate::key::{Key, Keys};
 use crate::pg::identifier::{Literal, plain};
 use crate::pg::sqlstate;
 use crate::settings::ConfigurationsTable;
@@ -11,31 +12,42 @@ use crate::settings::ConfigurationsTable;
 /// The remedies in one database.
 #[derive(Debug, Clone)]
 pub struct Remedies {
-    /// The statement that makes a configuration, up to the slug.
+    /// The statement that makes a configuration, up to the tenant or the slug.
     insert: String,
+    keys: Keys,
 }
 
 impl Remedies {
     /// With the names of these settings.
     pub fn new(table: &ConfigurationsTable) -> Self {
+        let (columns, mut keys) = (&table.columns, Keys::Slugs);
+        let mut names = Vec::new();
+        if let Some(tenant) = &columns.tenant {
+            (keys, names) = (Keys::Tenants, vec![plain(tenant)]);
+        }
+        names.push(plain(&columns.agent_slug));
+        names.push(plain(&columns.mapped[Column::ProviderConfig]));
         let insert = format!(
-            "INSERT INTO {}.{} ({}, {}) VALUES (",
+            "INSERT INTO {}.{} ({}) VALUES (",
             plain(&table.schema),
             plain(&table.table),
-            plain(&table.columns.agent_slug),
-            plain(&table.columns.mapped[Column::ProviderConfig]),
+            names.join(", "),
         );
-        Self { insert }
+        Self { insert, keys }
     }
 
     /// About a problem of this kind, as `agent_sync.problem` calls it.
-    pub fn of(&self, kind: &str, sqlstate: Option<&str>, slug: &str) -> Cow<'static, str> {
+    pub fn of(&self, kind: &str, sqlstate: Option<&str>, key: &Key<'_>) -> Cow<'static, str> {
         match kind {
             "missing_configuration" => format!(
                 "Create it, with the other columns that the table requires; it is then brought in \
-                sync: {}{}, '{{}}');",
+                sync: {}{}{}, '{{}}');",
                 self.insert,
-                readable(slug)
+                key.tenant
+                    .as_deref()
+                    .map(|tenant| format!("{}, ", readable(tenant)))
+                    .unwrap_or_default(),
+                readable(key.slug)
             )
             .into(),
             "rejected" => {
@@ -43,9 +55,16 @@ impl Remedies {
                 agent at once, and a change of the configuration within five minutes."
                     .into()
             }
+            "ambiguous" if self.keys.have_tenants() => {
+                "Give each agent of the tenant a slug of its own, or delete the agents that are not \
+                wanted; the remaining agent is then brought in sync."
+                    .into()
+            }
             "ambiguous" => {
                 "Give each agent a slug of its own, or delete the agents that are not wanted; the \
-                remaining agent is then brought in sync."
+                remaining agent is then brought in sync. If a slug is unique for each tenant alone, \
+                set agents.columns.tenant and configurations.columns.tenant, and run `agent-sync \
+                install`."
                     .into()
             }
             _ => sqlstate::remedy(sqlstate.unwrap_or_default()).into(),

@@ -7,6 +7,7 @@
 
 use super::layout::Layout;
 use super::queries::{self, IS_ABLE, LOST_SAVE};
+use crate::key::Keys;
 
 /// The sessions of daemons in this database, the leader first: process, host, whether it is told
 /// where from, user, program, since when and how long it has been connected, whether it leads,
@@ -53,14 +54,19 @@ pub fn daemons() -> String {
     )
 }
 
-/// How much is in the outbox, counted up to `$1` rows: rows, slugs, since when the oldest of them
+/// How much is in the outbox, counted up to `$1` rows: rows, keys, since when the oldest of them
 /// waits, and for how long. A row with an infinite time has come now.
-pub const OUTBOX: &str = "
+pub fn outbox(keys: Keys) -> String {
+    let key = keys.of_row("o");
+    format!(
+        "
     SELECT count(*), count(DISTINCT o.slug),
            min(o.at),
            extract(epoch FROM clock_timestamp() - min(o.at))::float8
-    FROM (SELECT o.slug, CASE WHEN isfinite(o.at) THEN o.at ELSE now() END AS at
-          FROM agent_sync.outbox o LIMIT $1::int8) o";
+    FROM (SELECT {key} AS slug, CASE WHEN isfinite(o.at) THEN o.at ELSE now() END AS at
+          FROM agent_sync.outbox o LIMIT $1::int8) o"
+    )
+}
 
 /// The end of the snapshot: every transaction that has ended has a smaller number.
 pub const MOMENT: &str = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8";
@@ -94,13 +100,15 @@ pub const ROW_HOLDER: &str = "
       AND coalesce(s.pid::text, p.gid) IS NOT NULL
     ORDER BY 3 LIMIT 1";
 
-/// What stands in the way of which agents: kind, SQLSTATE, how many, three of them (of a slug that
-/// is longer than any may be, the beginning), since when and for how long, and the latest reason.
-pub fn problems() -> String {
+/// What stands in the way of which agents: kind, SQLSTATE, how many, the keys of three of them (of a
+/// slug that is longer than any may be, the beginning), since when and for how long, and the latest
+/// reason.
+pub fn problems(keys: Keys) -> String {
+    let key = keys.of_row("p");
     format!(
         "
-    SELECT p.kind, p.sqlstate, count(*), (array_agg(CASE WHEN octet_length(p.slug) > {}
-      THEN left(p.slug, 200) ELSE p.slug END ORDER BY p.since, p.slug))[1:3],
+    SELECT p.kind, p.sqlstate, count(*), (array_agg(CASE WHEN octet_length({key}) > {}
+      THEN left({key}, 200) ELSE {key} END ORDER BY p.since, {key}))[1:3],
            min(p.since),
            extract(epoch FROM clock_timestamp() - min(p.since))::float8,
            (array_agg(p.detail ORDER BY p.last_seen DESC))[1]
@@ -112,29 +120,71 @@ pub fn problems() -> String {
     )
 }
 
-/// The problem of the slug `$1`: kind, reason, SQLSTATE, since when, how often, and in how many
+/// The problem of the key `$1`: kind, reason, SQLSTATE, since when, how often, and in how many
 /// seconds it is tried again.
-pub const PROBLEM_OF: &str = "
+pub fn problem_of(keys: Keys) -> String {
+    let key = keys.of_row("p");
+    format!(
+        "
     SELECT p.kind, p.detail, p.sqlstate, p.since,
            extract(epoch FROM clock_timestamp() - p.since)::float8 AS seconds, p.attempts,
            extract(epoch FROM p.next_attempt - clock_timestamp())::float8 AS next_attempt_seconds
-    FROM agent_sync.problem p WHERE p.slug = $1::text";
+    FROM agent_sync.problem p WHERE {key} = $1::text"
+    )
+}
 
-/// Since when the slug `$1` has been waiting in the outbox, and for how long; nulls if it is not in
+/// The problems of the slug `$1`, of every tenant: kind, reason, SQLSTATE, and, where tenants are set,
+/// the tenant.
+pub fn problems_of_slug(keys: Keys) -> String {
+    let tenant = if keys.have_tenants() {
+        ", p.tenant"
+    } else {
+        ""
+    };
+    format!(
+        "
+    SELECT p.kind, p.detail, p.sqlstate{tenant} FROM agent_sync.problem p WHERE p.slug = $1::text"
+    )
+}
+
+/// The condition that a row `o` of the outbox is about the key `$1`: a row without tenant is about the
+/// agents of every tenant.
+fn is_about(keys: Keys) -> String {
+    let key = keys.of_row("o");
+    match keys {
+        Keys::Slugs => format!("{key} = $1::text"),
+        Keys::Tenants => format!(
+            "({key} = $1::text OR o.tenant IS NULL AND o.slug = {})",
+            keys.slug("$1::text")
+        ),
+    }
+}
+
+/// Since when the key `$1` has been waiting in the outbox, and for how long; nulls if it is not in
 /// it. A row with an infinite time has come now.
-pub const PENDING_OF: &str = "
+pub fn pending_of(keys: Keys) -> String {
+    let is_about = is_about(keys);
+    format!(
+        "
     SELECT min(o.at) AS since,
            extract(epoch FROM clock_timestamp() - min(o.at))::float8 AS seconds
     FROM (SELECT CASE WHEN isfinite(o.at) THEN o.at ELSE now() END AS at
-          FROM agent_sync.outbox o WHERE o.slug = $1::text) AS o";
+          FROM agent_sync.outbox o WHERE {is_about}) AS o"
+    )
+}
 
-/// What was written last for the slug `$1`, the latest first, `$2` of it: when, how long ago, which
+/// What was written last for the key `$1`, the latest first, `$2` of it: when, how long ago, which
 /// configuration, which columns, `provider_config` before and after, and the application and the
 /// role of the transaction that caused it.
-pub const HISTORY_OF: &str = "
+pub fn history_of(keys: Keys) -> String {
+    let key = keys.of_row("h");
+    format!(
+        "
     SELECT h.at, extract(epoch FROM clock_timestamp() - h.at)::float8 AS seconds, h.configuration,
            h.columns, h.before, h.after, h.application_name, h.role
-    FROM agent_sync.history h WHERE h.slug = $1::text ORDER BY h.id DESC LIMIT $2::int8";
+    FROM agent_sync.history h WHERE {key} = $1::text ORDER BY h.id DESC LIMIT $2::int8"
+    )
+}
 
 /// When the last write was, and how long ago, as the history or else the last sweep has noted it;
 /// nulls if neither has.
@@ -143,13 +193,18 @@ pub const LAST_SYNC: &str = "
     FROM (SELECT greatest((SELECT h.at FROM agent_sync.history h ORDER BY h.id DESC LIMIT 1),
                           (SELECT i.last_sync FROM agent_sync.install i)) AS at) AS l";
 
-/// How many of the slugs `$1` are still in the outbox, and how many rows have ever been taken out
+/// How many of the keys `$1` are still in the outbox, and how many rows have ever been taken out
 /// of it, by a count of the server's that is about a second late: where the first stays and the
 /// second grows, others are before them.
-pub const STILL_PENDING: &str = "
-    SELECT count(DISTINCT o.slug),
+pub fn still_pending(keys: Keys) -> String {
+    let key = keys.of_row("o");
+    format!(
+        "
+    SELECT count(DISTINCT {key}),
       coalesce(pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')), 0)
-    FROM agent_sync.outbox o WHERE o.slug = ANY ($1::text[])";
+    FROM agent_sync.outbox o WHERE {key} = ANY ($1::text[])"
+    )
+}
 
 /// Whether a session leads in this database.
 pub const LED: &str = "
@@ -186,13 +241,32 @@ pub fn count_agents(layout: &Layout) -> String {
     )
 }
 
-/// How many configurations the slug `$1` has.
+/// How many configurations the agent with the key `$1` has.
 pub fn count_configurations(layout: &Layout) -> String {
-    let (table, slug) = (
-        &layout.configurations.table,
-        layout.configurations.lookup("c"),
-    );
-    format!("SELECT count(*) FROM {table} c WHERE {slug} = $1::text")
+    let (configurations, keys) = (&layout.configurations, layout.keys());
+    let (tenant, slug) = (keys.tenant("$1::text"), keys.slug("$1::text"));
+    format!(
+        "SELECT count(*) FROM {} c WHERE {}",
+        configurations.table,
+        configurations.is("c", &format!("({tenant})"), &slug)
+    )
+}
+
+/// The keys of the first `$2` agents and configurations with the slug `$1`, where tenants are set.
+pub fn keys_of_slug(layout: &Layout) -> String {
+    let (agents, configurations) = (&layout.agents, &layout.configurations);
+    let of_configuration = configurations.key_of_agent("c");
+    format!(
+        "SELECT {} FROM {} a WHERE {} = $1::text
+         UNION SELECT {of_configuration} FROM {} c
+           WHERE {} = $1::text AND {of_configuration} IS NOT NULL
+         ORDER BY 1 LIMIT $2::int8",
+        agents.key("a"),
+        agents.table,
+        agents.lookup("a"),
+        configurations.table,
+        configurations.lookup("c"),
+    )
 }
 
 /// Of the transactions of others that may have saved in the tables `$1` and `$2` and are not over

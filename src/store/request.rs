@@ -3,10 +3,13 @@
 use postgres_types::Type;
 
 use super::queries;
+use crate::key::Keys;
 use crate::pg::{Db, Parameter, QueryError};
 
-/// Puts slugs into the outbox; with [`WAKE`] in the same transaction.
-pub const SEND: &str = queries::ENQUEUE;
+/// Puts keys into the outbox; with [`WAKE`] in the same transaction.
+pub fn enqueue(keys: Keys) -> String {
+    queries::enqueue(keys)
+}
 
 /// Wakes the daemon the way the trigger does (C6): with a notification only if it sleeps; and
 /// otherwise it cannot go to sleep before it has seen what this transaction has put into the
@@ -30,14 +33,15 @@ pub const TAKE_BACK: &str = "DELETE FROM agent_sync.outbox o WHERE o.slug = $1::
 /// notes one for a canary.
 pub const FORGET_CANARY: &str = "DELETE FROM agent_sync.problem p WHERE p.slug = $1::text";
 
-/// Puts slugs into the outbox and wakes the daemon, as a save does.
-pub async fn send(db: &Db, slugs: &[&str]) -> Result<(), QueryError> {
-    let slugs: [Parameter<'_>; 1] = [(&slugs, Type::TEXT_ARRAY)];
+/// Puts keys into the outbox and wakes the daemon, as a save does.
+pub async fn send(db: &Db, keys: Keys, texts: &[&str]) -> Result<(), QueryError> {
+    let enqueue = enqueue(keys);
+    let texts: [Parameter<'_>; 1] = [(&texts, Type::TEXT_ARRAY)];
     // In one round trip. After an error PostgreSQL takes COMMIT for ROLLBACK.
     let (begun, sent, woken, committed) = tokio::join!(
         biased;
         db.batch("BEGIN"),
-        db.run(SEND, &slugs),
+        db.run(&enqueue, &texts),
         db.all(WAKE, &[]),
         db.batch("COMMIT"),
     );

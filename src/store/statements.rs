@@ -63,8 +63,9 @@ impl Writes {
             Type::TEXT_ARRAY,
         ];
         types.extend(Column::ALL.map(|_| Type::TEXT_ARRAY));
-        let (write, take) = (queries::write(layout, history), queries::take());
-        let (note, clear) = (queries::note_problems(), queries::clear_problems());
+        let keys = layout.keys();
+        let (write, take) = (queries::write(layout, history), queries::take(keys));
+        let (note, clear) = (queries::note_problems(keys), queries::clear_problems(keys));
         let (write, take, note_problems, clear_problems) = tokio::try_join!(
             db.prepare(&write, &types),
             db.prepare(&take, &[Type::TID_ARRAY, Type::XID_ARRAY, Type::TEXT_ARRAY]),

@@ -2,89 +2,198 @@
 
 use tokio_postgres::{Error, Row};
 
-use super::layout::Layout;
+use super::layout::{Agents, Layout};
 use super::{NotText, batch, queries};
+use crate::key::Keys;
 use crate::mapping::{Agent, Configuration};
 
-/// The last of the next `$2` slugs after `$1`, null where there are none; from the first on, if
-/// `$1` is null.
-pub fn next_slugs(layout: &Layout) -> String {
-    let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
+/// The order of the survey, as values of the agent `a`: its key, in parts. An agent without tenant
+/// comes after that with the tenant "".
+fn order(agents: &Agents) -> String {
+    let slug = agents.lookup("a");
+    match &agents.tenant {
+        Some(tenant) => {
+            let tenant = tenant.text("a");
+            format!("{slug}, coalesce({tenant}, '') COLLATE \"C\", {tenant} IS NULL")
+        }
+        None => slug,
+    }
+}
+
+/// The condition that the agent `a` is behind (`>`) the key in `parameter`, or not behind it (`<=`).
+fn bound(agents: &Agents, comparison: &str, parameter: &str) -> String {
+    let (slug, keys) = (agents.lookup("a"), agents.keys());
+    let Some(tenant) = &agents.tenant else {
+        return format!("{slug} {comparison} {parameter}::text");
+    };
+    let (of_bound, given) = (keys.tenant("k.key"), keys.slug("k.key"));
     format!(
-        "SELECT (array_agg(next.slug))[count(*)]
-         FROM (SELECT {slug} AS slug FROM {table} a WHERE $1::text IS NULL OR {slug} > $1::text
-           ORDER BY 1 LIMIT $2) next"
+        "({slug}, coalesce({}, '') COLLATE \"C\", {} IS NULL) {comparison} (SELECT {given}, \
+        coalesce({of_bound}, '') COLLATE \"C\", {of_bound} IS NULL \
+        FROM (SELECT {parameter}::text AS key) AS k)",
+        tenant.text("a"),
+        tenant.text("a"),
     )
 }
 
-/// Every agent with its configurations, those of an agent together, in the order of the slugs; of
-/// the slugs `$1` alone, of those after `$2` and of those up to `$3`, unless these are null. With
-/// `noted`, what the outbox and the problems say of it; without, as if they were empty.
-///
-/// The columns are those of [`Surveyed`].
-pub fn survey(layout: &Layout, noted: bool) -> String {
-    let (agents, configurations) = (&layout.agents, &layout.configurations);
-    let (slug, of, own) = (
-        agents.lookup("a"),
-        configurations.lookup("c"),
-        &agents.slug.name,
-    );
-    let (said, from) = if noted {
-        (
+/// The last of the next `$2` keys after `$1`, null where there are none; from the first on, if
+/// `$1` is null.
+pub fn next_keys(layout: &Layout) -> String {
+    let agents = &layout.agents;
+    let (table, slug, key) = (&agents.table, agents.lookup("a"), agents.key("a"));
+    let (after, order) = (bound(agents, ">", "$1"), order(agents));
+    // A null slug is no key.
+    let (key, order) = match agents.tenant {
+        Some(_) => (key, order),
+        None => (slug, "1".to_owned()),
+    };
+    format!(
+        "SELECT (array_agg(next.slug))[count(*)]
+         FROM (SELECT {key} AS slug FROM {table} a WHERE $1::text IS NULL OR {after}
+           ORDER BY {order} LIMIT $2) next"
+    )
+}
+
+/// Which agents a survey is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    /// Those with these slugs, whatever their tenant.
+    Slugs,
+    /// Those with these keys.
+    Keys,
+    /// Those of this tenant.
+    Tenant,
+}
+
+/// What is noted of the agent `a`: the columns, and the joins.
+fn noted_of(agents: &Agents) -> (&'static str, String) {
+    let (slug, keys) = (agents.lookup("a"), agents.keys());
+    if !keys.have_tenants() {
+        return (
             "o.slug IS NOT NULL AS pending, p.kind, p.detail, p.sqlstate",
             format!(
                 "LEFT JOIN (SELECT DISTINCT slug FROM agent_sync.outbox) o ON o.slug = {slug}
                  LEFT JOIN agent_sync.problem p ON p.slug = {slug}"
             ),
-        )
+        );
+    }
+    // A row without tenant is about the agents of every tenant.
+    let (key, of_row, of_problem) = (agents.key("a"), keys.of_row("r"), keys.of_row("p"));
+    (
+        "o.slug IS NOT NULL OR every.slug IS NOT NULL AS pending, p.kind, p.detail, p.sqlstate",
+        format!(
+            "LEFT JOIN (SELECT DISTINCT {of_row} AS slug FROM agent_sync.outbox r) o ON o.slug = {key}
+             LEFT JOIN (SELECT DISTINCT r.slug FROM agent_sync.outbox r WHERE r.tenant IS NULL) every
+               ON every.slug = {slug}::text
+             LEFT JOIN agent_sync.problem p ON {of_problem} = {key}"
+        ),
+    )
+}
+
+/// The condition that the configuration `c` is for the agent `a`.
+fn is_for(layout: &Layout) -> String {
+    let (agents, configurations) = (&layout.agents, &layout.configurations);
+    let own_collation = if layout.collations_differ {
+        " COLLATE \"C\""
+    } else {
+        ""
+    };
+    let same_slug = format!(
+        "{} = {}{own_collation}",
+        configurations.lookup("c"),
+        agents.lookup("a")
+    );
+    let (Some(of), Some(to)) = (&agents.tenant, &configurations.tenant) else {
+        return same_slug;
+    };
+    let same_tenant = if of.is_like(to) && !to.is_text() {
+        format!("c.{} = a.{}", to.column.name, of.column.name)
+    } else {
+        format!("{} = {} COLLATE \"C\"", to.text("c"), of.text("a"))
+    };
+    format!("{same_slug} AND {same_tenant}")
+}
+
+/// The condition that the agent `a` is one of those that `$1` names.
+fn is_named(agents: &Agents, named: Named) -> String {
+    let (slug, key) = (agents.lookup("a"), agents.key("a"));
+    match named {
+        Named::Slugs => format!("{slug} = ANY ($1::text[])"),
+        Named::Keys if agents.tenant.is_none() => format!("{slug} = ANY ($1::text[])"),
+        Named::Tenant => agents.tenant.as_ref().map_or_else(
+            || "false".to_owned(),
+            |tenant| tenant.is("a", "($1::text[])[1]"),
+        ),
+        // The second condition is for an index on the slug.
+        Named::Keys => format!(
+            "{key} = ANY ($1::text[]) AND {slug} = ANY (ARRAY(SELECT {} FROM unnest($1::text[]) AS \
+            k (key)))",
+            agents.keys().slug("k.key")
+        ),
+    }
+}
+
+/// Every agent with its configurations, those of an agent together, in the order of the keys; of
+/// those `named` by `$1` alone, of those after the key `$2` and of those up to `$3`, unless these are
+/// null. With `noted`, what the outbox and the problems say of it; without, as if they were empty.
+///
+/// The columns are those of [`Surveyed`].
+pub fn survey(layout: &Layout, noted: bool, named: Named) -> String {
+    let (agents, configurations) = (&layout.agents, &layout.configurations);
+    let (own, key) = (&agents.slug.name, agents.key("a"));
+    let (said, from) = if noted {
+        noted_of(agents)
     } else {
         (
             "false AS pending, NULL::text AS kind, NULL::text AS detail, NULL::text AS sqlstate",
             String::new(),
         )
     };
-    let own_collation = if layout.collations_differ {
-        " COLLATE \"C\""
-    } else {
-        ""
-    };
+    let given = is_named(agents, named);
+    let (after, upto) = (bound(agents, ">", "$2"), bound(agents, "<=", "$3"));
     let asked = format!(
-        "($1::text[] IS NULL OR {slug} = ANY ($1::text[])) AND ($2::text IS NULL
-              OR {slug} > $2::text)
-         AND ($3::text IS NULL OR {slug} <= $3::text)"
+        "($1::text[] IS NULL OR {given}) AND ($2::text IS NULL
+              OR {after})
+         AND ($3::text IS NULL OR {upto})"
     );
-    // Where an index keeps slugs apart, nobody has to count them.
-    let (number, counting) = if agents.slug_is_unique {
+    // Where an index keeps keys apart, nobody has to count them.
+    let (number, counting) = if agents.key_is_unique {
         ("1::int8", String::new())
     } else {
         let counted = format!(
-            "LEFT JOIN (SELECT {slug} AS slug, count(*) AS agents FROM {} a WHERE {asked}
+            "LEFT JOIN (SELECT {key} AS slug, count(*) AS agents FROM {} a WHERE {asked}
                   GROUP BY 1) shared
-                 ON shared.slug = {slug}",
+                 ON shared.slug = {key}",
             agents.table
         );
         ("shared.agents", counted)
     };
+    let result = match agents.keys() {
+        Keys::Slugs => format!("a.{own}::text"),
+        Keys::Tenants => key,
+    };
     format!(
-        "SELECT a.{own}::text AS slug, {said}, {}, c.ctid IS NOT NULL AS is_configured, {},
+        "SELECT {result} AS slug, {said}, {}, c.ctid IS NOT NULL AS is_configured, {},
                 {number} AS agents, heavy.weight
-         FROM {} a LEFT JOIN {} c ON {of} = {slug}{own_collation}
+         FROM {} a LEFT JOIN {} c ON {}
          {from} {counting} CROSS JOIN LATERAL {}
          WHERE a.{own} IS NOT NULL AND {asked}
-         ORDER BY {slug}, c.tableoid, c.ctid",
+         ORDER BY {}, c.tableoid, c.ctid",
         queries::agent_columns(agents, queries::As::BoundedText),
         queries::configuration_columns(configurations, queries::As::BoundedText),
         agents.table,
         configurations.table,
+        is_for(layout),
         queries::heavy(agents, configurations),
+        order(agents),
     )
 }
 
 /// One row of [`survey`]: an agent and at most one of its configurations.
 #[derive(Debug)]
 pub struct Surveyed<'a> {
-    /// The slug, for a reader: what is no text in it is replaced.
-    pub slug: String,
+    /// The key, for a reader: what is no text in it is replaced.
+    pub key: String,
     /// Whether it is in the outbox.
     pub pending: bool,
     /// The problem that is noted for it.
@@ -93,7 +202,7 @@ pub struct Surveyed<'a> {
     pub agent: Result<Agent<'a>, NotText>,
     /// The configuration, unless there is none, if its columns are text.
     pub configuration: Option<Result<Configuration<'a>, NotText>>,
-    /// How many agents have the slug.
+    /// How many agents have the key.
     pub agents: i64,
     /// What the settings weigh at least, where that is too much: then none of them came.
     pub weight: Option<f64>,
@@ -128,10 +237,10 @@ impl<'a> Surveyed<'a> {
             None
         };
         let agent = batch::columns(row)?;
-        let (slug, agents) = (batch::lossy(row, "slug")?, row.try_get("agents")?);
+        let (key, agents) = (batch::lossy(row, "slug")?, row.try_get("agents")?);
         let weight = row.try_get("weight")?;
         Ok(Self {
-            slug,
+            key,
             pending: row.try_get("pending")?,
             noted,
             agent,

@@ -15,7 +15,7 @@ use super::problems::Problem;
 use super::{IdleLockAction, Store, path, queries};
 use crate::columns::PerColumn;
 use crate::mapping::Changes;
-use crate::pg::{Db, Parameter, QueryError, RowRef, Tid};
+use crate::pg::{Db, QueryError, RowRef, Tid};
 
 /// Fires deferred triggers and checks deferred constraints, as COMMIT does, but within the time
 /// limit of a statement, which PostgreSQL lifts before it commits.
@@ -227,16 +227,27 @@ impl Store {
                 self.write_or_take(db, outcome),
                 batch_if(db, usual),
                 self.note_problems(db, &outcome.problems),
-                set_aside_not_text(db, outcome),
+                self.set_aside_not_text(db, outcome),
                 self.clear_problems(db, outcome),
-                announce_changes(db, announce, &outcome.changed),
+                self.enqueue_tenants(db, &outcome.every_tenant),
+                self.announce_changes(db, announce, &outcome.changed),
                 batch_if(db, fire.as_deref()),
                 db.batch("COMMIT"),
             )
         };
         // On the heap: several statements at once are large compared with the rest of the loop.
-        let (limited, written, is_usual, noted, set_aside, cleared, announced, fired, committed) =
-            Box::pin(together).await;
+        let (
+            limited,
+            written,
+            is_usual,
+            noted,
+            set_aside,
+            cleared,
+            enqueued,
+            announced,
+            fired,
+            committed,
+        ) = Box::pin(together).await;
         limited?;
         written?;
         is_usual?;
@@ -244,6 +255,7 @@ impl Store {
         let unchanged = noted?;
         set_aside?;
         cleared?;
+        enqueued?;
         fired?;
         committed?;
         Ok(unchanged)
@@ -302,7 +314,7 @@ impl Store {
 
     /// Takes rows out of the outbox.
     async fn take_rows(&self, db: &Db, taken: &Taken<'_>) -> Result<(), QueryError> {
-        let taken: [&(dyn ToSql + Sync); 3] = [&taken.places, &taken.versions, &taken.slugs];
+        let taken: [&(dyn ToSql + Sync); 3] = [&taken.places, &taken.versions, &taken.keys];
         db.run_prepared(&self.writes.take, &taken).await.map(drop)
     }
 
@@ -324,7 +336,7 @@ impl Store {
         let values: PerColumn<Vec<_>> =
             PerColumn::from_fn(|column| texts.iter().map(|texts| texts[column]).collect());
         let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&rows, &relations, &changed];
-        let taken: [&(dyn ToSql + Sync); 3] = [&taken.places, &taken.versions, &taken.slugs];
+        let taken: [&(dyn ToSql + Sync); 3] = [&taken.places, &taken.versions, &taken.keys];
         parameters.extend(taken);
         for values in values.values() {
             parameters.push(values);
@@ -356,28 +368,6 @@ async fn batch_if(db: &Db, statements: Option<&str>) -> Result<(), QueryError> {
         Some(statements) => db.batch(statements).await,
         None => Ok(()),
     }
-}
-
-async fn set_aside_not_text(db: &Db, outcome: &Outcome<'_>) -> Result<(), QueryError> {
-    let (places, versions) = &outcome.not_text;
-    if places.is_empty() {
-        return Ok(());
-    }
-    let rows: [Parameter<'_>; 2] = [(places, Type::TID_ARRAY), (versions, Type::XID_ARRAY)];
-    db.run(&queries::set_aside_not_text(), &rows).await
-}
-
-/// Notifies the channel of the changed slugs.
-async fn announce_changes(
-    db: &Db,
-    channel: Option<&str>,
-    changed: &[&str],
-) -> Result<(), QueryError> {
-    let Some(channel) = channel.filter(|_| !changed.is_empty()) else {
-        return Ok(());
-    };
-    let news: [Parameter<'_>; 2] = [(&channel, Type::TEXT), (&changed, Type::TEXT_ARRAY)];
-    db.run(queries::ANNOUNCE, &news).await
 }
 
 fn set_time(time: Duration) -> String {

@@ -3,7 +3,7 @@
 //! Usually one read-only transaction with one snapshot covers all agents, so the counts are
 //! consistent. An unreadable agent splits it into several. A save waits behind DDL that waits for a
 //! lock of the transaction, so the transaction ends when DDL waits, and another one continues (G3).
-//! The rows arrive through a cursor, a bounded number of bytes at a time, ordered by slug: memory
+//! The rows arrive through a cursor, a bounded number of bytes at a time, ordered by key: memory
 //! does not depend on the number of agents (G12).
 //!
 //! On failure, the caller gets the error after the results that were already passed on. The
@@ -23,7 +23,7 @@ pub use verdict::{Comparison, Tally, Verdict};
 
 use crate::mapping::Rules;
 use crate::pg::{Db, Parameter, QueryError};
-use crate::store::surveyed::{self, Surveyed};
+use crate::store::surveyed::{self, Named, Surveyed};
 use crate::store::{Layout, request};
 
 /// The time limit of the server for sorting the rows, before the first one arrives.
@@ -52,8 +52,8 @@ enum Ended {
 /// The agents to compare.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
-    /// The slugs; `None` means all.
-    pub slugs: Option<&'a [&'a str]>,
+    /// Their slugs or keys; `None` means all.
+    pub named: Option<(Named, &'a [&'a str])>,
     /// Whether the outbox and the problems are read; they exist only after the install.
     pub noted: bool,
     /// Rules whose effect is planned beside those in force.
@@ -70,7 +70,7 @@ const UNREADABLE: u32 = 100;
 /// Passes each agent of the scope to `visit`, until `visit` stops it.
 ///
 /// An agent that PostgreSQL cannot read, such as a row with damaged storage, ends the transaction.
-/// The rest is compared in ranges of slugs, each in its own transaction, which narrow down to that
+/// The rest is compared in ranges of keys, each in its own transaction, which narrow down to that
 /// agent. It is passed on as rejected.
 pub async fn survey(
     db: &Db,
@@ -92,7 +92,7 @@ pub async fn survey(
         let (mut visited, mut ends) = (None, upto.is_none());
         let range = (after.as_deref(), upto.as_deref());
         let outcome = survey_range(db, layout, rules, scope, range, |comparison| {
-            visited = Some(comparison.slug.clone());
+            visited = Some(comparison.key.clone());
             let flow = visit(comparison);
             ends |= flow.is_break();
             flow
@@ -112,17 +112,17 @@ pub async fn survey(
         };
         after = visited.or(after);
         number = Some(narrower.max(1));
-        if let Some(slug) = upto.filter(|_| narrower == 0) {
+        if let Some(key) = upto.filter(|_| narrower == 0) {
             unreadable += 1;
-            if visit(&Comparison::unreadable(&slug, &error)).is_break() {
+            if visit(&Comparison::unreadable(layout.keys(), &key, &error)).is_break() {
                 return Ok(());
             }
-            after = Some(slug);
+            after = Some(key);
         }
     }
 }
 
-/// The last of the next `number` slugs after `after`; `None` if there are no more.
+/// The last of the next `number` keys after `after`; `None` if there are no more.
 async fn next(
     db: &Db,
     layout: &Layout,
@@ -130,10 +130,10 @@ async fn next(
     number: i64,
 ) -> Result<Option<String>, QueryError> {
     let range: [Parameter<'_>; 2] = [(&after, Type::TEXT), (&number, Type::INT8)];
-    db.value(&surveyed::next_slugs(layout), &range).await
+    db.value(&surveyed::next_keys(layout), &range).await
 }
 
-/// Passes the agents of one range to `visit`, in one transaction. The range excludes its first slug
+/// Passes the agents of one range to `visit`, in one transaction. The range excludes its first key
 /// and includes its second.
 async fn survey_range(
     db: &Db,
@@ -174,12 +174,11 @@ async fn read(
     (after, upto): (Option<&str>, Option<&str>),
     mut visit: impl FnMut(&Comparison) -> ControlFlow<()>,
 ) -> Result<Ended, QueryError> {
-    let agents = format!(
-        "DECLARE agents NO SCROLL CURSOR FOR {}",
-        surveyed::survey(layout, scope.noted)
-    );
+    let (named, given) = scope.named.unzip();
+    let survey = surveyed::survey(layout, scope.noted, named.unwrap_or(Named::Keys));
+    let agents = format!("DECLARE agents NO SCROLL CURSOR FOR {survey}");
     let bounds: [Parameter<'_>; 3] = [
-        (&scope.slugs, Type::TEXT_ARRAY),
+        (&given, Type::TEXT_ARRAY),
         (&after, Type::TEXT),
         (&upto, Type::TEXT),
     ];
@@ -194,11 +193,12 @@ async fn read(
         for row in &rows {
             let row = Surveyed::of(row)?;
             match &mut one {
-                Some(comparison) if comparison.slug == row.slug => {
+                Some(comparison) if comparison.key == row.key => {
                     comparison.add((rules, scope.planned), &layout.targets, &row);
                 }
                 _ => {
-                    let next = Comparison::of((rules, scope.planned), &layout.targets, &row);
+                    let (keys, rules) = (layout.keys(), (rules, scope.planned));
+                    let next = Comparison::of(keys, rules, &layout.targets, &row);
                     if let Some(comparison) = one.replace(next)
                         && visit(&comparison).is_break()
                     {

@@ -1,10 +1,11 @@
 //! The comparison of one agent with all its configurations. Pure.
 
 use super::planned::Planned;
+use crate::key::{Key, Keys};
 use crate::mapping::{self, Agent, Changes, Configuration, Diff, Rules, Targets, Unmapped, diff};
 use crate::pg::{QueryError, sqlstate};
 use crate::store::surveyed::{Noted, Surveyed};
-use crate::store::{LONGEST_SLUG, MOST_CONFIGURATIONS, too_heavy, too_long, too_many};
+use crate::store::{LONGEST_SLUG, MOST_CONFIGURATIONS, NO_TENANT, too_heavy, too_long, too_many};
 
 /// The result of the comparison of one agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,8 +51,9 @@ impl Verdict {
 /// The comparison of one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comparison {
-    /// The slug.
-    pub slug: String,
+    /// The key of the agent.
+    pub key: String,
+    keys: Keys,
     /// Whether it is in the outbox.
     pub pending: bool,
     /// The row of `agent_sync.problem`.
@@ -79,12 +81,14 @@ pub struct Comparison {
 impl Comparison {
     /// The comparison of an agent, from its first row.
     pub(super) fn of(
+        keys: Keys,
         rules: (&Rules, Option<&Rules>),
         targets: &Targets,
         row: &Surveyed<'_>,
     ) -> Self {
         let mut comparison = Self {
-            slug: row.slug.clone(),
+            key: row.key.clone(),
+            keys,
             pending: row.pending,
             noted: row.noted.clone(),
             configurations: 0,
@@ -101,13 +105,14 @@ impl Comparison {
     }
 
     /// The result for an agent that PostgreSQL cannot read.
-    pub(super) fn unreadable(slug: &str, error: &QueryError) -> Self {
+    pub(super) fn unreadable(keys: Keys, key: &str, error: &QueryError) -> Self {
         let cause = match error {
             QueryError::Postgres(error) => sqlstate::describe_read(error),
             QueryError::Silent(_) | QueryError::Large(_) => error.to_string(),
         };
         Self {
-            slug: slug.to_owned(),
+            key: key.to_owned(),
+            keys,
             pending: false,
             noted: None,
             configurations: 0,
@@ -123,6 +128,11 @@ impl Comparison {
         }
     }
 
+    /// The tenant and the slug of the agent.
+    pub fn parts(&self) -> Key<'_> {
+        self.keys.parts(&self.key)
+    }
+
     /// Adds a further row of the same agent: another configuration.
     pub(super) fn add(
         &mut self,
@@ -130,6 +140,10 @@ impl Comparison {
         targets: &Targets,
         row: &Surveyed<'_>,
     ) {
+        if self.keys.have_tenants() && self.parts().tenant.is_none() {
+            self.configurations = 0;
+            return self.reject(NO_TENANT.to_owned());
+        }
         if self.agents > 1 {
             // The join repeats each configuration for each agent. Nothing would be written, so
             // nothing is computed.
@@ -140,7 +154,7 @@ impl Comparison {
             self.configurations = 1;
             return;
         }
-        let length = self.slug.len();
+        let length = self.key.len();
         if length > LONGEST_SLUG {
             add_new(&mut self.mistakes, std::iter::once(too_long(length)));
             self.reasons = None;

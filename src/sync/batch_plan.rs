@@ -21,7 +21,9 @@ use crate::mapping::{Plan, Rules, Targets, plan};
 use crate::observe::Totals;
 use crate::observe::unmapped::SETTINGS;
 use crate::pg::{RowRef, sqlstate};
-use crate::store::{Claimed, Group, Outcome, Pair, Problem, ProblemKind, too_many};
+use crate::store::{
+    Claimed, Group, Layout, NO_TENANT, Outcome, Pair, Problem, ProblemKind, too_many,
+};
 
 /// The time slice of the mapping on the event loop, which all databases share (G5). The mapping of
 /// one agent is not interrupted.
@@ -74,10 +76,10 @@ impl<'a> BatchPlan<'a> {
     }
 
     /// Takes the rows of a slug, and remembers how long they have waited.
-    pub(super) fn take(&mut self, group: Group<'_>, slug: &'a str) -> Result<(), Error> {
+    pub(super) fn take(&mut self, group: Group<'_>, key: &'a str) -> Result<(), Error> {
         let taken = &mut self.outcome.taken;
         let places = group.places()?;
-        taken.slugs.extend(std::iter::repeat_n(slug, places.len()));
+        taken.keys.extend(std::iter::repeat_n(key, places.len()));
         taken.places.extend(places);
         taken.versions.extend(group.versions()?);
         self.slugs += 1;
@@ -88,10 +90,10 @@ impl<'a> BatchPlan<'a> {
     /// Ends the work of the slugs whose agents are gone. Those that an agent has are problems: the
     /// index misses it.
     pub(super) fn end_gone(&mut self, missed_by_index: &[String]) {
-        for slug in std::mem::take(&mut self.gone) {
-            if missed_by_index.iter().any(|missed| missed == slug) {
-                self.outcome.cleared.retain(|cleared| cleared != slug);
-                let problem = Problem::failed(slug, MISSED_BY_INDEX, sqlstate::INDEX_DAMAGED);
+        for key in std::mem::take(&mut self.gone) {
+            if missed_by_index.iter().any(|missed| missed == key) {
+                self.outcome.cleared.retain(|cleared| cleared != key);
+                let problem = Problem::failed(key, MISSED_BY_INDEX, sqlstate::INDEX_DAMAGED);
                 self.outcome.problems.push(problem);
             } else {
                 self.totals.gone += 1;
@@ -100,20 +102,20 @@ impl<'a> BatchPlan<'a> {
     }
 
     /// Leaves a slug in the outbox.
-    pub(super) fn leave(&mut self, slug: &'a str) {
+    pub(super) fn leave(&mut self, key: &'a str) {
         self.totals.busy += 1;
-        self.left.get_or_insert(slug);
+        self.left.get_or_insert(key);
     }
 
     /// Notes a problem.
-    pub(super) fn note(&mut self, slug: &str, kind: ProblemKind, detail: impl Into<String>) {
-        self.note_with(slug, kind, detail, kind == ProblemKind::Failed);
+    pub(super) fn note(&mut self, key: &str, kind: ProblemKind, detail: impl Into<String>) {
+        self.note_with(key, kind, detail, kind == ProblemKind::Failed);
     }
 
     /// Notes a problem that is tried again after a while, or is not.
     pub(super) fn note_with(
         &mut self,
-        slug: &str,
+        key: &str,
         kind: ProblemKind,
         detail: impl Into<String>,
         retries: bool,
@@ -124,7 +126,7 @@ impl<'a> BatchPlan<'a> {
             ProblemKind::Failed => {}
         }
         self.outcome.problems.push(Problem {
-            slug: slug.to_owned(),
+            key: key.to_owned(),
             kind,
             detail: detail.into(),
             sqlstate: None,
@@ -134,21 +136,21 @@ impl<'a> BatchPlan<'a> {
     }
 
     /// Adds what the mapping makes of one configuration of a slug.
-    fn write(&mut self, slug: &'a str, place: RowRef, plan: Plan<'a>) {
+    fn write(&mut self, key: &'a str, place: RowRef, plan: Plan<'a>) {
         for warning in plan.warnings {
-            let remark = (slug, warning.to_string());
+            let remark = (key, warning.to_string());
             if !self.remarks.contains(&remark) {
                 self.remarks.push(remark);
             }
         }
         for setting in plan.unmapped.settings {
-            self.note_unmapped(setting, slug);
+            self.note_unmapped(setting, key);
         }
         if plan.changes.is_empty() {
             self.totals.unchanged += 1;
         } else {
             self.totals.written += 1;
-            self.outcome.changed.push(slug);
+            self.outcome.changed.push(key);
             self.outcome.writes.push((place, plan.changes));
         }
     }
@@ -161,21 +163,21 @@ impl<'a> BatchPlan<'a> {
     }
 
     /// Adds the result of a page of the slug. The writes of the page are already made.
-    pub(super) fn absorb(&mut self, slug: &'a str, page: BatchPlan<'_>) {
+    pub(super) fn absorb(&mut self, key: &'a str, page: BatchPlan<'_>) {
         self.totals.add(page.totals);
         self.totals.gone += page.gone.len() as u64;
         if page.totals.written > 0 && self.outcome.changed.is_empty() {
-            self.outcome.changed.push(slug);
+            self.outcome.changed.push(key);
         }
         if self.outcome.problems.is_empty() {
             self.outcome.problems.extend(page.outcome.problems);
         }
         for setting in page.unmapped.into_keys() {
-            self.note_unmapped(setting, slug);
+            self.note_unmapped(setting, key);
         }
         for (_, remark) in page.remarks {
             if self.remarks.iter().all(|(_, known)| *known != remark) {
-                self.remarks.push((slug, remark));
+                self.remarks.push((key, remark));
             }
         }
     }
@@ -184,25 +186,25 @@ impl<'a> BatchPlan<'a> {
     /// The slug of a write that waits for a lock or takes long stays in the outbox. The other
     /// writes of these slugs are made.
     pub(super) fn without(&mut self, refused: &[(usize, Refusal)]) {
-        let slug_of = |outcome: &Outcome<'a>, index: usize| outcome.changed.get(index).copied();
+        let key_of = |outcome: &Outcome<'a>, index: usize| outcome.changed.get(index).copied();
         for (index, refusal) in refused {
-            let Some(slug) = slug_of(&self.outcome, *index) else {
+            let Some(key) = key_of(&self.outcome, *index) else {
                 continue;
             };
-            self.outcome.cleared.retain(|cleared| cleared != slug);
+            self.outcome.cleared.retain(|cleared| cleared != key);
             match refusal {
                 Refusal::Locked | Refusal::Slow => {
-                    self.outcome.taken.leave(slug);
-                    self.outcome.problems.retain(|problem| problem.slug != slug);
-                    self.leave(slug);
+                    self.outcome.taken.leave(key);
+                    self.outcome.problems.retain(|problem| problem.key != key);
+                    self.leave(key);
                 }
                 // A failed write is retried by itself, so this problem replaces a problem of
                 // another configuration of the slug.
                 Refusal::Failed {
                     detail, sqlstate, ..
                 } => {
-                    self.outcome.problems.retain(|problem| problem.slug != slug);
-                    let problem = Problem::failed(slug, detail, sqlstate);
+                    self.outcome.problems.retain(|problem| problem.key != key);
+                    let problem = Problem::failed(key, detail, sqlstate);
                     self.outcome.problems.push(problem);
                 }
             }
@@ -273,7 +275,7 @@ impl Refusal {
 /// connections have ended is tried.
 pub(super) async fn plan_batch<'a>(
     rules: &Rules,
-    targets: &Targets,
+    layout: &Layout,
     claimed: &'a Claimed,
     settled: &Settled,
     slow: &Slow,
@@ -286,45 +288,69 @@ pub(super) async fn plan_batch<'a>(
             tokio::task::yield_now().await;
             slice = Instant::now();
         }
-        let Ok(slug) = group.slug() else {
+        let Ok(key) = group.key() else {
             batch.outcome.not_text.0.extend(group.places()?);
             batch.outcome.not_text.1.extend(group.versions()?);
             batch.totals.rejected += 1;
             batch.slugs += 1;
             continue;
         };
-        if settled.covers(slug, group)? {
-            batch.take(group, slug)?;
+        let parts = layout.keys().parts(key);
+        if layout.keys().have_tenants() && parts.tenant.is_none() {
+            batch.take(group, key)?;
+            plan_no_tenant(group, key, parts.slug, &mut batch)?;
+        } else if settled.covers(key, group)? {
+            batch.take(group, key)?;
         } else if group.is_ambiguous()? {
-            batch.take(group, slug)?;
-            batch.note(slug, ProblemKind::Ambiguous, AMBIGUOUS);
+            batch.take(group, key)?;
+            batch.note(key, ProblemKind::Ambiguous, AMBIGUOUS);
         } else if !is_one && group.ends_connections()? {
-            batch.dangerous.get_or_insert(slug);
-            batch.leave(slug);
-        } else if slow.must_wait(slug) {
-            batch.leave(slug);
+            batch.dangerous.get_or_insert(key);
+            batch.leave(key);
+        } else if slow.must_wait(key) {
+            batch.leave(key);
         } else if group.has_too_many()? {
-            batch.take(group, slug)?;
+            batch.take(group, key)?;
             // Retried, because a deleted configuration is captured only in a partitioned table.
-            batch.note_with(slug, ProblemKind::Rejected, too_many(), true);
+            batch.note_with(key, ProblemKind::Rejected, too_many(), true);
         } else if !group.fits()? && group.has_contents()? {
             batch.heavy += 1;
         } else if group.is_busy()? {
-            batch.leave(slug);
+            batch.leave(key);
         } else {
-            batch.take(group, slug)?;
-            plan_slug(rules, targets, group, slug, &mut batch)?;
+            batch.take(group, key)?;
+            plan_key(rules, &layout.targets, group, key, &mut batch)?;
         }
     }
     Ok(batch)
 }
 
-/// Decides on one slug, which is taken already: adds its writes, and its problem or the end of one.
-pub(super) fn plan_slug<'a>(
+/// Decides on a key without tenant, where tenants are set. It is about the agents of every tenant
+/// with this slug, and about the agents without tenant, for which nothing can be written: NULL is no
+/// tenant.
+fn plan_no_tenant<'a>(
+    group: Group<'a>,
+    key: &'a str,
+    slug: &'a str,
+    batch: &mut BatchPlan<'a>,
+) -> Result<(), Error> {
+    batch.outcome.every_tenant.push(slug);
+    if group.is_found()? {
+        batch.note(key, ProblemKind::Rejected, NO_TENANT);
+    } else if group.may_be_hidden()?.unwrap_or(false) {
+        batch.note(key, ProblemKind::Failed, HIDDEN_AGENT);
+    } else if group.has_problem()? {
+        batch.outcome.cleared.push(key.to_owned());
+    }
+    Ok(())
+}
+
+/// Decides on one key, which is taken already: adds its writes, and its problem or the end of one.
+pub(super) fn plan_key<'a>(
     rules: &Rules,
     targets: &Targets,
     group: Group<'a>,
-    slug: &'a str,
+    key: &'a str,
     batch: &mut BatchPlan<'a>,
 ) -> Result<(), Error> {
     let may_be_hidden = group.may_be_hidden()?.unwrap_or(false);
@@ -342,10 +368,10 @@ pub(super) fn plan_slug<'a>(
         };
         let Some(agent) = agent else {
             if may_be_hidden {
-                batch.note(slug, ProblemKind::Failed, HIDDEN_AGENT);
+                batch.note(key, ProblemKind::Failed, HIDDEN_AGENT);
                 return Ok(());
             }
-            batch.gone.push(slug);
+            batch.gone.push(key);
             continue;
         };
         let Some((place, configuration)) = configuration else {
@@ -354,20 +380,20 @@ pub(super) fn plan_slug<'a>(
             } else {
                 (ProblemKind::MissingConfiguration, MISSING)
             };
-            batch.note(slug, kind, detail);
+            batch.note(key, kind, detail);
             return Ok(());
         };
         match plan(rules, targets, &agent, &configuration) {
-            Ok(plan) => batch.write(slug, place, plan),
+            Ok(plan) => batch.write(key, place, plan),
             Err(rejected) => {
                 rejection = Some((rejected.to_string(), rejected.is_about_configuration()));
             }
         }
     }
     if let Some((reasons, retries)) = rejection {
-        batch.note_with(slug, ProblemKind::Rejected, reasons, retries);
+        batch.note_with(key, ProblemKind::Rejected, reasons, retries);
     } else if group.has_problem()? {
-        batch.outcome.cleared.push(slug.to_owned());
+        batch.outcome.cleared.push(key.to_owned());
     }
     Ok(())
 }

@@ -33,6 +33,7 @@ use super::remembered::{Requested, Settled};
 use super::slow::Slow;
 use crate::observe::Totals;
 use crate::pg::Tid;
+use crate::store::{Problem, Store};
 
 /// The first pause between scans of the outbox while a writer blocks the idle lock, and the longest
 /// one unless a quarter of the time of a scan is longer. The pauses after transient errors begin
@@ -188,6 +189,11 @@ impl Drain {
         self.requested.add(slugs);
     }
 
+    /// Marks the problems of requested agents.
+    fn mark_requested(&self, store: &Store, problems: &mut [Problem]) {
+        self.requested.mark(store.layout().keys(), problems);
+    }
+
     /// Notes a request for every agent.
     pub(super) fn was_asked_for_everything(&mut self) {
         self.requested.add_everything();
@@ -252,9 +258,9 @@ impl Drain {
         self.settled.clear();
         self.requested = Requested::default();
         (self.from, self.scan_began) = (Tid::START, Instant::now());
-        if let Some(slug) = self.dangerous.take() {
+        if let Some(key) = self.dangerous.take() {
             self.tell(Input::BatchEnded(Next::Front));
-            tools.store.note_dangerous(&slug).await?;
+            tools.store.note_dangerous(&key).await?;
             self.has_begun = false;
         } else if self.slow.begin_one(Instant::now()) {
             self.tell(Input::BatchEnded(Next::Front));

@@ -44,24 +44,24 @@ async fn attempt(tools: Tools<'_>, place: Tid, slow: &Slow) -> Result<Option<Tot
         return Ok(None);
     };
     let read = Instant::now();
-    let (targets, settled) = (&store.layout().targets, Settled::default());
-    let plan = plan_batch(tools.rules, targets, &claimed, &settled, slow, false).await?;
+    let (layout, settled) = (store.layout(), Settled::default());
+    let plan = plan_batch(tools.rules, layout, &claimed, &settled, slow, false).await?;
     let outcome = &plan.outcome;
     let is_simple =
         outcome.problems.is_empty() && outcome.cleared.is_empty() && plan.gone.is_empty();
-    let (Some(&slug), true) = (outcome.taken.slugs.first(), is_simple) else {
+    let (Some(&key), true) = (outcome.taken.keys.first(), is_simple) else {
         return Ok(None);
     };
     let limit = slow.limit(tools.foreign_code);
     if !store
-        .finish_change(slug, place, versions, outcome.writes.first(), limit)
+        .finish_change(key, place, versions, outcome.writes.first(), limit)
         .await?
     {
         return Ok(None);
     }
     report::committed(
         tools.observer,
-        (&store.layout().remedies, tools.rules),
+        (store.layout(), tools.rules),
         &plan,
         &[],
         claimed.looked_at,

@@ -5,7 +5,7 @@
 //! Invariant: the rows of the outbox are taken with the commit, so the slug is done as a whole or
 //! not at all.
 
-use super::batch_plan::{AMBIGUOUS, BatchPlan, plan_slug};
+use super::batch_plan::{AMBIGUOUS, BatchPlan, plan_key};
 use super::context::Tools;
 use crate::pg::{QueryError, RowRef};
 use crate::store::{Claimed, HEAVIEST, ProblemKind, too_heavy};
@@ -18,21 +18,21 @@ pub(super) async fn run<'a>(
     plan: &mut BatchPlan<'a>,
 ) -> Result<(), QueryError> {
     let Tools { store, rules, .. } = tools;
-    let Some(Ok(slug)) = claimed.groups().next().map(|group| group.slug()) else {
+    let Some(Ok(key)) = claimed.groups().next().map(|group| group.key()) else {
         return Ok(());
     };
     // All of its rows in the outbox, for they are about the same work; and all of its
     // configurations, in the same snapshot.
-    let whole = store.claim_slug(slug).await?;
+    let whole = store.claim_slug(key).await?;
     let Some(group) = whole.groups().next() else {
         return Ok(());
     };
     if group.is_busy()? {
-        plan.leave(slug);
+        plan.leave(key);
         return Ok(());
     }
     plan.heavy = 0;
-    plan.take(group, slug)?;
+    plan.take(group, key)?;
     let configurations = group.places_of_configurations()?;
     let heaviest = configurations
         .iter()
@@ -41,24 +41,24 @@ pub(super) async fn run<'a>(
     if heaviest > f64::from(HEAVIEST) {
         // What the agent is by itself ends with a save, which the trigger captures.
         let retries = group.weight_of_agent()? <= f64::from(HEAVIEST);
-        plan.note_with(slug, ProblemKind::Rejected, too_heavy(heaviest), retries);
+        plan.note_with(key, ProblemKind::Rejected, too_heavy(heaviest), retries);
         return Ok(());
     }
     for page in pages(&configurations, budget) {
-        let read = store.read_page(slug, &page).await?;
+        let read = store.read_page(key, &page).await?;
         let mut of_page = BatchPlan::default();
         for group in read.groups() {
             if group.is_ambiguous()? {
-                plan.note(slug, ProblemKind::Ambiguous, AMBIGUOUS);
+                plan.note(key, ProblemKind::Ambiguous, AMBIGUOUS);
                 return Ok(());
             }
-            plan_slug(rules, &store.layout().targets, group, slug, &mut of_page)?;
+            plan_key(rules, &store.layout().targets, group, key, &mut of_page)?;
         }
         store.write_page(&of_page.outcome).await?;
-        plan.absorb(slug, of_page);
+        plan.absorb(key, of_page);
     }
     if plan.outcome.problems.is_empty() && group.has_problem()? {
-        plan.outcome.cleared.push(slug.to_owned());
+        plan.outcome.cleared.push(key.to_owned());
     }
     Ok(())
 }

@@ -5,53 +5,56 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::batch_plan::BatchPlan;
+use crate::key::Keys;
 use crate::mapping::Rules;
 use crate::observe::{Columns, Committed, Event, Observer, event};
-use crate::store::{LONGEST_SLUG, Problem, ProblemKind, Remedies};
+use crate::store::{LONGEST_SLUG, Layout, Problem, ProblemKind};
 
 /// The text in the place of a slug that cannot be shown.
 const NOT_TEXT: &str = "(not shown)";
 
 /// Reports a batch of so many rows of the outbox; it is committed this long after they were read.
-/// Problems of the slugs `unchanged` are as they were noted before.
+/// Problems of the keys `unchanged` are as they were noted before.
 pub(super) fn committed(
     observer: &Observer,
-    (remedies, rules): (&Remedies, &Rules),
+    (layout, rules): (&Layout, &Rules),
     plan: &BatchPlan<'_>,
     unchanged: &[String],
     rows: usize,
     took: Duration,
 ) {
-    let outcome = &plan.outcome;
+    let (outcome, keys) = (&plan.outcome, layout.keys());
     let unchanged: HashSet<&str> = unchanged.iter().map(String::as_str).collect();
     for problem in &outcome.problems {
-        let known = unchanged.contains(problem.slug.as_str());
-        tell_problem(observer, remedies, problem, known);
+        let known = unchanged.contains(problem.key.as_str());
+        tell_problem(observer, layout, problem, known);
     }
     if !outcome.not_text.0.is_empty() {
         let reasons = format!(
             "slug: expected text in UTF-8 of at most {LONGEST_SLUG} bytes; agent_sync.problem has \
             the slug"
         );
+        let key = Keys::Slugs.parts(NOT_TEXT);
         observer.tell(Event::NotInSync {
-            slug: NOT_TEXT,
+            key: &key,
             known: false,
             problem: event::Problem::Rejected(&reasons),
-            remedy: &remedies.of(ProblemKind::Rejected.name(), None, NOT_TEXT),
+            remedy: &layout.remedies.of(ProblemKind::Rejected.name(), None, &key),
         });
     }
-    for (slug, remark) in &plan.remarks {
+    for (key, remark) in &plan.remarks {
         observer.tell(Event::Mapped {
-            slug,
+            key: &keys.parts(key),
             warning: remark,
         });
     }
-    for (setting, slug) in &plan.unmapped {
-        observer.tell_unmapped(setting, slug, || rules.unmapped_remark(setting));
+    for (setting, key) in &plan.unmapped {
+        let agent = keys.parts(key);
+        observer.tell_unmapped(setting, &agent.plain(), || rules.unmapped_remark(setting));
     }
     let written = outcome.changed.iter().zip(&outcome.writes);
     let written: Vec<_> = written
-        .map(|(slug, (_, changes))| (*slug, Columns::of(changes)))
+        .map(|(key, (_, changes))| (keys.parts(key), Columns::of(changes)))
         .collect();
     let batch = Committed {
         rows,
@@ -66,8 +69,8 @@ pub(super) fn committed(
 }
 
 /// Reports an agent that is not in sync. A problem that is `known` is as it was noted before.
-fn tell_problem(observer: &Observer, remedies: &Remedies, problem: &Problem, known: bool) {
-    let (slug, detail) = (&*problem.slug, &*problem.detail);
+fn tell_problem(observer: &Observer, layout: &Layout, problem: &Problem, known: bool) {
+    let (key, detail) = (&layout.keys().parts(&problem.key), &*problem.detail);
     let sqlstate = problem.sqlstate.as_deref();
     let told = match problem.kind {
         ProblemKind::MissingConfiguration => event::Problem::MissingConfiguration,
@@ -79,9 +82,9 @@ fn tell_problem(observer: &Observer, remedies: &Remedies, problem: &Problem, kno
         },
     };
     observer.tell(Event::NotInSync {
-        slug,
+        key,
         known,
         problem: told,
-        remedy: &remedies.of(problem.kind.name(), sqlstate, slug),
+        remedy: &layout.remedies.of(problem.kind.name(), sqlstate, key),
     });
 }

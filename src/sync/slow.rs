@@ -52,13 +52,13 @@ impl Slow {
     }
 
     /// Whether this slug is left out of a batch.
-    pub(super) fn must_wait(&self, slug: &str) -> bool {
-        self.alone() != Some(slug) && self.slugs.contains_key(slug)
+    pub(super) fn must_wait(&self, key: &str) -> bool {
+        self.alone() != Some(key) && self.slugs.contains_key(key)
     }
 
     /// How long the writes of a batch may take.
     pub(super) fn time(&self) -> Duration {
-        let trial = self.alone().and_then(|slug| self.slugs.get(slug));
+        let trial = self.alone().and_then(|key| self.slugs.get(key));
         trial
             .map_or(BESIDE_OTHERS, |trial| trial.time)
             .min(self.most)
@@ -79,42 +79,42 @@ impl Slow {
             .filter(|(_, trial)| trial.not_before <= now);
         self.alone = due
             .min_by_key(|(_, trial)| trial.not_before)
-            .map(|(slug, _)| slug.clone());
+            .map(|(key, _)| key.clone());
         self.alone.is_some()
     }
 
     /// The write of this slug did not fit in the time of a batch. False if it cannot be remembered.
-    pub(super) fn add(&mut self, slug: &str, now: Instant) -> bool {
+    pub(super) fn add(&mut self, key: &str, now: Instant) -> bool {
         self.has_met_any = true;
         if self.slugs.len() < REMEMBERED {
-            self.slugs.entry(slug.to_owned()).or_insert(Trial {
+            self.slugs.entry(key.to_owned()).or_insert(Trial {
                 not_before: now,
                 time: BESIDE_OTHERS,
             });
         }
-        self.slugs.contains_key(slug)
+        self.slugs.contains_key(key)
     }
 
     /// The try alone is over: the slug is like others again.
     pub(super) fn end_one(&mut self) {
-        if let Some(slug) = self.alone.take() {
-            self.slugs.remove(&slug);
+        if let Some(key) = self.alone.take() {
+            self.slugs.remove(&key);
         }
     }
 
     /// The write of this slug, the only one of its batch, took too long. False if it has had all
     /// the time there is, and so has failed.
-    pub(super) fn took_too_long(&mut self, slug: &str, now: Instant) -> bool {
+    pub(super) fn took_too_long(&mut self, key: &str, now: Instant) -> bool {
         let tried = self.time();
         self.alone = None;
-        if !self.add(slug, now) {
+        if !self.add(key, now) {
             return false;
         }
         let trial = Trial {
             not_before: now + tried * PAUSES,
             time: (tried * 2).min(self.most),
         };
-        self.slugs.insert(slug.to_owned(), trial);
+        self.slugs.insert(key.to_owned(), trial);
         tried < self.most
     }
 }

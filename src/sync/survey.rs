@@ -119,7 +119,7 @@ async fn count(context: &Context, rules: &Rules) -> Result<Totals, AttemptError>
     let noted = noted_mapping(db).await?;
     let mut tally = Tally::default();
     let everything = Scope {
-        slugs: None,
+        named: None,
         noted: true,
         planned: None,
     };

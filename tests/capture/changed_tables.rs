@@ -818,10 +818,10 @@ async fn g3_what_others_make_on_the_outbox_is_a_fault_of_the_capture() {
             parameters",
         ),
         (
-            "ALTER TABLE agent_sync.outbox ADD COLUMN tenant integer NOT \
+            "ALTER TABLE agent_sync.outbox ADD COLUMN company integer NOT \
             NULL",
             "has the column \
-            tenant as integer NOT NULL",
+            company as integer NOT NULL",
         ),
         (
             "ALTER TABLE agent_sync.outbox ALTER COLUMN at DROP \
@@ -830,10 +830,10 @@ async fn g3_what_others_make_on_the_outbox_is_a_fault_of_the_capture() {
             timestamp with time zone NOT NULL",
         ),
         (
-            "ALTER TABLE agent_sync.problem ADD COLUMN tenant integer NOT \
+            "ALTER TABLE agent_sync.problem ADD COLUMN company integer NOT \
             NULL",
             "has the column \
-            tenant as integer NOT NULL",
+            company as integer NOT NULL",
         ),
         (
             "ALTER TABLE agent_sync.problem ALTER COLUMN sqlstate TYPE \

@@ -16,7 +16,10 @@ const MADE_UP_OLDER: &str = "
     ALTER TABLE agent_sync.outbox DROP COLUMN application_name, DROP COLUMN role;
     ALTER TABLE agent_sync.install DROP COLUMN last_sync, DROP COLUMN last_tried,
         DROP COLUMN tries, DROP COLUMN mapping;
-    ALTER TABLE agent_sync.problem DROP CONSTRAINT problem_slug_is_unique,
+    ALTER TABLE agent_sync.outbox DROP COLUMN tenant;
+    ALTER TABLE agent_sync.history DROP COLUMN tenant;
+    DROP INDEX agent_sync.problem_slug;
+    ALTER TABLE agent_sync.problem DROP CONSTRAINT problem_key_is_unique, DROP COLUMN tenant,
         DROP CONSTRAINT problem_kind_is_known, REPLICA IDENTITY DEFAULT;
     ALTER TABLE agent_sync.problem ADD CONSTRAINT problem_kind_is_known
         CHECK (kind IN ('missing_configuration', 'rejected', 'failed'));

@@ -562,20 +562,32 @@ async fn the_log_of_a_database_that_stays_away_is_one_line() {
 
 #[tokio::test]
 async fn every_query_can_be_prepared_against_a_fresh_install() {
+    every_query_can_be_prepared(Platform::new().await).await;
+}
+
+#[tokio::test]
+async fn every_query_can_be_prepared_with_tenants() {
+    for of_type in ["uuid NOT NULL", "integer", "text", "numeric NOT NULL"] {
+        every_query_can_be_prepared(Platform::with_tenants(of_type).await).await;
+    }
+}
+
+async fn every_query_can_be_prepared(platform: Platform) {
     use agent_sync::store::{backlog, queries, report, request, surveyed};
 
-    let platform = Platform::new().await;
     let role = format!("daemon_{}", platform.name());
     assert!(platform.says(&["install", "--role", &role]).await.code == 0);
     let layout = platform.layout().await;
+    let keys = layout.keys();
     let (claim, write) = (queries::claim(&layout), queries::write(&layout, true));
     let (seal, layout_version, rules) =
         (queries::seal(), queries::layout_version(), queries::rules());
-    let (problems, known) = (report::problems(), queries::enqueue_known(&layout));
+    let (problems, known) = (report::problems(keys), queries::enqueue_known(&layout));
     let tables = report::tables();
     let bare_write = queries::write(&layout, false);
     let (claim_change, write_change) = (
-        queries::claim_change(&layout, "true").unwrap(),
+        // Without an index, there is no fast path.
+        queries::claim_change(&layout, "true").unwrap_or("SELECT 1".to_owned()),
         queries::write_change(&layout, true),
     );
     let bare_write_change = queries::write_change(&layout, false);
@@ -595,33 +607,52 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         report::count_agents(&layout),
         report::count_configurations(&layout),
     );
-    let (note, clear) = (queries::note_problems(), queries::clear_problems());
+    let (note, clear) = (queries::note_problems(keys), queries::clear_problems(keys));
     let (not_text, unreadable) = (
-        queries::set_aside_not_text(),
-        queries::set_aside_unreadable(),
+        queries::set_aside_not_text(keys),
+        queries::set_aside_unreadable(keys),
     );
     let (of_slug, of_first) = (queries::claim_slug(&layout), queries::claim_first(&layout));
     let (first, page, take) = (
-        queries::set_aside_first(),
+        queries::set_aside_first(keys),
         queries::claim_page(&layout),
-        queries::take(),
+        queries::take(keys),
     );
     let (survey, bare_survey) = (
-        surveyed::survey(&layout, true),
-        surveyed::survey(&layout, false),
+        surveyed::survey(&layout, true, surveyed::Named::Slugs),
+        surveyed::survey(&layout, false, surveyed::Named::Keys),
     );
-    let (next_slugs, foreign_types) = (surveyed::next_slugs(&layout), queries::foreign_types());
+    let (next_keys, foreign_types) = (surveyed::next_keys(&layout), queries::foreign_types());
+    let is = layout.agents.is("x", "given.tenant", "given.slug");
+    let misses = queries::index_misses(queries::KeyColumns {
+        table: &layout.agents.table,
+        slug: &layout.agents.slug.name,
+        tenant: layout.agents.tenant.as_ref(),
+        is: &is,
+    });
+    let every_tenant = queries::enqueue_tenants(&layout);
+    assert_eq!(every_tenant.is_some(), platform.tenants);
+    let of_tenant = platform.tenants.then(|| {
+        let of_tenant = surveyed::survey(&layout, true, surveyed::Named::Tenant);
+        [of_tenant, report::keys_of_slug(&layout)]
+    });
+    let of_tenants = every_tenant
+        .into_iter()
+        .chain(queries::lack_tenant(&layout.configurations))
+        .chain(of_tenant.into_iter().flatten());
+    let of_tenants: Vec<String> = of_tenants.collect();
     for query in [
         &report::daemons(),
-        report::OUTBOX,
+        &report::outbox(keys),
         report::ROW_HOLDER,
         &problems,
-        report::PROBLEM_OF,
-        report::PENDING_OF,
-        report::STILL_PENDING,
+        &report::problem_of(keys),
+        &report::pending_of(keys),
+        &report::still_pending(keys),
+        &report::problems_of_slug(keys),
         report::MOMENT,
         report::AWAITED,
-        request::SEND,
+        &request::enqueue(keys),
         request::WAKE,
         request::BLOCKS,
         request::TAKE_BACK,
@@ -635,26 +666,25 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         &tables,
         report::UNLOCKED_RECORD,
         report::RECORD_HOLDER,
-        report::HISTORY_OF,
+        &report::history_of(keys),
         report::LAST_SYNC,
         queries::PRUNE_HISTORY,
         &bare_write,
         &agents,
         &configurations,
         &survey,
-        &next_slugs,
+        &next_keys,
         &foreign_types,
         &bare_survey,
         queries::TRY_LEAD,
         queries::TRY_IDLE_LOCK,
         queries::RELEASE_IDLE_LOCK,
-        queries::ENQUEUE,
         &note,
         &clear,
         &not_text,
         &unreadable,
         &first,
-        queries::NOTE_FIRST,
+        &queries::note_first(keys),
         queries::NOTE_DANGEROUS,
         &queries::leader(),
         queries::WRITES_ARE_LOCKED,
@@ -664,11 +694,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::MIX_MAPPINGS,
         queries::NOTED_MAPPING,
         queries::UNLOGGED,
-        &queries::index_misses(
-            &layout.agents.table,
-            &layout.agents.slug.name,
-            &layout.agents.lookup("x"),
-        ),
+        &misses,
         queries::UNPUBLISHABLE,
         queries::PUBLISHED_IN_PART,
         &known,
@@ -694,27 +720,30 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::KNOWS_SYSTEM_IDENTIFIER,
         queries::SYSTEM_IDENTIFIER,
         queries::NEXT_RETRY,
-        queries::ENQUEUE_RETRIES,
+        &queries::enqueue_retries(keys),
         queries::SERVER,
         queries::MISSING_PARTS,
         queries::MISSING_PRIVILEGES,
         queries::HIDDEN_ROWS,
         queries::DISTRUST,
         backlog::COUNTS,
-        backlog::LATEST_PROBLEMS,
+        &backlog::latest_problems(keys),
         &claim,
         &write,
         &claim_change,
         &write_change,
         &bare_write_change,
-        queries::TAKE_LONE,
+        &queries::take_lone(keys),
         &all,
         &orphans,
         &absent,
         &unambiguous,
         &found,
         &uncaptured,
-    ] {
+    ]
+    .into_iter()
+    .chain(of_tenants.iter().map(String::as_str))
+    {
         let prepared = platform
             .client
             .prepare(query)

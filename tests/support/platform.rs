@@ -36,6 +36,8 @@ pub struct Platform {
     pub client: Arc<Client>,
     /// The URL of the daemon.
     pub url: String,
+    /// Whether the settings name the column `client_id` of both tables as the tenant.
+    pub tenants: bool,
     /// The notices of the server.
     notices: Arc<Mutex<Vec<String>>>,
     /// The check for calls of shadowing names, if the tests run with them.
@@ -77,9 +79,40 @@ impl Platform {
         Self {
             client: Arc::new(client),
             url,
+            tenants: false,
             notices,
             _watch: watch,
         }
+    }
+
+    /// A new database in which slugs are unique for each `client_id` of this type, which the settings
+    /// name as the tenant.
+    pub async fn with_tenants(of_type: &str) -> Self {
+        let mut platform = Self::new().await;
+        platform
+            .run(&format!(
+                "ALTER TABLE agents DROP CONSTRAINT agents_slug_key, ADD COLUMN client_id {of_type};
+                 ALTER TABLE agents ADD UNIQUE (client_id, slug);
+                 ALTER TABLE agent_configurations ADD COLUMN client_id {of_type};
+                 CREATE INDEX ON agent_configurations (client_id, agent_slug)"
+            ))
+            .await;
+        platform.tenants = true;
+        platform
+    }
+
+    /// The settings of the tenants.
+    fn environment(&self) -> Vec<(String, String)> {
+        let tables = if self.tenants {
+            vec!["AGENTS", "CONFIGURATIONS"]
+        } else {
+            Vec::new()
+        };
+        let name = |table| format!("AGENT_SYNC__DATABASES__DEFAULT__{table}__COLUMNS__TENANT");
+        let tables = tables.into_iter();
+        tables
+            .map(|table| (name(table), "client_id".into()))
+            .collect()
     }
 
     /// The name of the database.
@@ -128,6 +161,7 @@ impl Platform {
         command
             .env_clear()
             .env("DATABASE_URL", &self.url)
+            .envs(self.environment())
             .args(arguments);
         // A short sweep interval would hide a lost wake-up.
         command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h");
@@ -169,11 +203,10 @@ impl Platform {
 
     /// The settings of this database.
     pub fn settings(&self) -> Database {
-        let sources = Sources::new(
-            None,
-            None,
-            [("DATABASE_URL".into(), self.url.clone().into())],
-        );
+        let url = ("DATABASE_URL".into(), self.url.clone().into());
+        let tenants = self.environment().into_iter();
+        let tenants = tenants.map(|(name, value)| (name.into(), value.into()));
+        let sources = Sources::new(None, None, tenants.chain([url]).collect::<Vec<_>>());
         Settings::load_from(&sources).unwrap().settings.databases["default"].clone()
     }
 

@@ -236,10 +236,10 @@ async fn g13_no_table_is_rewritten_within_a_batch() {
         let begun = store.begin(claim).await.unwrap().unwrap();
         let mut outcome = Outcome::default();
         for group in begun.claimed.groups() {
-            let slug = group.slug().unwrap();
+            let slug = group.key().unwrap();
             outcome.taken.places.extend(group.places().unwrap());
             outcome.taken.versions.extend(group.versions().unwrap());
-            outcome.taken.slugs.push(slug);
+            outcome.taken.keys.push(slug);
             let pair = group.pairs().next().unwrap().unwrap().unwrap();
             let (place, configuration) = pair.configuration.unwrap();
             let planned = plan(
@@ -274,7 +274,7 @@ async fn g13_an_agent_is_set_aside_with_its_own_rows_alone() {
         let taken = Taken {
             places: group.places().unwrap(),
             versions: group.versions().unwrap(),
-            slugs: vec!["a5"],
+            keys: vec!["a5"],
         };
         assert!(rewrite(&platform, &statements).await, "{what}");
         let others = |slugs: Vec<String>| {
@@ -287,7 +287,7 @@ async fn g13_an_agent_is_set_aside_with_its_own_rows_alone() {
         let problem = Problem {
             retries: true,
             asked: false,
-            slug: "a5".to_owned(),
+            key: "a5".to_owned(),
             kind: ProblemKind::Failed,
             detail: "no".to_owned(),
             sqlstate: Some("23514".to_owned()),

@@ -12,4 +12,5 @@ mod keys;
 mod narrowing;
 mod poison;
 mod shadow;
+mod tenants;
 mod weight;

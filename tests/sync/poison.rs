@@ -601,7 +601,7 @@ async fn g5_a_refused_write_is_known_by_its_code_and_place() {
     let note = async |detail: &str, sqlstate: Option<&str>| {
         let (slugs, kinds, details) = (["a"].as_slice(), ["failed"].as_slice(), [detail]);
         let (states, retries, asked) = ([sqlstate], [true].as_slice(), [false].as_slice());
-        let note = agent_sync::store::queries::note_problems();
+        let note = agent_sync::store::queries::note_problems(agent_sync::key::Keys::Slugs);
         let row = platform
             .client
             .query_one(

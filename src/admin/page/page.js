@@ -314,6 +314,10 @@ function reasonOf({ kind, detail }) {
   return kind === "missing_configuration" ? "No configuration has this slug" : `${KINDS[kind] || kind}: ${detail}`;
 }
 
+function nameOf({ tenant, slug }) {
+  return tenant === undefined ? slug : `${tenant}/${slug}`;
+}
+
 function showProblems(databases) {
   const [text, kind, name] = [byId("search").value.trim().toLowerCase(), byId("kind").value, byId("in").value];
   const all = databases.flatMap((database) =>
@@ -321,7 +325,7 @@ function showProblems(databases) {
   const fits = (problem) =>
     (!kind || problem.kind === kind) &&
     (!name || problem.database === name) &&
-    (!text || `${problem.slug}\n${problem.detail}\n${problem.sqlstate || ""}`.toLowerCase().includes(text));
+    (!text || `${nameOf(problem)}\n${problem.detail}\n${problem.sqlstate || ""}`.toLowerCase().includes(text));
   const shown = all.filter(fits).sort((a, b) => b.since.localeCompare(a.since));
   const count = total(databases, problemsOf);
   const more = databases.some((database) => database.problems && database.problems.at_least);
@@ -337,7 +341,7 @@ function showProblems(databases) {
   const body = byId("problems").tBodies[0];
   whenChanged(body, shown, () =>
     body.replaceChildren(...shown.map((problem) => line([
-      ["", problem.slug],
+      ["", nameOf(problem)],
       ["in", problem.database],
       ["", [make("span", "why", reasonOf(problem)), make("span", "remedy", problem.remedy)]],
       ["", timeOf(problem.since)],
@@ -352,7 +356,7 @@ function showChanges(databases) {
   const body = byId("changes").tBodies[0];
   whenChanged(body, shown, () =>
     body.replaceChildren(...shown.map((change) => line([
-      ["", change.slug],
+      ["", nameOf(change)],
       ["in", change.database],
       change.outcome === "written" ? ["", change.columns.join(", ")] : ["fair", `nothing: ${(KINDS[change.outcome] || change.outcome).toLowerCase()}`],
       ["", timeOf(change.at)],

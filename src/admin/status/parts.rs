@@ -190,6 +190,8 @@ impl<'a> Problems<'a> {
 
 #[derive(Serialize)]
 pub(super) struct OneProblem<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'a str>,
     slug: &'a str,
     kind: &'a str,
     detail: &'a str,
@@ -203,6 +205,7 @@ pub(super) struct OneProblem<'a> {
 impl<'a> OneProblem<'a> {
     fn of(problem: &'a Problem) -> Self {
         Self {
+            tenant: problem.tenant.as_deref(),
             slug: &problem.slug,
             kind: &problem.kind,
             detail: &problem.detail,
@@ -287,6 +290,8 @@ impl InMinute {
 
 #[derive(Serialize)]
 pub(super) struct Change<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'a str>,
     slug: &'a str,
     outcome: &'static str,
     columns: Vec<&'static str>,
@@ -297,6 +302,7 @@ pub(super) struct Change<'a> {
 impl<'a> Change<'a> {
     pub(super) fn of(change: &'a state::Change) -> Self {
         Self {
+            tenant: change.tenant.as_deref(),
             slug: &change.slug,
             outcome: change.outcome.name(),
             columns: change.columns.names().collect(),

@@ -94,7 +94,7 @@ impl Daemon {
 pub struct Outbox {
     /// Rows, counted up to a limit.
     pub rows: i64,
-    /// The distinct slugs of these rows.
+    /// The agents of these rows.
     pub slugs: i64,
     /// Whether the outbox has more rows than were counted.
     pub more: bool,
@@ -122,7 +122,7 @@ pub struct Group {
     pub sqlstate: Option<String>,
     /// The number of agents.
     pub agents: i64,
-    /// Up to three of their slugs.
+    /// Up to three of their slugs; where tenants are set, as `tenant/slug`.
     pub some: Vec<String>,
     /// The time since which the oldest of them has the problem.
     pub since: Option<String>,

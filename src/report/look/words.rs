@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use tokio_postgres::Row;
 
 use super::{Daemon, Group, Look, OVERDUE, Outbox};
+use crate::key::Key;
 use crate::pg::identifier::Literal;
 use crate::report::note::{Level, Note};
 use crate::report::problem;
@@ -309,7 +310,8 @@ pub(super) fn pending(
     }
 }
 
-pub(super) fn in_trouble(database: &Database, group: &Group) -> Note {
+/// The note about agents with the same problem; one of them has the key `first`.
+pub(super) fn in_trouble(database: &Database, group: &Group, first: &Key<'_>) -> Note {
     let (kind, agents, some) = (&*group.kind, group.agents, &group.some);
     let mut text = problem::sentence(kind, agents, some);
     if kind != "missing_configuration" {
@@ -323,10 +325,9 @@ pub(super) fn in_trouble(database: &Database, group: &Group) -> Note {
             }
         );
     }
-    let slug = some.first().map_or("", String::as_str);
     Note::warn(
         "agents",
         text,
-        problem::remedy(database, kind, group.sqlstate.as_deref(), slug),
+        problem::remedy(database, kind, group.sqlstate.as_deref(), first),
     )
 }

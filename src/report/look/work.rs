@@ -45,7 +45,8 @@ impl Asking<'_> {
     /// The outbox, and the table and the transaction that may keep an overdue change waiting.
     async fn read_outbox(&self) -> Result<(Outbox, Option<(String, Transaction)>), QueryError> {
         let limit = COUNTED + 1;
-        let row = self.db.one(report::OUTBOX, &[(&limit, Type::INT8)]).await?;
+        let outbox = report::outbox(self.database.agents.columns.keys());
+        let row = self.db.one(&outbox, &[(&limit, Type::INT8)]).await?;
         let counted: i64 = row.try_get(0)?;
         let outbox = Outbox {
             rows: counted.min(COUNTED),
@@ -111,13 +112,18 @@ impl Asking<'_> {
     }
 
     pub(super) async fn problems(&mut self) -> Result<(), Over> {
-        match self.list(&report::problems(), group).await {
-            Ok(groups) => {
+        let keys = self.database.agents.columns.keys();
+        match self.list(&report::problems(keys), group).await {
+            Ok(mut groups) => {
                 if groups.is_empty() {
                     self.note(Note::pass("agents", "no agent has a problem"));
                 }
-                for group in &groups {
-                    let note = in_trouble(self.database, group);
+                for group in &mut groups {
+                    let first = group.some.first().cloned().unwrap_or_default();
+                    for key in &mut group.some {
+                        *key = keys.parts(key).plain().into_owned();
+                    }
+                    let note = in_trouble(self.database, group, &keys.parts(&first));
                     self.note(note);
                 }
                 self.look.problems = Some(groups);

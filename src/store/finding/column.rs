@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::pg::identifier::plain;
+
 /// The collation that has no name of its own.
 const DEFAULT_COLLATION: &str = "of the database";
 
@@ -44,6 +46,8 @@ pub enum Column {
         /// Whether the table has partitions, over which there is such an index only on what they
         /// are divided by.
         partitioned: bool,
+        /// The column for each value of which slugs are unique, if there is one: perhaps a tenant. Not quoted.
+        perhaps_tenant: Option<String>,
     },
     /// The indexes of a slug were made in another order than the collation has now.
     #[error(
@@ -70,6 +74,14 @@ pub enum Column {
         /// The table, as `schema.name`.
         table: String,
         /// The column of the slug.
+        column: String,
+    },
+    /// Configurations have a slug and no tenant, where tenants are set.
+    #[error("rows of {table} have a slug and no {column}, so they belong to no agent")]
+    NoTenant {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column of the tenant.
         column: String,
     },
     /// The column for a number has a type that holds none.
@@ -137,21 +149,21 @@ impl Column {
                 `agent-sync install`."
             ),
             Self::NotUnique {
-                partitioned: true, ..
-            } => {
-                return "PostgreSQL has no such index over partitions that are not divided by the \
-                    slug: see that those who save keep slugs apart."
-                    .into();
-            }
-            Self::NotUnique { table, column, .. } => {
-                format!("CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({column});")
-            }
+                table,
+                column,
+                partitioned,
+                perhaps_tenant,
+            } => return not_unique((table, column), *partitioned, perhaps_tenant.as_deref()),
             Self::CollationChanged {
                 table, collation, ..
             } => reindex(table, collation.as_deref()),
             Self::IndexMisses { table, .. } => format!(
                 "REINDEX TABLE {table}; and every other table with an index of text: the order of \
                 text may have changed with the operating system, or the index is damaged."
+            ),
+            Self::NoTenant { table, column } => format!(
+                "Give them their tenant: UPDATE {table} SET {column} = … WHERE {column} IS NULL; \
+                or delete them; then ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL;"
             ),
             Self::NoNumber { table, column, .. } => format!(
                 "ALTER TABLE {table} ALTER COLUMN {column} TYPE double precision USING …, \
@@ -172,6 +184,30 @@ impl Column {
         }
         .into()
     }
+}
+
+/// The remedy where no unique index keeps agents with the same key out.
+fn not_unique(
+    (table, column): (&str, &str),
+    partitioned: bool,
+    perhaps_tenant: Option<&str>,
+) -> Cow<'static, str> {
+    if let Some(tenant) = perhaps_tenant {
+        return format!(
+            "If {} is the tenant of an agent, set agents.columns.tenant = {tenant:?} and \
+            configurations.columns.tenant to the column of the configurations with it, and run \
+            `agent-sync install`. If not, keep slugs apart: CREATE UNIQUE INDEX CONCURRENTLY ON \
+            {table} ({column});",
+            plain(tenant)
+        )
+        .into();
+    }
+    if partitioned {
+        return "PostgreSQL has no such index over partitions that are not divided by the slug: see \
+            that those who save keep slugs apart."
+            .into();
+    }
+    format!("CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({column});").into()
 }
 
 /// The remedy for indexes in the order of another version of a collation.

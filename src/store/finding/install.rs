@@ -41,6 +41,14 @@ pub enum Install {
         /// Those of the settings.
         expected: (String, String),
     },
+    /// The install was made for other tenants than the settings name.
+    #[error("the install is for {installed}, and the settings name {expected}")]
+    OtherTenants {
+        /// The columns of the install, or that there are none.
+        installed: String,
+        /// Those of the settings.
+        expected: String,
+    },
     /// The capture was installed with this `capture.notify`, and the settings have another.
     #[error("capture.notify is {}, and the install was made with {}", !.0, .0)]
     OtherNotify(bool),
@@ -58,7 +66,8 @@ impl Install {
             Self::NotInstalled
             | Self::Incomplete(_)
             | Self::NoRecord
-            | Self::OtherTables { .. } => Consequence::StopsAndMisses,
+            | Self::OtherTables { .. }
+            | Self::OtherTenants { .. } => Consequence::StopsAndMisses,
             Self::OtherVersion { .. } => Consequence::Stops,
             Self::Lacks(_) | Self::OtherNotify(_) | Self::HistoryWithoutCause => {
                 Consequence::Caution
@@ -79,6 +88,11 @@ impl Install {
             }
             Self::OtherVersion { .. } => {
                 "Run `agent-sync install` of this program's version for this database."
+            }
+            Self::OtherTenants { .. } => {
+                "Run `agent-sync install` with the settings of the daemon, or, if it was run with \
+                new settings, have the daemon read them (`systemctl reload agent-sync`, or SIGHUP). \
+                What is saved meanwhile is noted, and every agent is checked."
             }
             Self::OtherTables { .. } => {
                 "Name the tables of the install in the settings of this database (agents, \

@@ -57,7 +57,7 @@ pub(super) const COLUMNS: &str = "
                       OR t.typname = 'citext' AND t.typtype = 'b') AS holds_slugs,
            EXISTS (SELECT FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation
              AND NOT l.collisdeterministic) AS is_lenient,
-           a.attcollation AS collation,
+           a.attcollation AS collation, NOT a.attnotnull AS nullable,
            pg_catalog.format('%I.%I', stored_schema.nspname, stored.typname) AS cast_type
     FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
@@ -120,6 +120,8 @@ pub(super) struct Found {
     pub(super) is_lenient: bool,
     /// Its collation.
     pub(super) collation: u32,
+    /// Whether it may be null.
+    pub(super) nullable: bool,
 }
 
 /// A collation that is not what it was when the indexes were made.
@@ -155,6 +157,7 @@ impl Found {
             holds_slugs: row.try_get("holds_slugs")?,
             is_lenient: row.try_get("is_lenient")?,
             collation: row.try_get("collation")?,
+            nullable: row.try_get("nullable")?,
         })
     }
 

@@ -5,16 +5,22 @@
 //! that they are for.
 
 mod column;
+mod error;
+mod index;
 mod table;
+mod tenant;
 
 use postgres_types::Type;
 
 use self::column::comparison;
+pub use self::error::LayoutError;
 use self::table::Table;
+pub(super) use self::tenant::Tenant;
 use super::finding::Finding;
-use super::queries;
+use super::queries::{self, key};
 use super::remedy::Remedies;
 use crate::columns::{Column, PerAgentColumn, PerColumn};
+use crate::key::Keys;
 use crate::mapping::{NumberColumn, REVISION, Rules, Targets};
 use crate::pg::identifier::{Quoted, plain};
 use crate::pg::{Db, Parameter, QueryError};
@@ -74,10 +80,12 @@ pub struct Agents {
     pub table: String,
     /// The slug column.
     pub slug: SqlColumn,
-    /// Whether an index finds it.
-    pub slug_is_indexed: bool,
-    /// Whether a unique index keeps it from being met twice (T5).
-    pub slug_is_unique: bool,
+    /// The tenant column, where tenants are set.
+    pub tenant: Option<Tenant>,
+    /// Whether an index finds the key.
+    pub key_is_indexed: bool,
+    /// Whether a unique index keeps the key from being met twice (T5).
+    pub key_is_unique: bool,
     lookup: Lookup,
     /// The mapped columns that exist.
     pub columns: PerAgentColumn<Option<SqlColumn>>,
@@ -90,8 +98,10 @@ pub struct Configurations {
     pub table: String,
     /// The column with the slug of the agent.
     pub agent_slug: SqlColumn,
-    /// Whether an index finds it. If not, a lookup of slugs scans the table (T2).
-    pub agent_slug_is_indexed: bool,
+    /// The column with the tenant of the agent, where tenants are set.
+    pub tenant: Option<Tenant>,
+    /// Whether an index finds a key. If not, a lookup of keys scans the table (T2).
+    pub key_is_indexed: bool,
     lookup: Lookup,
     /// Whether it has partitions or children, so that a row's place is only unique together with
     /// its relation.
@@ -109,12 +119,14 @@ pub struct Configurations {
 impl Agents {
     fn of(table: &mut Table, names: &AgentsColumns) -> Result<Self, LayoutError> {
         let slug = &*names.slug;
+        let tenant = table.tenant(names.tenant.as_deref())?;
         Ok(Self {
             table: table.quoted.clone(),
             slug: table.slug(slug)?,
-            slug_is_indexed: table.finds(slug),
-            slug_is_unique: table.is_unique(slug),
+            key_is_indexed: table.finds_key(slug, tenant.as_ref()),
+            key_is_unique: table.key_is_unique(slug, tenant.as_ref()),
             lookup: table.lookup(slug),
+            tenant,
             columns: table.mapped(&names.mapped, |table, _, name| table.optional(name))?,
         })
     }
@@ -124,6 +136,65 @@ impl Agents {
     pub fn lookup(&self, alias: &str) -> String {
         self.lookup.sql(alias, &self.slug)
     }
+
+    /// The condition that the row `alias` has this tenant, where tenants are set, and this slug.
+    pub fn is(&self, alias: &str, tenant: &str, slug: &str) -> String {
+        is(
+            self.tenant.as_ref(),
+            &self.lookup(alias),
+            alias,
+            tenant,
+            slug,
+        )
+    }
+
+    /// The condition that the row `alias` has this slug and no tenant, if there can be such rows.
+    pub fn lacks_tenant(&self, alias: &str, slug: &str) -> Option<String> {
+        let tenant = self.tenant.as_ref().filter(|tenant| tenant.is_nullable)?;
+        let (lookup, tenant) = (self.lookup(alias), &tenant.column.name);
+        Some(format!("{lookup} = {slug} AND {alias}.{tenant} IS NULL"))
+    }
+
+    /// The key of the row `alias`, where tenants are set; or else the slug as it is
+    /// [looked up](Self::lookup).
+    pub fn key(&self, alias: &str) -> String {
+        let Some(tenant) = &self.tenant else {
+            return self.lookup(alias);
+        };
+        let escaped = format!("COALESCE({}, '%')", tenant.escaped(alias));
+        exact_key(&escaped, &exact_slug(alias, &self.slug))
+    }
+
+    /// Whether keys have a tenant.
+    pub fn keys(&self) -> Keys {
+        if self.tenant.is_some() {
+            Keys::Tenants
+        } else {
+            Keys::Slugs
+        }
+    }
+}
+
+/// The condition that a row has this tenant, if the table has tenants, and this slug.
+fn is(column: Option<&Tenant>, lookup: &str, alias: &str, tenant: &str, slug: &str) -> String {
+    let same_slug = format!("{lookup} = {slug}");
+    match column {
+        Some(column) => format!("{} AND {same_slug}", column.is(alias, tenant)),
+        None => same_slug,
+    }
+}
+
+/// A slug byte by byte. Every name is qualified.
+fn exact_slug(alias: &str, slug: &SqlColumn) -> String {
+    format!("{alias}.{}::pg_catalog.text", slug.name)
+}
+
+/// A key byte by byte, of an escaped tenant and a slug. Every name is qualified.
+fn exact_key(escaped_tenant: &str, slug: &str) -> String {
+    format!(
+        "({}) COLLATE pg_catalog.\"C\"",
+        key::of_parts(escaped_tenant, slug)
+    )
 }
 
 impl Configurations {
@@ -144,10 +215,12 @@ impl Configurations {
         }
         let (mut number, no_number) = table.number(&names.mapped[Column::Temperature]);
         let key = table.found.iter().filter(|found| found.of_key);
+        let tenant = table.tenant(names.tenant.as_deref())?;
         let configurations = Self {
             table: table.quoted.clone(),
             agent_slug: table.slug(&names.agent_slug)?,
-            agent_slug_is_indexed: table.finds(&names.agent_slug),
+            key_is_indexed: table.finds_key(&names.agent_slug, tenant.as_ref()),
+            tenant,
             lookup: table.lookup(&names.agent_slug),
             has_children: table.has_children,
             is_partitioned: table.partitioned,
@@ -167,13 +240,35 @@ impl Configurations {
         self.lookup.sql(alias, &self.agent_slug)
     }
 
-    /// This slug byte by byte, whatever the column has become since its type and its collation were
-    /// looked at. Every name is qualified.
-    pub fn exact(&self, alias: &str) -> String {
-        format!(
-            "{alias}.{}::pg_catalog.text COLLATE pg_catalog.\"C\"",
-            self.agent_slug.name
+    /// The condition that the row `alias` is for the agent with this tenant, where tenants are set,
+    /// and this slug.
+    pub fn is(&self, alias: &str, tenant: &str, slug: &str) -> String {
+        is(
+            self.tenant.as_ref(),
+            &self.lookup(alias),
+            alias,
+            tenant,
+            slug,
         )
+    }
+
+    /// The key of the agent that the row `alias` is for, where tenants are set, and null if it has no
+    /// tenant; or else the slug as it is [looked up](Self::lookup).
+    pub fn key_of_agent(&self, alias: &str) -> String {
+        match self.tenant {
+            Some(_) => self.exact(alias),
+            None => self.lookup(alias),
+        }
+    }
+
+    /// This key byte by byte, whatever the columns have become since their types and their collations
+    /// were looked at. Every name is qualified.
+    pub fn exact(&self, alias: &str) -> String {
+        let slug = exact_slug(alias, &self.agent_slug);
+        match &self.tenant {
+            Some(tenant) => exact_key(&tenant.escaped(alias), &slug),
+            None => format!("{slug} COLLATE pg_catalog.\"C\""),
+        }
     }
 }
 
@@ -200,79 +295,6 @@ pub struct Layout {
     pub remedies: Remedies,
 }
 
-/// Why the tables cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum LayoutError {
-    /// The catalog could not be read.
-    #[error("could not read the catalog: {0}")]
-    Store(#[from] QueryError),
-    /// A table is not there, or not visible to the role.
-    #[error("expected the table {table}, and this database has none that this role can see")]
-    NoTable {
-        /// Schema and name.
-        table: String,
-    },
-    /// The name is that of a view or of a foreign table, on which no trigger sees a change.
-    #[error("expected a table {table}, and it is a {kind}")]
-    NotATable {
-        /// Schema and name.
-        table: String,
-        /// Its type.
-        kind: String,
-    },
-    /// A required column is not there.
-    #[error("expected a column {column} in the table {table}, and it has none")]
-    NoColumn {
-        /// Schema and name.
-        table: String,
-        /// The column's name.
-        column: String,
-    },
-    /// PostgreSQL computes the required column, so nothing can be written to it.
-    #[error("the column {column} is GENERATED, so PostgreSQL refuses every write of it")]
-    Generated {
-        /// Schema, table and column.
-        column: String,
-    },
-    /// Slugs of this type cannot be compared as text (T7).
-    #[error(
-        "the slug column {column} has the type {of_type}; agent-sync needs text, varchar, char, \
-        citext or a domain over one of them"
-    )]
-    SlugType {
-        /// Schema, table and column.
-        column: String,
-        /// Its type.
-        of_type: String,
-    },
-}
-
-impl LayoutError {
-    /// The remedy.
-    pub fn remedy(&self) -> &'static str {
-        match self {
-            Self::Store(error) => error.remedy(),
-            Self::NoTable { .. } | Self::NoColumn { .. } => {
-                "Check the names of tables and columns in the settings of this database."
-            }
-            Self::NotATable { .. } => {
-                "Triggers see changes of tables only: name the table behind it in the settings of \
-                this database (agents, configurations), or give the table its name back; then run \
-                `agent-sync install`."
-            }
-            Self::Generated { .. } => {
-                "Name another column in the settings of this database, or make it an ordinary one: \
-                ALTER TABLE ... ALTER COLUMN ... DROP EXPRESSION."
-            }
-            Self::SlugType { .. } => {
-                "Name a column of such a type in the settings of this database \
-                (agents.columns.slug, configurations.columns.agent_slug), or change its type to \
-                text."
-            }
-        }
-    }
-}
-
 impl Layout {
     /// Reads the catalog.
     pub async fn read(db: &Db, database: &Database) -> Result<Self, LayoutError> {
@@ -295,7 +317,11 @@ impl Layout {
             exist: target.columns.as_ref().map(Option::is_some),
             temperature: temperature.map_or(NumberColumn::Float8, comparison),
         };
-        let scans = [from.scan(slug), to.scan(agent_slug), from.repeats(slug)];
+        let scans = [
+            from.scan(slug, source.tenant.as_ref()),
+            to.scan(agent_slug, target.tenant.as_ref()),
+            from.repeats(slug, source.tenant.as_ref()),
+        ];
         let collation = |table: &Table, name: &str| table.find(name).map(|found| found.collation);
         Ok(Self {
             agents: source,
@@ -314,6 +340,11 @@ impl Layout {
         })
     }
 
+    /// Whether keys have a tenant.
+    pub fn keys(&self) -> Keys {
+        self.agents.keys()
+    }
+
     /// Both tables as parameters of a query, the agents first.
     pub fn tables(&self) -> [Parameter<'_>; 2] {
         [
@@ -330,8 +361,10 @@ impl Layout {
             .chain(from.columns.values().iter().map(Option::as_ref));
         let written = std::iter::once(Some(&to.agent_slug))
             .chain(to.columns.values().iter().map(Option::as_ref));
+        let tenants = [&from.tenant, &to.tenant].into_iter().flatten();
         let names: Vec<_> = read
             .chain(written)
+            .chain(tenants.map(|tenant| Some(&tenant.column)))
             .map(|column| column.map(|column| &column.name))
             .collect();
         format!("{REVISION} {rules:?} {names:?}")

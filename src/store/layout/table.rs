@@ -4,6 +4,8 @@ use postgres_types::Type;
 use tokio_postgres::Error;
 
 use super::column::{COLUMNS, Found};
+use super::index::Index;
+use super::tenant::Tenant;
 use super::{LayoutError, Lookup, SqlColumn};
 use crate::columns::{MappedColumn, Per};
 use crate::pg::identifier::{Quoted, plain};
@@ -18,6 +20,7 @@ pub(super) struct Table {
     pub(super) has_children: bool,
     pub(super) partitioned: bool,
     pub(super) found: Vec<Found>,
+    indexes: Vec<Index>,
     pub(super) missing: Vec<String>,
     pub(super) left_out: Vec<Finding>,
 }
@@ -43,6 +46,7 @@ impl Table {
             ))
         };
         let (found, has_children, partitioned) = read().map_err(QueryError::Postgres)?;
+        let indexes = Index::all(db, &tables).await?;
         let quoted = format!("{}.{}", Quoted(schema), Quoted(table));
         let plain = format!("{}.{}", plain(schema), plain(table));
         Ok(Self {
@@ -52,6 +56,7 @@ impl Table {
             has_children,
             partitioned,
             found,
+            indexes,
             missing: Vec::new(),
             left_out: Vec::new(),
         })
@@ -63,27 +68,63 @@ impl Table {
 
     /// Whether an index finds rows by text in this column. What is not text is cast for the
     /// comparison, and no index of the column helps.
-    pub(super) fn finds(&self, name: &str) -> bool {
-        self.find(name).is_some_and(|found| {
-            found.indexed && found.is_text() && found.stale.is_none() && !found.is_lenient
-        })
+    fn finds(&self, name: &str) -> bool {
+        self.is_text_in_order(name) && self.find(name).is_some_and(|found| found.indexed)
     }
 
-    /// Whether a unique index, which has to tell the truth, keeps equal values out of this column.
-    pub(super) fn is_unique(&self, name: &str) -> bool {
+    fn is_text_in_order(&self, name: &str) -> bool {
         self.find(name)
-            .is_some_and(|found| found.unique && !found.has_others && found.stale.is_none())
+            .is_some_and(|found| found.is_text() && found.stale.is_none() && !found.is_lenient)
+    }
+
+    /// Whether an index finds rows by their key: by the slug, or by tenant and slug together.
+    pub(super) fn finds_key(&self, slug: &str, tenant: Option<&Tenant>) -> bool {
+        let by_both = |tenant: &Tenant| {
+            let begins = |index: &Index| index.begins_with(&[slug, &tenant.name]);
+            tenant.can_be_indexed()
+                && self.is_text_in_order(slug)
+                && self
+                    .find(&tenant.name)
+                    .is_some_and(|found| found.stale.is_none())
+                && self.indexes.iter().any(begins)
+        };
+        self.finds(slug) || tenant.is_some_and(by_both)
+    }
+
+    /// Whether a unique index, which has to tell the truth, keeps equal keys out.
+    pub(super) fn key_is_unique(&self, slug: &str, tenant: Option<&Tenant>) -> bool {
+        let tells_truth = |name: &str| self.find(name).is_some_and(|found| found.stale.is_none());
+        let has_others = self.find(slug).is_some_and(|found| found.has_others);
+        !has_others
+            && tells_truth(slug)
+            && tenant.is_none_or(|tenant| tells_truth(&tenant.name))
+            && self.has_unique_index(slug, tenant)
+    }
+
+    fn has_unique_index(&self, slug: &str, tenant: Option<&Tenant>) -> bool {
+        let by_both = |tenant: &Tenant| {
+            let mut indexes = self.indexes.iter();
+            indexes.any(|index| index.is_unique_on(&[slug, &tenant.name]))
+        };
+        self.find(slug).is_some_and(|found| found.unique) || tenant.is_some_and(by_both)
     }
 
     /// That none does.
-    pub(super) fn repeats(&self, name: &str) -> Option<Finding> {
-        let found = self.find(name).filter(|found| !found.unique)?;
-        let (table, column) = (self.plain.clone(), plain(&found.name));
+    pub(super) fn repeats(&self, slug: &str, tenant: Option<&Tenant>) -> Option<Finding> {
+        if self.has_unique_index(slug, tenant) {
+            return None;
+        }
+        // Slugs may be unique for each value of another column.
+        let perhaps = self
+            .indexes
+            .iter()
+            .find_map(|index| index.unique_with(slug));
         Some(
             finding::Column::NotUnique {
-                table,
-                column,
+                table: self.plain.clone(),
+                column: key_columns(slug, tenant),
                 partitioned: self.partitioned,
+                perhaps_tenant: perhaps.filter(|_| tenant.is_none()).map(str::to_owned),
             }
             .into(),
         )
@@ -99,9 +140,12 @@ impl Table {
         }
     }
 
-    /// Why no index does, unless one does.
-    pub(super) fn scan(&self, name: &str) -> Option<Finding> {
-        let found = self.find(name).filter(|_| !self.finds(name))?;
+    /// Why no index finds rows by their key, unless one does.
+    pub(super) fn scan(&self, name: &str, tenant: Option<&Tenant>) -> Option<Finding> {
+        if self.finds_key(name, tenant) {
+            return None;
+        }
+        let found = self.find(name)?;
         if let Some(stale) = found.stale.as_ref().filter(|_| found.is_text()) {
             return Some(
                 finding::Column::CollationChanged {
@@ -126,15 +170,24 @@ impl Table {
                 .into(),
             );
         }
-        let partitioned = self.partitioned;
         Some(
             finding::Column::NoIndex {
                 table,
-                column,
-                partitioned,
+                column: key_columns(name, tenant.filter(|tenant| tenant.can_be_indexed())),
+                partitioned: self.partitioned,
             }
             .into(),
         )
+    }
+
+    /// The required column that holds the tenant, if one is set.
+    pub(super) fn tenant(&self, name: Option<&str>) -> Result<Option<Tenant>, LayoutError> {
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        self.required(name)?;
+        let found = self.find(name);
+        Ok(found.map(|found| Tenant::of(found, self.lookup(name))))
     }
 
     fn required(&self, name: &str) -> Result<SqlColumn, LayoutError> {
@@ -251,4 +304,10 @@ impl Table {
         }
         self.optional(name).filter(|_| !generated && !cuts_off)
     }
+}
+
+/// The columns of the key, as a person writes them in an index.
+fn key_columns(slug: &str, tenant: Option<&Tenant>) -> String {
+    let tenant = tenant.map(|tenant| format!("{}, ", plain(&tenant.name)));
+    format!("{}{}", tenant.unwrap_or_default(), plain(slug))
 }

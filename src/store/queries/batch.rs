@@ -2,10 +2,11 @@
 
 use super::claimed::claimed;
 use super::columns::{
-    As, HISTORY, MOST_CONFIGURATIONS, Weighed, agent_columns, assignments, configuration_columns,
-    noted, parameter,
+    As, MOST_CONFIGURATIONS, Weighed, agent_columns, assignments, configuration_columns,
+    into_history, noted, parameter,
 };
 use crate::columns::{Column, MappedColumn as _};
+use crate::key::Keys;
 use crate::store::layout::{Agents, Configurations, Layout};
 
 /// Reads up to `$2` rows of the outbox, from the ctid `$1` on, with their agents and
@@ -39,39 +40,58 @@ pub fn claim(layout: &Layout) -> String {
 /// The same for the slug that is noted in `agent_sync.install` alone, with all of its rows in the
 /// outbox (`store::attempt`), and contents up to `$1` bytes.
 pub fn claim_first(layout: &Layout) -> String {
-    let noted = "slug = (SELECT i.last_tried FROM agent_sync.install i)";
-    claim_of(layout, noted, "100000", "$1::float8", Weighed::Exactly)
+    let key = key_of_claimed(layout.keys());
+    let noted = format!("{key} = (SELECT i.last_tried FROM agent_sync.install i)");
+    claim_of(layout, &noted, "100000", "$1::float8", Weighed::Exactly)
 }
 
 /// The same for one slug alone, `$1`, with all of its rows in the outbox, and contents up to `$2`
 /// bytes: none of them if that is 0, but which configurations it has, locked, and what they weigh.
 pub fn claim_slug(layout: &Layout) -> String {
+    let key = key_of_claimed(layout.keys());
     claim_of(
         layout,
-        "slug = $1",
+        &format!("{key} = $1"),
         "100000",
         "$2::float8",
         Weighed::Exactly,
     )
 }
 
+/// The key of a row of the outbox in the condition of a claim.
+fn key_of_claimed(keys: Keys) -> String {
+    match keys {
+        Keys::Slugs => "slug".to_owned(),
+        Keys::Tenants => keys.of_row("outbox"),
+    }
+}
+
+/// What a claim reads of the keys of the outbox: from the table, and of each key.
+fn claimed_keys(keys: Keys) -> (String, &'static str) {
+    match keys {
+        Keys::Slugs => ("slug".to_owned(), "o.slug"),
+        Keys::Tenants => (keys.looked_up_of_row("outbox"), "o.slug, o.tenant, o.bare"),
+    }
+}
+
 fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Weighed) -> String {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
     let (agent_table, agent) = join_agents(agents);
     let (configuration_tables, configuration) = join_configurations(configurations);
-    let together = if agents.slug_is_indexed && configurations.agent_slug_is_indexed {
+    let together = if agents.key_is_indexed && configurations.key_is_indexed {
         ""
     } else {
         "ORDER BY changed.slug"
     };
+    let (read, key) = claimed_keys(layout.keys());
     format!(
         "WITH changed AS (
-             SELECT o.slug, array_agg(o.place) AS places, array_agg(o.version) AS versions,
+             SELECT {key}, array_agg(o.place) AS places, array_agg(o.version) AS versions,
                     min(o.at) AS at
-             FROM (SELECT ctid AS place, xmin AS version, slug,
+             FROM (SELECT ctid AS place, xmin AS version, {read},
                      CASE WHEN isfinite(at) THEN at END AS at FROM agent_sync.outbox
                WHERE {rows} LIMIT {limit}) AS o
-             GROUP BY o.slug
+             GROUP BY {key}
          ){agent_table}{configuration_tables}
          {}",
         claimed(
@@ -86,10 +106,10 @@ fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Wei
 
 /// A table of the agents of all slugs, where no index finds one; and the join of `agent`.
 fn join_agents(agents: &Agents) -> (String, String) {
-    if agents.slug_is_indexed {
+    if agents.key_is_indexed {
         return (String::new(), agent_by_index(agents));
     }
-    let (slug, columns) = (agents.lookup("a"), agent_columns(agents, As::Stored));
+    let (slug, columns) = (agents.key("a"), agent_columns(agents, As::Stored));
     let table = format!(
         ", agent AS MATERIALIZED (
              SELECT {slug} AS slug, true AS found, {columns} FROM {} a
@@ -101,12 +121,13 @@ fn join_agents(agents: &Agents) -> (String, String) {
 
 /// The same for `target`, the number of the configurations of a slug, and `configuration`, locked.
 fn join_configurations(configurations: &Configurations) -> (String, String) {
-    let (from, slug) = (&configurations.table, configurations.lookup("c"));
-    if configurations.agent_slug_is_indexed {
+    let (from, slug) = (&configurations.table, configurations.key_of_agent("c"));
+    if configurations.key_is_indexed {
+        let this = configurations_of_changed(configurations);
         // Counted no further than the bound.
         let target = format!(
             "LATERAL (SELECT count(*) AS rows FROM (SELECT FROM {from} c
-                 WHERE {slug} = changed.slug LIMIT {MOST_CONFIGURATIONS} + 1) AS counted) target \
+                 WHERE {this} LIMIT {MOST_CONFIGURATIONS} + 1) AS counted) target \
             ON true"
         );
         let locked = configuration_by_index(
@@ -135,15 +156,19 @@ fn join_configurations(configurations: &Configurations) -> (String, String) {
 /// to be read at once. The columns are those of [`claim`].
 pub fn claim_page(layout: &Layout) -> String {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
-    let (table, slug) = (&configurations.table, configurations.lookup("c"));
+    let (table, this) = (
+        &configurations.table,
+        configurations_of_changed(configurations),
+    );
+    let key = layout.keys().looked_up("$1::text");
     let page = format!(
-        "(SELECT $1::text AS slug, NULL::tid[] AS places, NULL::xid[] AS versions,
+        "(SELECT {key}, NULL::tid[] AS places, NULL::xid[] AS versions,
                  NULL::timestamptz AS at) AS changed
          LEFT JOIN {}
          LEFT JOIN LATERAL (
              SELECT {} FROM unnest($2::tid[], $3::oid[]) AS u (place, relation)
              JOIN {table} c ON c.ctid = u.place AND c.tableoid = u.relation
-             WHERE c.ctid = ANY ($2::tid[]) AND {slug} = changed.slug
+             WHERE c.ctid = ANY ($2::tid[]) AND {this}
          ) configuration ON true",
         agent_by_index(agents),
         configuration_as_it_is(configurations)
@@ -157,25 +182,42 @@ pub fn claim_page(layout: &Layout) -> String {
     )
 }
 
-/// Looks up the agent of `changed`; the second one is there only to show that the slug is not
-/// unique.
+/// Looks up the agent of `changed`; the second one is there only to show that the key is not
+/// unique. A key without tenant finds the agents without one.
 fn agent_by_index(agents: &Agents) -> String {
-    format!(
-        "LATERAL (SELECT true AS found, {} FROM {} a WHERE {} = changed.slug LIMIT 2) agent ON \
-        true",
+    let (tenant, slug) = agents.keys().parts_of("changed");
+    let select = format!(
+        "SELECT true AS found, {} FROM {} a WHERE",
         agent_columns(agents, As::Stored),
-        agents.table,
-        agents.lookup("a")
+        agents.table
+    );
+    let this = agents.is("a", &tenant, &slug);
+    let without = agents
+        .lacks_tenant("a", &slug)
+        .map(|without| format!(" UNION ALL {select} {tenant} IS NULL AND {without}"));
+    format!(
+        "LATERAL ({select} {this}{} LIMIT 2) agent ON true",
+        without.unwrap_or_default()
     )
+}
+
+/// The condition that the configuration `c` is for the key of `changed`.
+pub(super) fn configurations_of_changed(configurations: &Configurations) -> String {
+    let keys = match configurations.tenant {
+        Some(_) => Keys::Tenants,
+        None => Keys::Slugs,
+    };
+    let (tenant, slug) = keys.parts_of("changed");
+    configurations.is("c", &tenant, &slug)
 }
 
 /// Looks up the configurations of `changed`.
 fn configuration_by_index(configurations: &Configurations, ending: &str) -> String {
     format!(
-        "LATERAL (SELECT {} FROM {} c WHERE {} = changed.slug {ending}) configuration ON true",
+        "LATERAL (SELECT {} FROM {} c WHERE {} {ending}) configuration ON true",
         configuration_as_it_is(configurations),
         configurations.table,
-        configurations.lookup("c")
+        configurations_of_changed(configurations)
     )
 }
 
@@ -205,7 +247,7 @@ pub(super) fn configuration_as_it_is(configurations: &Configurations) -> String 
 /// Code of others runs with this statement, so it runs under their path, and names the schema of
 /// all that it looks up (`store::path`).
 pub fn write(layout: &Layout, history: bool) -> String {
-    let configurations = &layout.configurations;
+    let (configurations, keys) = (&layout.configurations, layout.keys());
     let names = Column::ALL.map(Column::name).join(", ");
     let values = Column::ALL
         .map(|column| unnest(&parameter(column), "text"))
@@ -223,12 +265,16 @@ pub fn write(layout: &Layout, history: bool) -> String {
     );
     let (returned, noted) = if history {
         (
-            "RETURNING o.slug, o.at, o.application_name, o.role",
-            note_history(configurations, &rows, &these),
+            format!(
+                "RETURNING {} AS slug, o.at, o.application_name, o.role",
+                keys.of_row("o")
+            ),
+            note_history(configurations, keys, &rows, &these),
         )
     } else {
-        ("", String::new())
+        (String::new(), String::new())
     };
+    let this_change = this_change(keys);
     let taken = [
         unnest("$4", "tid"),
         unnest("$5", "xid"),
@@ -239,7 +285,7 @@ pub fn write(layout: &Layout, history: bool) -> String {
         "WITH taken AS (
          DELETE FROM agent_sync.outbox o
          USING ROWS FROM ({taken}) AS t (place, version, slug)
-         WHERE o.ctid {EQUALS} ANY ($4) AND {THIS_CHANGE} {returned}
+         WHERE o.ctid {EQUALS} ANY ($4) AND {this_change} {returned}
          ){noted}, written AS (
          UPDATE {} c SET {}
          FROM {rows}
@@ -261,23 +307,34 @@ fn unnest(parameter: &str, of_type: &str) -> String {
 pub(super) const EQUALS: &str = "OPERATOR(pg_catalog.=)";
 
 /// The condition that a row of the outbox is the one that was read.
-const THIS_CHANGE: &str = "o.ctid OPERATOR(pg_catalog.=) t.place AND o.xmin OPERATOR(pg_catalog.=) \
-    t.version AND o.slug OPERATOR(pg_catalog.=) t.slug";
+fn this_change(keys: Keys) -> String {
+    let key = keys.of_row("o");
+    format!("o.ctid {EQUALS} t.place AND o.xmin {EQUALS} t.version AND {key} {EQUALS} t.slug")
+}
 
 /// The part of [`write()`] that records the history. It sees the rows as they were before. If the
 /// sequence of the history was set back and a number is in use, the record is skipped and the batch
 /// is written; `sql/0001_schema.sql` repairs the sequence.
-fn note_history(configurations: &Configurations, rows: &str, these: &str) -> String {
+fn note_history(configurations: &Configurations, keys: Keys, rows: &str, these: &str) -> String {
     let (table, slug) = (&configurations.table, &configurations.agent_slug.name);
+    let slug = format!("c.{slug}::pg_catalog.text");
+    let (names, key) = match &configurations.tenant {
+        Some(tenant) => (
+            format!("{}, {slug}", tenant.text("c")),
+            configurations.exact("c"),
+        ),
+        None => (slug.clone(), slug),
+    };
+    let history = into_history(keys);
     format!(
         ", cause AS (
          SELECT DISTINCT ON (t.slug) t.slug, t.application_name, t.role FROM taken t
            ORDER BY t.slug, t.at DESC
          ), history AS (
-         {HISTORY}
-         SELECT c.{slug}::pg_catalog.text, {}, cause.application_name, cause.role
+         {history}
+         SELECT {names}, {}, cause.application_name, cause.role
          FROM {rows} JOIN {table} c ON {these} LEFT JOIN cause
-           ON cause.slug {EQUALS} c.{slug}::pg_catalog.text
+           ON cause.slug {EQUALS} {key}
          ON CONFLICT DO NOTHING
          )",
         noted(configurations, "c", |column| format!("u.{}", column.name())),
@@ -285,11 +342,12 @@ fn note_history(configurations: &Configurations, rows: &str, these: &str) -> Str
 }
 
 /// Takes rows out of the outbox when a batch wrote nothing for them: those at the places `$1`, of
-/// the versions `$2`, with the slugs `$3`; see [`write()`].
-pub fn take() -> String {
+/// the versions `$2`, with the keys `$3`; see [`write()`].
+pub fn take(keys: Keys) -> String {
+    let this_change = this_change(keys);
     format!(
         "DELETE FROM agent_sync.outbox o USING unnest($1::tid[], $2::xid[], $3::text[]) AS t
               (place, version, slug)
-         WHERE o.ctid = ANY ($1) AND {THIS_CHANGE}"
+         WHERE o.ctid = ANY ($1) AND {this_change}"
     )
 }

@@ -38,7 +38,8 @@ pub const CALLED_AFTER_A_FAILURE: &[&str] = &[
 /// with the privileges, whom no row-level security refuses, and who may call what the function
 /// calls, `$6`); or that do not watch one of the quoted columns `$3` of the first table; or that
 /// look at what statements set (`UPDATE OF`) where a BEFORE trigger may change more, which
-/// `sql/attach.sql` sees to unless the other trigger came later. And the partitions and children of
+/// `sql/attach.sql` sees to unless the other trigger came later; or that do not watch one of the
+/// quoted columns `$7` of the configurations. And the partitions and children of
 /// these tables without such a trigger: PostgreSQL copies triggers to partitions and not to
 /// children, and a save in a child fires none of its parent.
 ///
@@ -193,11 +194,11 @@ pub const CAPTURE_FAULTS: &str = "
            'Keep its rows in a table of this database.'
     FROM below JOIN pg_class c ON c.oid = below.relation AND c.relkind = 'f'
     UNION ALL
-    SELECT ($1::text[])[3] || '.' || t.tgname, 'blind to the column ' || $4::text ||
-      ', which it was not made for', 'broken', NULL
+    SELECT ($1::text[])[3] || '.' || t.tgname, 'blind to the column \"' ||
+      replace(a.attname, '\"', '\"\"') || '\", which it was not made for', 'broken', NULL
     FROM pg_trigger t
     JOIN pg_attribute a ON a.attrelid = t.tgrelid
-      AND '\"' || replace(a.attname, '\"', '\"\"') || '\"' = $4::text
+      AND '\"' || replace(a.attname, '\"', '\"\"') || '\"' = ANY ($7::text[])
     WHERE t.tgrelid = to_regclass(($1::text[])[3]) AND t.tgname = 'agent_sync_update'
       AND NOT a.attisdropped
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_trigger'::regclass
@@ -226,8 +227,8 @@ pub const CAPTURE_FAULTS: &str = "
     WHERE o.relnamespace = 'agent_sync'::regnamespace
       AND o.relname IN ('outbox', 'problem', 'install', 'history')
       AND (i.indisunique OR i.indisexclusion)
-      AND c.relname NOT IN ('problem_pkey', 'problem_slug_is_unique', 'install_pkey',
-        'history_pkey')
+      AND c.relname NOT IN ('problem_pkey', 'problem_slug_is_unique', 'problem_key_is_unique',
+        'install_pkey', 'history_pkey')
     UNION ALL
     SELECT k.conrelid::regclass::text, 'has the constraint ' || quote_ident(k.conname) ||
       ', which may keep rows from it', 'outbox',
@@ -261,6 +262,7 @@ pub const CAPTURE_FAULTS: &str = "
           ELSE '' END
                || CASE WHEN a.atthasdef THEN ' DEFAULT' ELSE '' END) AS met (form)
     LEFT JOIN (VALUES
+        ('outbox', 'tenant', 'text'), ('problem', 'tenant', 'text'), ('history', 'tenant', 'text'),
         ('outbox', 'slug', 'text NOT NULL'), ('outbox', 'at',
           'timestamp with time zone NOT NULL DEFAULT clock_timestamp()'),
         ('problem', 'slug', 'text NOT NULL'), ('problem', 'kind', 'text NOT NULL'), ('problem',

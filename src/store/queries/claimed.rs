@@ -7,6 +7,7 @@ use super::columns::{
 };
 use super::hidden::rows_may_be_hidden;
 use crate::columns::{AgentColumn, Column, MappedColumn as _};
+use crate::key::Keys;
 use crate::store::layout::{Layout, SqlColumn};
 
 /// The most bytes of a slug. What is longer is set aside, and never sent.
@@ -19,8 +20,13 @@ pub fn too_long(bytes: impl Display) -> String {
 
 /// The SQLSTATE of the problem that is noted for the slug: empty if it has none, and null if there
 /// is no problem.
-pub(super) const PROBLEM: &str = "(SELECT coalesce(p.sqlstate, '') FROM agent_sync.problem p WHERE \
-    p.slug = changed.slug LIMIT 1)";
+pub(super) fn problem(keys: Keys) -> String {
+    let key = keys.of_row("p");
+    format!(
+        "(SELECT coalesce(p.sqlstate, '') FROM agent_sync.problem p WHERE {key} = changed.slug \
+        LIMIT 1)"
+    )
+}
 
 /// The oldest transaction that had not ended when the snapshot of the statement was taken. A row
 /// that an older one has written is visible to the statement, also if a subtransaction wrote it.
@@ -59,6 +65,7 @@ pub(super) fn claimed(
     let contents = Contents::of(layout);
     let (weight, own, weigh) = contents.weight(weighed);
     let (lengths, as_text) = (contents.lengths(), contents.as_text());
+    let problem = problem(layout.keys());
     let bounded = if weighed == Weighed::ByEstimate {
         " WHERE w.begins OR NOT w.goes_on"
     } else {
@@ -78,7 +85,7 @@ pub(super) fn claimed(
                  SELECT j.*, {weight} AS weight
                  FROM (
                      SELECT changed.slug, {targets} AS targets,
-                            {PROBLEM} AS problem,
+                            {problem} AS problem,
                             changed.places, changed.versions,
                             extract(epoch FROM clock_timestamp() - changed.at)::float8 AS age,
                             agent.found IS NOT NULL AS found, {} AS hidden,

@@ -2,6 +2,7 @@
 //! the history notes.
 
 use crate::columns::{Column, MappedColumn, Per};
+use crate::key::Keys;
 use crate::store::layout::{Agents, Configurations, SqlColumn};
 
 /// The form in which the settings come, which are JSON of any size: as text, or as they are stored,
@@ -315,9 +316,14 @@ pub(super) fn assignments(
     columns.chain(clocks).collect::<Vec<_>>().join(", ")
 }
 
-/// Puts what is [`noted`] of a write into the history.
-pub(super) const HISTORY: &str = "INSERT INTO agent_sync.history (slug, configuration, columns, \
-    before, after, application_name, role)";
+/// Puts what is [`noted`] of a write into the history, behind the parts of the key.
+pub(super) fn into_history(keys: Keys) -> String {
+    format!(
+        "INSERT INTO agent_sync.history ({}, configuration, columns, before, after, \
+        application_name, role)",
+        keys.names()
+    )
+}
 
 /// The history of a write of the configuration called `row`, as it was before: its key, the written
 /// columns, and `provider_config` before and after. `value` gives the text that is written to a

@@ -1,14 +1,15 @@
 //! The queries of the fast path (`store::fast_path`): like those of a batch, for one row of the
 //! outbox, without a lock between the read and the write.
 
-use super::batch::{EQUALS, configuration_as_it_is};
-use super::claimed::{LONGEST_SLUG, PROBLEM, copied};
+use super::batch::{EQUALS, configuration_as_it_is, configurations_of_changed};
+use super::claimed::{LONGEST_SLUG, copied, problem};
 use super::columns::{
-    As, HISTORY, agent_columns, assignments, is_plain, noted, numbers, parameter, result_name,
+    As, agent_columns, assignments, into_history, is_plain, noted, numbers, parameter, result_name,
     settings, settings_text,
 };
 use super::upkeep::KEEP_LEAD;
 use crate::columns::{AgentColumn, Column, MappedColumn};
+use crate::key::Keys;
 use crate::store::layout::{Layout, SqlColumn};
 
 /// The most bytes that the numbers of a value of `jsonb` take where there are few: some forty
@@ -30,7 +31,7 @@ const TOO_LONG: u32 = 1 << 24;
 /// configurations, so that a second one shows.
 pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
-    if !(agents.slug_is_indexed && configurations.agent_slug_is_indexed) {
+    if !(agents.key_is_indexed && configurations.key_is_indexed) {
         return None;
     }
     let sent =
@@ -46,29 +47,32 @@ pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
     values.extend(compared.map(|column| value_of("configuration", column, sent)));
     let of_configuration =
         Column::compared_by_mapping().filter_map(|column| configurations.columns[column].as_ref());
+    let (keys, problem) = (layout.keys(), problem(layout.keys()));
+    let (read, key) = (keys.looked_up_of_row("o"), keys.of_row("o"));
+    let (tenant, slug) = keys.parts_of("changed");
     Some(format!(
-        "SELECT changed.slug, NULL::int8 AS targets, {PROBLEM} AS problem,
+        "SELECT changed.slug, NULL::int8 AS targets, {problem} AS problem,
                 ARRAY[changed.place] AS places, ARRAY[changed.version] AS versions,
                 CASE WHEN isfinite(changed.at)
                   THEN date_part('epoch', clock_timestamp() - changed.at) END AS age,
                 agent.fits AND configuration.fits AS fits, 0::float8 AS weight, true AS found,
                 NULL::bool AS hidden, configuration.place, configuration.relation,
                 configuration.version, {}
-         FROM (SELECT o.slug, o.ctid AS place, o.xmin AS version, o.at FROM agent_sync.outbox o
-               WHERE o.ctid = $1 AND octet_length(o.slug) <= {LONGEST_SLUG}
+         FROM (SELECT {read}, o.ctid AS place, o.xmin AS version, o.at FROM agent_sync.outbox o
+               WHERE o.ctid = $1 AND octet_length({key}) <= {LONGEST_SLUG}
                  AND {condition}) AS changed
          JOIN LATERAL (
-             SELECT {}, {} <= $2 AND {} AS fits FROM {} a WHERE {} = changed.slug LIMIT 2
+             SELECT {}, {} <= $2 AND {} AS fits FROM {} a WHERE {} LIMIT 2
          ) AS agent ON true
          JOIN LATERAL (
-             SELECT {}, {} <= $2 AND {} AS fits FROM {} c WHERE {} = changed.slug LIMIT 2
+             SELECT {}, {} <= $2 AND {} AS fits FROM {} c WHERE {} LIMIT 2
          ) AS configuration ON true",
         values.join(", "),
         agent_columns(agents, As::Stored),
         largest("a", agents.columns.present().map(|(_, found)| found)),
         short("a", settings(&agents.columns).map(|(_, found)| found)),
         agents.table,
-        agents.lookup("a"),
+        agents.is("a", &tenant, &slug),
         configuration_as_it_is(configurations),
         largest("c", of_configuration),
         short(
@@ -76,7 +80,7 @@ pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
             settings(&configurations.columns).map(|(_, found)| found)
         ),
         configurations.table,
-        configurations.lookup("c"),
+        configurations_of_changed(configurations),
     ))
 }
 
@@ -140,15 +144,17 @@ fn largest<'a>(alias: &str, columns: impl Iterator<Item = &'a SqlColumn>) -> Str
 ///
 /// It names the schema of all that it looks up, as [`super::write()`] does.
 pub fn write_change(layout: &Layout, history: bool) -> String {
-    let configurations = &layout.configurations;
+    let (configurations, keys) = (&layout.configurations, layout.keys());
     let (table, slug) = (&configurations.table, configurations.exact("c"));
     let value = |column| format!("{}::pg_catalog.text", parameter(column));
-    let change = format!("o.ctid {EQUALS} $4 AND o.xmin {EQUALS} $5 AND o.slug {EQUALS} $6");
+    let key = keys.of_row("o");
+    let change = format!("o.ctid {EQUALS} $4 AND o.xmin {EQUALS} $5 AND {key} {EQUALS} $6");
     let configuration =
         format!("c.ctid {EQUALS} $1 AND c.tableoid {EQUALS} $2 AND {slug} {EQUALS} $6");
     let take = format!("DELETE FROM agent_sync.outbox o USING written WHERE {change}");
     let (seen, take) = if history {
         let note = noted(configurations, "locked", value);
+        let (history, key) = (into_history(keys), keys.values("$6"));
         let before = configurations.columns[Column::ProviderConfig].as_ref();
         let columns = configurations
             .key
@@ -161,8 +167,8 @@ pub fn write_change(layout: &Layout, history: bool) -> String {
                 .join(", "),
             format!(
                 ", taken AS ({take} RETURNING o.application_name, o.role)
-                 {HISTORY}
-                 SELECT $6, {note}, taken.application_name, taken.role FROM taken, locked
+                 {history}
+                 SELECT {key}, {note}, taken.application_name, taken.role FROM taken, locked
                  ON CONFLICT DO NOTHING"
             ),
         )
@@ -185,5 +191,7 @@ pub fn write_change(layout: &Layout, history: bool) -> String {
 }
 
 /// Takes one row of the outbox that [`claim_change`] has read, when there is nothing to write.
-pub const TAKE_LONE: &str =
-    "DELETE FROM agent_sync.outbox o WHERE o.ctid = $1 AND o.xmin = $2 AND o.slug = $3";
+pub fn take_lone(keys: Keys) -> String {
+    let key = keys.of_row("o");
+    format!("DELETE FROM agent_sync.outbox o WHERE o.ctid = $1 AND o.xmin = $2 AND {key} = $3")
+}

@@ -12,13 +12,14 @@ pub const INSTALL: &str = "
     FROM agent_sync.install i CROSS JOIN agent_sync.uncaptured u";
 
 /// The version of the schema, and the tables that the triggers were made for: schema and name of
-/// the agents, and of the configurations.
+/// the agents, and of the configurations; and the columns with the tenant.
 pub const VERSION: &str = "
     SELECT i.version,
            coalesce(i.tables #>> '{agents,schema}', 'public'), coalesce(i.tables #>>
              '{agents,table}', 'agents'),
            coalesce(i.tables #>> '{configurations,schema}', 'public'),
-           coalesce(i.tables #>> '{configurations,table}', 'agent_configurations')
+           coalesce(i.tables #>> '{configurations,table}', 'agent_configurations'),
+           i.tables #>> '{agents,columns,tenant}', i.tables #>> '{configurations,columns,tenant}'
     FROM agent_sync.install i";
 
 /// The relations of the install that are gone: with `$1`, those that the daemon works with, or else

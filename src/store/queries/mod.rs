@@ -13,6 +13,7 @@ mod columns;
 mod fast_path;
 mod hidden;
 mod install;
+pub(in crate::store) mod key;
 mod problems;
 mod rights;
 mod seal;

@@ -2,18 +2,24 @@
 //!
 //! The leader is the only writer of the problems of agents, so nothing comes between a look for
 //! such a problem and its change. `doctor` deletes one row as well, that of its own made-up slug
-//! (`store::request::FORGET_CANARY`). The index on the slug is a hash index, which holds a slug of
-//! any length; PostgreSQL uses it for one slug at a time, hence LATERAL.
+//! (`store::request::FORGET_CANARY`). The indexes on the key and on the slug are hash indexes, which
+//! hold texts of any length; PostgreSQL uses them for one key at a time, hence LATERAL.
 
 use super::claimed::{LONGEST_SLUG, too_long};
+use crate::key::Keys;
 
-/// Looks up the problems of the slugs of `given`, each with its ctid. The ctid is used in the same
-/// statement, together with the slug.
-const KNOWN: &str = "known AS MATERIALIZED (
+/// Looks up the problems of the keys of `given`, its column `slug`, each with its ctid. The ctid is
+/// used in the same statement, together with the key.
+fn known(keys: Keys) -> String {
+    let key = keys.of_row("q");
+    format!(
+        "known AS MATERIALIZED (
         SELECT g.slug, p.* FROM given g
         JOIN LATERAL (SELECT q.ctid AS place, q.kind, q.detail, q.sqlstate, q.attempts,
                              q.next_attempt
-                      FROM agent_sync.problem q WHERE q.slug = g.slug OFFSET 0) AS p ON true)";
+                      FROM agent_sync.problem q WHERE {key} = g.slug OFFSET 0) AS p ON true)"
+    )
+}
 
 /// Whether the given problem `g` equals the noted one, `k`: the same kind for the same reason. The
 /// reason of a refused write is its SQLSTATE and the object in the error, which are in the
@@ -37,10 +43,11 @@ fn is_old_news() -> String {
 ///
 /// `since` stays while the kind does. What `retries` is tried again after 2 s, doubling to 5
 /// minutes.
-fn note(with: &str, given: &str) -> String {
-    let is_old_news = is_old_news();
+fn note(keys: Keys, with: &str, given: &str) -> String {
+    let (is_old_news, known) = (is_old_news(), known(keys));
+    let (key, names, values) = (keys.of_row("p"), keys.names(), keys.values("g.slug"));
     format!(
-        "WITH {with} given AS MATERIALIZED ({given}), {KNOWN}, updated AS (
+        "WITH {with} given AS MATERIALIZED ({given}), {known}, updated AS (
              UPDATE agent_sync.problem p SET
                  kind = g.kind,
                  detail = g.detail,
@@ -52,10 +59,10 @@ fn note(with: &str, given: &str) -> String {
                      interval '2 seconds' * power(2::float8, least(p.attempts, 20)::float8)) END
              FROM given g JOIN known k ON k.slug = g.slug
              WHERE p.ctid = ANY (ARRAY(SELECT known.place FROM known)) AND p.ctid = k.place
-               AND p.slug = k.slug AND NOT {is_old_news}
+               AND {key} = k.slug AND NOT {is_old_news}
          ), inserted AS (
-             INSERT INTO agent_sync.problem (slug, kind, detail, sqlstate, next_attempt)
-             SELECT g.slug, g.kind, g.detail, g.sqlstate, CASE WHEN g.retries
+             INSERT INTO agent_sync.problem ({names}, kind, detail, sqlstate, next_attempt)
+             SELECT {values}, g.kind, g.detail, g.sqlstate, CASE WHEN g.retries
                THEN now() + interval '2 seconds' END
              FROM given g LEFT JOIN known k ON k.slug = g.slug WHERE k.slug IS NULL
          )
@@ -67,8 +74,9 @@ fn note(with: &str, given: &str) -> String {
 
 /// Notes problems: `$1` the slugs, `$2` the kinds, `$3` the reasons, `$4` the SQLSTATEs, `$5`
 /// whether it is tried again, `$6` whether the slug was requested.
-pub fn note_problems() -> String {
+pub fn note_problems(keys: Keys) -> String {
     note(
+        keys,
         "",
         "SELECT u.slug, u.kind, u.detail, u.sqlstate, u.retries, u.asked
          FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::bool[]) AS u
@@ -77,25 +85,30 @@ pub fn note_problems() -> String {
 }
 
 /// Clears the problems of the slugs `$1`.
-pub fn clear_problems() -> String {
+pub fn clear_problems(keys: Keys) -> String {
+    let (known, key) = (known(keys), keys.of_row("p"));
     format!(
-        "WITH given AS (SELECT unnest($1::text[]) AS slug), {KNOWN}
+        "WITH given AS (SELECT unnest($1::text[]) AS slug), {known}
          DELETE FROM agent_sync.problem p USING known k
          WHERE p.ctid = ANY (ARRAY(SELECT known.place FROM known)) AND p.ctid = k.place
-           AND p.slug = k.slug"
+           AND {key} = k.slug"
     )
 }
 
 /// Deletes the outbox rows at the places `$1` with the versions `$2`, and notes a problem for their
 /// slugs, which are too long or not UTF-8. The slug goes from table to table inside the server, and
 /// never to the daemon.
-pub fn set_aside_not_text() -> String {
+pub fn set_aside_not_text(keys: Keys) -> String {
+    let key = keys.of_row("o");
     note(
-        "taken AS (
+        keys,
+        &format!(
+            "taken AS (
              DELETE FROM agent_sync.outbox o USING unnest($1::tid[], $2::xid[]) AS t (place,
                version)
              WHERE o.ctid = ANY ($1) AND o.ctid = t.place AND o.xmin = t.version
-             RETURNING o.slug), ",
+             RETURNING {key} AS slug), "
+        ),
         &format!(
             "SELECT DISTINCT taken.slug, 'rejected' AS kind,
                 CASE WHEN octet_length(taken.slug) > {LONGEST_SLUG}
@@ -112,45 +125,54 @@ pub fn set_aside_not_text() -> String {
 /// with it, which it gives. It is the slug that the last one has ended on, if that is in the
 /// outbox, or else that of the first row from the place `$1` on. One that is known to end
 /// connections (the SQLSTATE `$2`) has `$3` tries behind it.
-pub const NOTE_FIRST: &str = "
+pub fn note_first(keys: Keys) -> String {
+    let (key, of_problem) = (keys.of_row("o"), keys.of_row("p"));
+    format!(
+        "
     WITH same AS (
-        SELECT o.slug FROM agent_sync.outbox o
-        WHERE o.slug = (SELECT i.last_tried FROM agent_sync.install i
+        SELECT {key} AS slug FROM agent_sync.outbox o
+        WHERE {key} = (SELECT i.last_tried FROM agent_sync.install i
           WHERE i.last_tried IS NOT NULL) LIMIT 1
     ), first AS (
         SELECT same.slug FROM same
         UNION ALL
-        (SELECT o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1 AND NOT EXISTS (SELECT
+        (SELECT {key} AS slug FROM agent_sync.outbox o WHERE o.ctid >= $1 AND NOT EXISTS (SELECT
           FROM same) LIMIT 1)
     )
     UPDATE agent_sync.install i SET
         last_tried = first.slug,
         tries = CASE WHEN i.last_tried = first.slug THEN i.tries + 1
-                     WHEN EXISTS (SELECT FROM agent_sync.problem p WHERE p.slug = first.slug
+                     WHEN EXISTS (SELECT FROM agent_sync.problem p WHERE {of_problem} = first.slug
                        AND p.sqlstate = $2) THEN $3
                      ELSE 1 END
     FROM first
-    RETURNING i.tries";
+    RETURNING i.tries"
+    )
+}
 
 /// Notes the slug `$1`, which is known to end connections, as the one that is tried next, with `$2`
 /// tries behind it.
 pub const NOTE_DANGEROUS: &str = "UPDATE agent_sync.install SET last_tried = $1, tries = $2";
 
-/// Forgets what [`NOTE_FIRST`] has noted.
+/// Forgets what [`note_first`] has noted.
 pub const FORGET_FIRST: &str =
     "UPDATE agent_sync.install SET last_tried = NULL, tries = 0 WHERE last_tried IS NOT NULL";
 
-/// Takes every row of the slug that [`NOTE_FIRST`] has noted out of the outbox, and notes that it
+/// Takes every row of the slug that [`note_first`] has noted out of the outbox, and notes that it
 /// failed for the reason `$1` with the SQLSTATE `$2`, null where there is none: gives the slug.
-pub fn set_aside_first() -> String {
+pub fn set_aside_first(keys: Keys) -> String {
+    let key = keys.of_row("o");
     note(
-        "tried AS (
+        keys,
+        &format!(
+            "tried AS (
              UPDATE agent_sync.install i SET last_tried = NULL, tries = 0
              FROM (SELECT o.last_tried AS slug FROM agent_sync.install o) AS was
              WHERE was.slug IS NOT NULL
              RETURNING was.slug
          ), taken AS (
-             DELETE FROM agent_sync.outbox o USING tried WHERE o.slug = tried.slug), ",
+             DELETE FROM agent_sync.outbox o USING tried WHERE {key} = tried.slug), "
+        ),
         "SELECT tried.slug, 'failed' AS kind, $1::text AS detail, $2::text AS sqlstate, true AS \
         retries, false AS asked FROM tried",
     )
@@ -158,13 +180,17 @@ pub fn set_aside_first() -> String {
 
 /// Takes the first row of the outbox from the place `$1` on, and notes that its slug failed for the
 /// reason `$2` with the SQLSTATE `$3`: gives the slug.
-pub fn set_aside_unreadable() -> String {
+pub fn set_aside_unreadable(keys: Keys) -> String {
+    let key = keys.of_row("o");
     note(
-        "first AS (SELECT o.ctid AS place, o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1
-              LIMIT 1), taken AS (
+        keys,
+        &format!(
+            "first AS (SELECT o.ctid AS place, {key} AS slug FROM agent_sync.outbox o
+              WHERE o.ctid >= $1 LIMIT 1), taken AS (
              DELETE FROM agent_sync.outbox o USING first
-             WHERE o.ctid = ANY (ARRAY(SELECT first.place FROM first)) AND o.slug = first.slug
-             RETURNING o.slug), ",
+             WHERE o.ctid = ANY (ARRAY(SELECT first.place FROM first)) AND {key} = first.slug
+             RETURNING {key} AS slug), "
+        ),
         "SELECT taken.slug, 'failed' AS kind, $2::text AS detail, $3::text AS sqlstate, true AS \
         retries, false AS asked FROM taken",
     )

@@ -1,52 +1,107 @@
 //! Rows that the index on a slug does not find, because it is damaged, or in the order of another
 //! version of its collation (G14).
 
-use crate::store::layout::Agents;
+use crate::key::Keys;
+use crate::store::layout::{Agents, Configurations, Tenant};
 
-/// Those of the rows `given (slug)` that a lookup in the table, with the alias `x`, does not find.
-fn missed(given: &str, table: &str, lookup: &str) -> String {
+/// Those of the rows `given` that a lookup `is` in the table, with the alias `x`, does not find.
+fn missed(given: &str, table: &str, is: &str) -> String {
     format!(
         "SELECT given.slug FROM {given}
-         LEFT JOIN LATERAL (SELECT true AS found FROM {table} x WHERE {lookup} = given.slug LIMIT 1)
+         LEFT JOIN LATERAL (SELECT true AS found FROM {table} x WHERE {is} LIMIT 1)
            AS one ON true
          WHERE one.found IS NULL"
     )
 }
 
-/// Those of the slugs `$1` that an agent has, although the lookup of a claim does not find it.
+/// Those of the keys `$1` that an agent has, although the lookup of a claim does not find it.
 ///
-/// The table is read as a whole, and only if a slug is not found: as a sample of all pages, because
+/// The table is read as a whole, and only if a key is not found: as a sample of all pages, because
 /// the settings of the planner for batches would have the index read instead.
 pub fn missed_by_index(agents: &Agents) -> String {
     let (table, slug) = (&agents.table, &agents.slug.name);
+    let keys = agents.keys();
+    let (tenant, bare) = keys.parts_of("given");
+    let (given, key) = match keys {
+        Keys::Slugs => (
+            "unnest($1::text[]) AS given (slug)".to_owned(),
+            format!("a.{slug}::text"),
+        ),
+        Keys::Tenants => (
+            format!(
+                "(SELECT {} FROM unnest($1::text[]) AS u (key)) AS given",
+                keys.looked_up("u.key")
+            ),
+            agents.key("a"),
+        ),
+    };
     format!(
         "WITH missed AS MATERIALIZED ({})
-         SELECT a.{slug}::text FROM {table} a TABLESAMPLE system (100)
-         WHERE a.{slug}::text COLLATE \"C\" IN (SELECT m.slug COLLATE \"C\" FROM missed m)",
-        missed(
-            "unnest($1::text[]) AS given (slug)",
-            table,
-            &agents.lookup("x")
-        )
+         SELECT {key} FROM {table} a TABLESAMPLE system (100)
+         WHERE {key} COLLATE \"C\" IN (SELECT m.slug COLLATE \"C\" FROM missed m)",
+        missed(&given, table, &agents.is("x", &tenant, &bare))
     )
 }
 
-/// The names of the quoted table `$1` and of its quoted column `$2`, if a lookup by index in that
-/// column, which compares as `lookup` does with the alias `x`, does not find some of its rows: of a
-/// sample of 16 pages.
+/// The columns of a key in one of the two tables.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyColumns<'a> {
+    /// The table, quoted.
+    pub table: &'a str,
+    /// The column of the slug.
+    pub slug: &'a str,
+    /// The column of the tenant.
+    pub tenant: Option<&'a Tenant>,
+    /// The condition that the row `x` has the key `given`, of the columns `tenant` and `slug`.
+    pub is: &'a str,
+}
+
+/// The names of the quoted table `$1` and of its quoted column `$2`, if a lookup of a key by index
+/// does not find some of its rows: of a sample of 16 pages.
 ///
 /// The settings of [`BY_INDEX`] have to be in force, or the planner may read a small table instead.
-pub fn index_misses(table: &str, column: &str, lookup: &str) -> String {
+pub fn index_misses(key: KeyColumns<'_>) -> String {
+    let KeyColumns {
+        table,
+        slug: column,
+        tenant,
+        is,
+    } = key;
+    let (tenant, has_tenant) = tenant.map_or_else(Default::default, |tenant| {
+        let text = tenant.text("a");
+        (
+            format!("{text} AS tenant, "),
+            format!(" AND {text} IS NOT NULL"),
+        )
+    });
     let sample = format!(
-        "(SELECT a.{column}::text AS slug FROM {table} a TABLESAMPLE system (
+        "(SELECT {tenant}a.{column}::text AS slug FROM {table} a TABLESAMPLE system (
               (1600.0 / greatest(16, pg_relation_size(to_regclass($1)) / 8192))::float4)
-          WHERE a.{column} IS NOT NULL LIMIT 200) AS given"
+          WHERE a.{column} IS NOT NULL{has_tenant} LIMIT 200) AS given"
     );
     format!(
         "SELECT coalesce(to_regclass($1)::text, $1::text), quote_ident((parse_ident($2::text))[1])
          WHERE EXISTS ({})",
-        missed(&sample, table, lookup)
+        missed(&sample, table, is)
     )
+}
+
+/// The names of the quoted table `$1` of the configurations and of its quoted column `$2`, if rows of
+/// it have a slug and no tenant; None where no row can.
+pub fn lack_tenant(configurations: &Configurations) -> Option<String> {
+    let tenant = configurations
+        .tenant
+        .as_ref()
+        .filter(|tenant| tenant.is_nullable)?;
+    let (table, slug, tenant) = (
+        &configurations.table,
+        &configurations.agent_slug.name,
+        &tenant.column.name,
+    );
+    Some(format!(
+        "SELECT coalesce(to_regclass($1)::text, $1::text), quote_ident((parse_ident($2::text))[1])
+         WHERE EXISTS (SELECT FROM {table} c WHERE c.{tenant} IS NULL AND c.{slug} IS NOT NULL)"
+    ))
 }
 
 /// Begins a transaction in which lookups are made by index.

@@ -1,5 +1,6 @@
 //! The locks, and everything about the outbox, the problems and the history but a batch itself.
 
+use crate::key::Keys;
 use crate::store::layout::Layout;
 
 /// Takes the leader lock, if it is free. 1634169721, "agsy", is the key of all advisory locks of
@@ -62,10 +63,18 @@ pub fn leader() -> String {
     )
 }
 
-/// Puts slugs into the outbox.
-pub const ENQUEUE: &str = "INSERT INTO agent_sync.outbox (slug) SELECT unnest($1::text[])";
+/// Puts the keys `$1` into the outbox.
+pub fn enqueue(keys: Keys) -> String {
+    match keys {
+        Keys::Slugs => "INSERT INTO agent_sync.outbox (slug) SELECT unnest($1::text[])".to_owned(),
+        Keys::Tenants => format!(
+            "INSERT INTO agent_sync.outbox (tenant, slug) SELECT {} FROM unnest($1::text[]) AS u (key)",
+            keys.values("u.key")
+        ),
+    }
+}
 
-/// Notifies the channel `$1` of slugs. PostgreSQL sends equal notifications of a transaction once.
+/// Notifies the channel `$1` of the slugs `$2`, or of `tenant/slug`. PostgreSQL sends equal notifications of a transaction once.
 /// Two cases would fail the batch and are left out: a slug that is too long for a notification, and
 /// every slug while the notification queue is half full or more.
 pub const ANNOUNCE: &str = "
@@ -121,10 +130,13 @@ pub const NEXT_RETRY: &str = "
                    - clock_timestamp())::float8
     FROM agent_sync.problem p";
 
-/// Puts the slugs of problems whose next attempt is due into the outbox: 100 at most, the longest
+/// Puts the keys of problems whose next attempt is due into the outbox: 100 at most, the longest
 /// due first, so that new changes come in between (G5). [`NEXT_RETRY`] gives the time of the next
 /// look.
-pub const ENQUEUE_RETRIES: &str = "
+pub fn enqueue_retries(keys: Keys) -> String {
+    let names = keys.names();
+    format!(
+        "
     WITH due AS (
         UPDATE agent_sync.problem p SET next_attempt = NULL
         WHERE p.ctid = ANY (ARRAY(
@@ -132,27 +144,65 @@ pub const ENQUEUE_RETRIES: &str = "
                   WHERE q.next_attempt <= now() OR q.next_attempt > now() + interval '5 minutes'
                   ORDER BY q.next_attempt LIMIT 100 FOR UPDATE))
           AND p.next_attempt IS NOT NULL
-        RETURNING p.slug
+        RETURNING {}
     )
-    INSERT INTO agent_sync.outbox (slug) SELECT due.slug FROM due";
+    INSERT INTO agent_sync.outbox ({names}) SELECT {} FROM due",
+        keys.columns("p"),
+        keys.columns("due")
+    )
+}
 
-/// Puts those of the slugs `$1` into the outbox that have an agent or a problem. Any role may
-/// request any slug.
+/// Puts those of the requests `$1` into the outbox that have an agent or a problem: a slug, or, where
+/// tenants are set, also `tenant/slug`, wherever the tenant ends. Any role may request any slug.
+///
+/// With tenants, a slug is about the agents of every tenant, and no index need find it. The second
+/// comparison is made only if a request has a "/".
 pub fn enqueue_known(layout: &Layout) -> String {
     let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
-    format!(
-        "INSERT INTO agent_sync.outbox (slug)
+    let Some(tenant) = &layout.agents.tenant else {
+        return format!(
+            "INSERT INTO agent_sync.outbox (slug)
          SELECT {slug}::text FROM {table} a WHERE {slug} = ANY ($1::text[])
          UNION SELECT p.slug FROM agent_sync.problem p WHERE p.slug = ANY ($1::text[])"
+        );
+    };
+    let tenant = tenant.text("a");
+    let has_slash = "EXISTS (SELECT FROM unnest($1::text[]) AS u (request) WHERE u.request LIKE \
+        '%/%')";
+    format!(
+        "INSERT INTO agent_sync.outbox (tenant, slug)
+         SELECT {tenant}, {slug}::text FROM {table} a WHERE {slug} = ANY ($1::text[])
+         UNION SELECT {tenant}, {slug}::text FROM {table} a
+           WHERE {has_slash} AND ({tenant} || '/' || {slug}::text) COLLATE \"C\" = ANY ($1::text[])
+         UNION SELECT p.tenant, p.slug FROM agent_sync.problem p WHERE p.slug = ANY ($1::text[])
+           OR p.tenant || '/' || p.slug = ANY ($1::text[])"
     )
+}
+
+/// Puts every tenant's agent with one of the slugs `$1` into the outbox, and every such problem: what
+/// a key without tenant is about.
+pub fn enqueue_tenants(layout: &Layout) -> Option<String> {
+    let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
+    let tenant = layout.agents.tenant.as_ref()?.text("a");
+    Some(format!(
+        "INSERT INTO agent_sync.outbox (tenant, slug)
+         SELECT {tenant}, {slug}::text FROM {table} a
+           WHERE {slug} = ANY ($1::text[]) AND {tenant} IS NOT NULL
+         UNION SELECT p.tenant, p.slug FROM agent_sync.problem p
+           WHERE p.slug = ANY ($1::text[]) AND p.tenant IS NOT NULL"
+    ))
 }
 
 /// Every agent into the outbox: after saves that could not be captured, and at the first start.
 pub fn enqueue_all(layout: &Layout) -> String {
     let (table, slug) = (&layout.agents.table, &layout.agents.slug.name);
+    let names = layout.keys().names();
+    let tenant = layout.agents.tenant.as_ref();
+    let tenant = tenant.map(|tenant| format!("{}, ", tenant.text("a")));
     format!(
-        "INSERT INTO agent_sync.outbox (slug) SELECT a.{slug} FROM {table} a WHERE a.{slug} IS NOT \
-        NULL"
+        "INSERT INTO agent_sync.outbox ({names}) SELECT {}a.{slug} FROM {table} a WHERE a.{slug} \
+        IS NOT NULL",
+        tenant.unwrap_or_default()
     )
 }
 
@@ -160,7 +210,12 @@ pub fn enqueue_all(layout: &Layout) -> String {
 /// not pile up. What waits there is read later than this.
 pub fn enqueue_absent(layout: &Layout) -> String {
     let (all, slug) = (enqueue_all(layout), &layout.agents.slug.name);
-    format!("{all} AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = a.{slug}::text)")
+    let (own, key) = (layout.keys().of_row("o"), layout.agents.key("a"));
+    let is_there = match layout.keys() {
+        Keys::Slugs => format!("{own} = a.{slug}::text"),
+        Keys::Tenants => format!("{own} = {key}"),
+    };
+    format!("{all} AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE {is_there})")
 }
 
 /// Every agent into the outbox after `$1` saves that could not be captured, and says so in
@@ -171,46 +226,61 @@ pub fn enqueue_uncaptured(layout: &Layout) -> String {
     format!("WITH settled AS (UPDATE agent_sync.install SET uncaptured_seen = $1) {all}")
 }
 
-/// Problems of agents that are not found. Whether one is gone is for the batch to say, which has
-/// proof, so its problem is not deleted here.
-pub fn enqueue_orphans(layout: &Layout) -> String {
-    let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
+/// Puts the keys of the problems `p` into the outbox that meet this condition and are not in it.
+fn enqueue_problems(keys: Keys, condition: &str) -> String {
+    let (names, columns) = (keys.names(), keys.columns("p"));
+    let (waiting, key) = (keys.of_row("o"), keys.of_row("p"));
     format!(
-        "INSERT INTO agent_sync.outbox (slug) SELECT p.slug FROM agent_sync.problem p
-         WHERE NOT EXISTS (SELECT FROM {table} a WHERE {slug} = p.slug)
-           AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = p.slug)"
+        "INSERT INTO agent_sync.outbox ({names}) SELECT {columns} FROM agent_sync.problem p
+         WHERE {condition}
+           AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE {waiting} = {key})"
     )
 }
 
-/// Problems of agents that shared their slug with another, which has gone: the capture does not
+/// Problems of agents that are not found. Whether one is gone is for the batch to say, which has
+/// proof, so its problem is not deleted here.
+pub fn enqueue_orphans(layout: &Layout) -> String {
+    let (table, agents) = (&layout.agents.table, &layout.agents);
+    let mut condition = format!(
+        "NOT EXISTS (SELECT FROM {table} a WHERE {})",
+        agents.is("a", "p.tenant", "p.slug")
+    );
+    if let Some(without) = agents.lacks_tenant("a", "p.slug") {
+        condition = format!(
+            "{condition} AND NOT (p.tenant IS NULL AND EXISTS (SELECT FROM {table} a WHERE {without}))"
+        );
+    }
+    enqueue_problems(layout.keys(), &condition)
+}
+
+/// Problems of agents that shared their key with another, which has gone: the capture does not
 /// note that.
 pub fn enqueue_unambiguous(layout: &Layout) -> String {
-    let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
-    format!(
-        "INSERT INTO agent_sync.outbox (slug) SELECT p.slug FROM agent_sync.problem p
-         WHERE p.kind = 'ambiguous'
+    let (table, key) = (&layout.agents.table, layout.agents.key("a"));
+    let (keys, own) = (layout.keys(), layout.keys().of_row("q"));
+    let condition = format!(
+        "p.kind = 'ambiguous'
            AND NOT EXISTS (
-               SELECT FROM (SELECT {slug} AS slug FROM {table} a
-                            WHERE {slug} IN (SELECT q.slug FROM agent_sync.problem q
+               SELECT FROM (SELECT {key} AS slug FROM {table} a
+                            WHERE {key} IN (SELECT {own} FROM agent_sync.problem q
                               WHERE q.kind = 'ambiguous')
                             GROUP BY 1 HAVING count(*) > 1) AS shared
-               WHERE shared.slug = p.slug)
-           AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = p.slug)"
-    )
+               WHERE shared.slug = {})",
+        keys.of_row("p")
+    );
+    enqueue_problems(keys, &condition)
 }
 
 /// Agents whose missing configuration has come, noted or not (C2 can be switched off).
 pub fn enqueue_found(layout: &Layout) -> String {
-    let (table, slug) = (
-        &layout.configurations.table,
-        layout.configurations.lookup("c"),
+    let configurations = &layout.configurations;
+    let condition = format!(
+        "p.kind = 'missing_configuration'
+           AND EXISTS (SELECT FROM {} c WHERE {})",
+        configurations.table,
+        configurations.is("c", "p.tenant", "p.slug")
     );
-    format!(
-        "INSERT INTO agent_sync.outbox (slug) SELECT p.slug FROM agent_sync.problem p
-         WHERE p.kind = 'missing_configuration'
-           AND EXISTS (SELECT FROM {table} c WHERE {slug} = p.slug)
-           AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = p.slug)"
-    )
+    enqueue_problems(layout.keys(), &condition)
 }
 
 /// Deletes the oldest of the history: up to `$3` of what is older than `$1` seconds, or behind the

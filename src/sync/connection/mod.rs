@@ -352,13 +352,13 @@ impl<'a> ConnectionLoop<'a> {
         let left = self.drain.take_left();
         if left_rows {
             let (since, told) = self.left_since.get_or_insert((Instant::now(), false));
-            if let Some(slug) = left
+            if let Some(key) = left
                 && !*told
                 && since.elapsed() >= REPORT_LEFT_AFTER
             {
                 *told = true;
                 self.context.observer.tell(Event::Left {
-                    slug: &slug,
+                    key: &self.store.layout().keys().parts(&key),
                     since: since.elapsed(),
                     schema: &self.context.database.install.schema,
                 });

@@ -102,7 +102,7 @@ impl Drain {
             self.forget_first(tools).await?;
             return Ok(Batch::Done(end));
         }
-        self.requested.mark(&mut plan.outcome.problems);
+        self.mark_requested(store, &mut plan.outcome.problems);
         self.finishing = Instant::now();
         let time = self.slow.limit(tools.foreign_code);
         match store.finish(&plan.outcome, tools.announce, time).await {
@@ -123,9 +123,9 @@ impl Drain {
         claimed: &'a Claimed,
         claim: Claim<'_>,
     ) -> Result<(BatchPlan<'a>, End), QueryError> {
-        let (targets, is_one) = (&store.layout().targets, claim.is_one());
+        let (layout, is_one) = (store.layout(), claim.is_one());
         let mut plan =
-            plan_batch(rules, targets, claimed, &self.settled, &self.slow, is_one).await?;
+            plan_batch(rules, layout, claimed, &self.settled, &self.slow, is_one).await?;
         if !plan.gone.is_empty() {
             let missed = store.missed_by_index(&plan.gone).await?;
             plan.end_gone(&missed);
@@ -172,8 +172,8 @@ impl Drain {
             return Ok(Batch::Again);
         }
         let mut left = BatchPlan::default();
-        if let Some(Ok(slug)) = claimed.groups().next().map(|group| group.slug()) {
-            left.leave(slug);
+        if let Some(Ok(key)) = claimed.groups().next().map(|group| group.key()) {
+            left.leave(key);
         }
         self.note_left(&left);
         self.slow.end_one();
@@ -188,7 +188,7 @@ impl Drain {
         alone: Option<&'a str>,
     ) -> Claim<'a> {
         let (part, limit) = match alone {
-            Some(slug) => (Part::Slug(slug), 1),
+            Some(key) => (Part::Slug(key), 1),
             None if self.has_begun => (Part::From(self.from), self.batch_size.limit()),
             None => (Part::First, 1),
         };
@@ -203,12 +203,12 @@ impl Drain {
 
     /// Notes that slugs stay in the outbox.
     pub(super) fn note_left(&mut self, plan: &BatchPlan<'_>) {
-        if let Some(slug) = plan.left {
+        if let Some(key) = plan.left {
             self.tell(Input::LeftRows);
-            self.left.get_or_insert_with(|| slug.to_owned());
+            self.left.get_or_insert_with(|| key.to_owned());
         }
-        if let Some(slug) = plan.dangerous {
-            self.dangerous.get_or_insert_with(|| slug.to_owned());
+        if let Some(key) = plan.dangerous {
+            self.dangerous.get_or_insert_with(|| key.to_owned());
         }
     }
 
@@ -222,16 +222,19 @@ impl Drain {
         read: Instant,
     ) -> Result<(), AttemptError> {
         self.tell(Input::TookRows);
+        if !plan.outcome.every_tenant.is_empty() {
+            // The batch has put rows into the outbox, perhaps before the position of this scan.
+            self.tell(Input::ArrivedBeforeSleep);
+        }
         (self.transient, self.faults) = (0, 0);
         self.batch_size
             .on_success(end.looked_at, plan.slugs, plan.heavy, read.elapsed());
         self.add(plan.totals);
         self.settled.add(&plan.outcome.problems, end.oldest_running);
         self.set_aside |= plan.outcome.problems.iter().any(|problem| problem.retries);
-        let remedies = &tools.store.layout().remedies;
         report::committed(
             tools.observer,
-            (remedies, tools.rules),
+            (tools.store.layout(), tools.rules),
             plan,
             unchanged,
             end.looked_at,

@@ -69,10 +69,10 @@ impl Drain {
                 } else {
                     store.set_aside_noted(&detail, Some(sqlstate)).await?
                 };
-                let Some(slug) = set_aside else {
+                let Some(key) = set_aside else {
                     return Err(error.into());
                 };
-                self.was_set_aside(tools, &slug, false, &detail, sqlstate);
+                self.was_set_aside(tools, &key, false, &detail, sqlstate);
                 Ok(Batch::Again)
             }
         }
@@ -131,11 +131,11 @@ impl Drain {
         if plan.slugs > 1 && self.batch_size.on_failure(end.looked_at) {
             return Ok(Batch::Again);
         }
-        self.slug_failed(tools, error, plan, end).await
+        self.key_failed(tools, error, plan, end).await
     }
 
     /// The write of a single slug has failed: it stays in the outbox, or becomes a problem.
-    async fn slug_failed(
+    async fn key_failed(
         &mut self,
         tools: Tools<'_>,
         error: QueryError,
@@ -147,7 +147,7 @@ impl Drain {
         };
         let is_alone = self.slow.alone().is_some();
         // One slug, and so the culprit.
-        let Some(&slug) = plan.outcome.taken.slugs.first() else {
+        let Some(&key) = plan.outcome.taken.keys.first() else {
             return Err(error.into());
         };
         let refusal = match class {
@@ -155,7 +155,7 @@ impl Drain {
             // another session has cancelled it.
             Class::Slow
                 if self.finishing.elapsed() >= self.slow.time().mul_f64(0.9)
-                    && self.slow.took_too_long(slug, Instant::now()) =>
+                    && self.slow.took_too_long(key, Instant::now()) =>
             {
                 Refusal::Slow
             }
@@ -167,7 +167,7 @@ impl Drain {
                 // No problem is noted: the slug stays in the outbox and is tried again, and the
                 // other slugs go on.
                 self.tell(Input::LeftRows);
-                self.left.get_or_insert_with(|| slug.to_owned());
+                self.left.get_or_insert_with(|| key.to_owned());
                 let goes_on = self.has_begun && !is_alone;
                 self.forget_first(tools).await?;
                 Ok(if goes_on {
@@ -183,7 +183,7 @@ impl Drain {
                 detail, sqlstate, ..
             } => {
                 self.faults += u32::from(class == Class::Fault);
-                self.set_slug_aside(tools, plan, end, slug, &detail, &sqlstate)
+                self.set_key_aside(tools, plan, end, key, &detail, &sqlstate)
                     .await?;
                 Ok(Batch::Again)
             }
@@ -191,17 +191,17 @@ impl Drain {
     }
 
     /// Takes the rows of a slug out of the outbox, with a problem that is retried.
-    async fn set_slug_aside(
+    async fn set_key_aside(
         &mut self,
         tools: Tools<'_>,
         plan: &BatchPlan<'_>,
         end: End,
-        slug: &str,
+        key: &str,
         detail: &str,
         sqlstate: &str,
     ) -> Result<(), AttemptError> {
-        let mut problem = Problem::failed(slug, detail, sqlstate);
-        self.requested.mark(std::slice::from_mut(&mut problem));
+        let mut problem = Problem::failed(key, detail, sqlstate);
+        self.mark_requested(tools.store, std::slice::from_mut(&mut problem));
         let unchanged = tools
             .store
             .set_aside(&plan.outcome.taken, std::slice::from_ref(&problem))
@@ -209,7 +209,7 @@ impl Drain {
         self.settled.add(&[problem], end.oldest_running);
         self.transient = 0;
         self.forget_first(tools).await?;
-        self.was_set_aside(tools, slug, !unchanged.is_empty(), detail, sqlstate);
+        self.was_set_aside(tools, key, !unchanged.is_empty(), detail, sqlstate);
         Ok(())
     }
 
@@ -235,14 +235,14 @@ impl Drain {
     pub(super) fn was_set_aside(
         &mut self,
         tools: Tools<'_>,
-        slug: &str,
+        key: &str,
         known: bool,
         detail: &str,
         sqlstate: &str,
     ) {
         let remedy = sqlstate::remedy(sqlstate);
         tools.observer.tell(Event::NotInSync {
-            slug,
+            key: &tools.store.layout().keys().parts(key),
             known,
             problem: event::Problem::Failed { detail, sqlstate },
             remedy,

@@ -19,12 +19,12 @@ impl Drain {
                     "the connection ended {times} times in a row while this agent was brought in \
                     sync"
                 );
-                let slug = store
+                let key = store
                     .set_aside_noted(&detail, Some(CONNECTION_ENDED))
                     .await?;
                 self.was_set_aside(
                     tools,
-                    &slug.unwrap_or_default(),
+                    &key.unwrap_or_default(),
                     false,
                     &detail,
                     CONNECTION_ENDED,

@@ -63,11 +63,11 @@ impl Drain {
         let slow = refused
             .iter()
             .filter(|(_, refusal)| *refusal == Refusal::Slow);
-        for slug in slow.filter_map(|(index, _)| plan.outcome.changed.get(*index)) {
-            self.slow.add(slug, Instant::now());
+        for key in slow.filter_map(|(index, _)| plan.outcome.changed.get(*index)) {
+            self.slow.add(key, Instant::now());
         }
         plan.without(&refused);
-        self.requested.mark(&mut plan.outcome.problems);
+        self.mark_requested(store, &mut plan.outcome.problems);
         self.note_left(&plan);
         if !plan.takes_any() {
             store.abandon().await?;
@@ -113,7 +113,7 @@ async fn find_refused(
         }
         let tries = portion
             .iter()
-            .map(|(_, (write, slug))| store.try_write(slug, write));
+            .map(|(_, (write, key))| store.try_write(key, write));
         for ((index, _), tried) in portion.iter().zip(join_all(tries).await) {
             match tried? {
                 Ok(()) => {}

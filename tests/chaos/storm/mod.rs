@@ -59,12 +59,22 @@ fn told(name: &str, default: u64) -> u64 {
     })
 }
 
+/// Without tenants.
 #[tokio::test]
 async fn g1_to_g6_hold_in_a_storm() {
-    let (seed, rounds) = (told("STORM_SEED", 1), told("STORM_ROUNDS", 12));
-    eprintln!("storm: seed {seed}, {rounds} rounds");
+    storm(told("STORM_SEED", 1), told("STORM_ROUNDS", 12), false).await;
+}
+
+/// With equal slugs of several tenants; the seed decides their type.
+#[tokio::test]
+async fn g1_to_g6_hold_in_a_storm_with_tenants() {
+    storm(told("STORM_SEED", 1), told("STORM_ROUNDS", 6), true).await;
+}
+
+async fn storm(seed: u64, rounds: u64, with_tenants: bool) {
+    eprintln!("storm: seed {seed}, {rounds} rounds, tenants: {with_tenants}");
     let start = Instant::now();
-    let mut world = World::make(seed).await;
+    let mut world = World::make(seed, with_tenants).await;
     let mut total = Tally::default();
     healed(&mut world, "at first").await;
     for number in 0..rounds {
@@ -102,11 +112,10 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
     // The retry of a refused write would wake a daemon that sleeps too deeply.
     let refused = number % 4 == 3;
     let until = Instant::now() + plan.lasts;
-    let url = world.url("storm_writer");
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
             let name = format!("s{seed}r{number}w{writer}");
-            let writer = Writer::new(&url, name, rng.fork(), world.two_phase, refused);
+            let writer = Writer::new(world, name, rng.fork(), refused);
             tokio::spawn(writer.write(until))
         })
         .collect();

@@ -166,6 +166,18 @@ CREATE FUNCTION storm.leftovers(config jsonb) RETURNS SETOF text LANGUAGE sql ST
           ELSE false END
 $$;
 
+-- The tables of agent-sync with the names of the agents in the place of their keys.
+CREATE FUNCTION storm.problem() RETURNS TABLE (slug text, kind text, detail text, sqlstate text) LANGUAGE sql STABLE AS $$
+    SELECT storm.name(p.tenant, p.slug), p.kind, p.detail, p.sqlstate FROM agent_sync.problem p
+$$;
+CREATE FUNCTION storm.outbox() RETURNS TABLE (slug text) LANGUAGE sql STABLE AS $$
+    SELECT storm.name(o.tenant, o.slug) FROM agent_sync.outbox o
+$$;
+-- The view has a column with the tenant only where tenants are set.
+CREATE FUNCTION storm.state() RETURNS TABLE (slug text, pending boolean, problem text) LANGUAGE sql STABLE AS $$
+    SELECT storm.name(to_jsonb(s) ->> 'tenant', s.slug), s.pending, s.problem FROM agent_sync.state s
+$$;
+
 -- All discrepancies as text, first the damage that no waiting repairs.
 CREATE FUNCTION storm.discrepancies() RETURNS SETOF text LANGUAGE sql STABLE AS $$
     WITH pair AS MATERIALIZED (
@@ -202,25 +214,25 @@ CREATE FUNCTION storm.discrepancies() RETURNS SETOF text LANGUAGE sql STABLE AS 
     SELECT format('%s has the problem %s, expected %s: %s; agent %s, configurations %s', d.slug, coalesce(p.kind, 'none'),
                   coalesce(d.kind, 'none'), p.detail, (SELECT a FROM agents a WHERE a.slug = d.slug),
                   ARRAY(SELECT c FROM agent_configurations c WHERE c.agent_slug = d.slug))
-    FROM due d LEFT JOIN agent_sync.problem p ON p.slug = d.slug WHERE d.kind IS DISTINCT FROM p.kind
+    FROM due d LEFT JOIN storm.problem() p ON p.slug = d.slug WHERE d.kind IS DISTINCT FROM p.kind
     UNION ALL
     SELECT format('%s has a problem, and no agent has this slug or lost it otherwise than by DELETE', p.slug)
-    FROM agent_sync.problem p WHERE NOT EXISTS (SELECT FROM agents a WHERE a.slug = p.slug)
+    FROM storm.problem() p WHERE NOT EXISTS (SELECT FROM agents a WHERE a.slug = p.slug)
         AND NOT EXISTS (SELECT FROM storm.deleted d WHERE d.slug = p.slug)
     UNION ALL
     SELECT format('%s failed with SQLSTATE %s, expected 23514', p.slug, p.sqlstate)
-    FROM agent_sync.problem p WHERE (p.kind = 'failed') IS DISTINCT FROM (p.sqlstate = '23514') AND p.sqlstate IS NOT NULL
+    FROM storm.problem() p WHERE (p.kind = 'failed') IS DISTINCT FROM (p.sqlstate = '23514') AND p.sqlstate IS NOT NULL
     UNION ALL
     SELECT format('%s is rejected for "%s", expected mistakes in one of %s', p.slug, p.detail, array_agg(pair.mistakes::text))
-    FROM agent_sync.problem p JOIN pair ON pair.slug = p.slug WHERE p.kind = 'rejected'
+    FROM storm.problem() p JOIN pair ON pair.slug = p.slug WHERE p.kind = 'rejected'
     GROUP BY p.slug, p.detail HAVING NOT bool_or(
         ARRAY(SELECT DISTINCT m FROM unnest(pair.mistakes) m ORDER BY 1)
         = ARRAY(SELECT split_part(line, ': ', 1) FROM regexp_split_to_table(p.detail, '\n') line ORDER BY 1))
     UNION ALL
-    SELECT format('%s rows are left in the outbox, the first of %s', count(*), min(o.slug)) FROM agent_sync.outbox o HAVING count(*) > 0
+    SELECT format('%s rows are left in the outbox, the first of %s', count(*), min(o.slug)) FROM storm.outbox() o HAVING count(*) > 0
     UNION ALL
     SELECT format('agent_sync.state says of %s: pending %s, problem %s; expected %s', s.slug, s.pending, s.problem, d.kind)
-    FROM agent_sync.state s FULL JOIN due d ON d.slug = s.slug
+    FROM storm.state() s FULL JOIN due d ON d.slug = s.slug
     WHERE s.pending IS DISTINCT FROM false OR s.problem IS DISTINCT FROM d.kind
 $$;
 

@@ -25,6 +25,14 @@ CREATE TABLE storm.slow (part int NOT NULL);
 CREATE TABLE storm.rules (deepgram text NOT NULL, groq text NOT NULL, most_stability numeric NOT NULL);
 INSERT INTO storm.rules VALUES ('nova-2', 'whisper-large-v3', 1);
 
+-- With tenants, the tenant of an agent is the last letter of its name, and its slug is the rest: so the
+-- slug "agent-1" is that of ten tenants. Tenants are text, the number of the letter, or a UUID that
+-- ends in that number. This is the name for a tenant and a slug.
+CREATE FUNCTION storm.name(tenant text, slug text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT slug || CASE WHEN tenant IS NULL THEN '' WHEN length(tenant) = 1 THEN tenant
+        WHEN length(tenant) = 36 THEN chr(('x' || right(tenant, 8))::bit(32)::int) ELSE chr(tenant::int) END
+$$;
+
 -- Adds a value to an object, at a path of one or two keys.
 CREATE FUNCTION storm.put(object jsonb, path text[], value jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN cardinality(path) = 1 THEN object || jsonb_build_object(path[1], value)

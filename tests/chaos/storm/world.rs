@@ -42,12 +42,42 @@ pub struct World {
     /// Whether a fault happened that a daemon notices only in its next sweep (G1).
     pub needs_sweep: bool,
     pub two_phase: bool,
+    /// The type of the tenants, if there are tenants.
+    tenants: Option<&'static str>,
     batch_size: u32,
+}
+
+/// The types of tenants, each with the tenant of a name.
+const TENANTS: [(&str, &str); 3] = [
+    ("text", "right({name}, 1)"),
+    ("integer", "ascii(right({name}, 1))"),
+    (
+        "uuid",
+        "('00000000-0000-4000-8000-' || lpad(to_hex(ascii(right({name}, 1))), 12, '0'))::uuid",
+    ),
+];
+
+/// The columns with tenant and slug, computed from the name of the agent. The writers know the name
+/// alone, and the daemon knows the two columns alone. The index is not unique, because the writers
+/// know the conflicts of names alone.
+fn tenants((of_type, tenant): (&str, &str)) -> String {
+    let tables = [("agents", "slug"), ("agent_configurations", "agent_slug")];
+    let columns = tables.map(|(table, name)| {
+        let tenant = tenant.replace("{name}", name);
+        format!(
+            "ALTER TABLE {table} ADD COLUMN client_id {of_type} GENERATED ALWAYS AS ({tenant}) STORED,
+               ADD COLUMN short text GENERATED ALWAYS AS (left({name}, -1)) STORED;
+             CREATE INDEX ON {table} (client_id, short)"
+        )
+    });
+    columns.join("; ")
 }
 
 impl World {
     /// Creates the environment: all agents in sync, and both daemons started.
-    pub async fn make(seed: u64) -> Self {
+    pub async fn make(seed: u64, with_tenants: bool) -> Self {
+        let kind = usize::try_from(seed).unwrap() % TENANTS.len();
+        let of_tenants = with_tenants.then_some(TENANTS[kind]);
         let mut rng = Rng::with_seed(seed);
         let two_phase = seed.is_multiple_of(4);
         let cluster = Cluster::start(Options {
@@ -80,7 +110,10 @@ impl World {
         let mut admin = Link::to(&cluster.url("storm"), "storm nemesis");
         admin.run("ALTER SCHEMA public OWNER TO storm_owner").await;
         admin
-            .run(&format!("SET ROLE storm_owner; {TABLES}; RESET ROLE"))
+            .run(&format!(
+                "SET ROLE storm_owner; {TABLES}; {}; RESET ROLE",
+                of_tenants.map(tenants).unwrap_or_default()
+            ))
             .await;
         admin.run(include_str!("tables.sql")).await;
         populate(&mut admin, &mut rng).await;
@@ -95,6 +128,7 @@ impl World {
             rules_changed: false,
             needs_sweep: false,
             two_phase,
+            tenants: of_tenants.map(|(of_type, _)| of_type),
             batch_size: [1, 7, 50, 500][rng.usize(..4)],
             _watch: watch,
         };
@@ -145,7 +179,27 @@ impl World {
         ] {
             command.env(format!("AGENT_SYNC__{name}"), value);
         }
+        let columns = [
+            ("AGENTS__COLUMNS__SLUG", "short"),
+            ("AGENTS__COLUMNS__TENANT", "client_id"),
+            ("CONFIGURATIONS__COLUMNS__AGENT_SLUG", "short"),
+            ("CONFIGURATIONS__COLUMNS__TENANT", "client_id"),
+        ];
+        for (name, column) in columns.iter().filter(|_| self.tenants.is_some()) {
+            command.env(format!("AGENT_SYNC__DATABASES__DEFAULT__{name}"), column);
+        }
         command
+    }
+
+    /// The name of an agent in a request (I7), as an expression over its name `name`.
+    pub fn request(&self) -> &'static str {
+        match self.tenants {
+            Some("text") => "right(name, 1) || '/' || left(name, -1)",
+            Some("integer") => "ascii(right(name, 1)) || '/' || left(name, -1)",
+            // Of every tenant.
+            Some(_) => "left(name, -1)",
+            None => "name",
+        }
     }
 
     /// Runs a command of agent-sync.
@@ -304,11 +358,13 @@ impl World {
                 String::from_utf8_lossy(&output.stderr)
             );
         } else {
+            // With tenants, a row without tenant is about every tenant's agent with its slug.
+            let slug = self.tenants.map_or("slug", |_| "short");
             self.admin
-                .run(
-                    "INSERT INTO agent_sync.outbox (slug) SELECT slug FROM agents; NOTIFY \
-                    agent_sync",
-                )
+                .run(&format!(
+                    "INSERT INTO agent_sync.outbox (slug) SELECT DISTINCT {slug} FROM agents; NOTIFY \
+                    agent_sync"
+                ))
                 .await;
         }
     }

@@ -11,6 +11,7 @@ use tokio_postgres::SimpleQueryMessage;
 use super::link::Link;
 use super::tally::Tally;
 use super::words::{one, owned, quote, rest, settings};
+use super::world::World;
 
 /// The application name of the writers, and the mark of statements that only save agents.
 pub const NAME: &str = "storm writer";
@@ -31,6 +32,8 @@ pub struct Writer {
     two_phase: bool,
     /// Whether the writer uses names that a constraint on the configurations refuses.
     refused: bool,
+    /// The name of an agent in a request.
+    request: &'static str,
     tally: Tally,
     /// The rows saved in the open transaction.
     open: u64,
@@ -42,15 +45,16 @@ struct Failed;
 type Done = Result<(), Failed>;
 
 impl Writer {
-    pub fn new(url: &str, name: String, rng: Rng, two_phase: bool, refused: bool) -> Self {
-        let link = Link::to(url, NAME);
+    pub fn new(world: &World, name: String, rng: Rng, refused: bool) -> Self {
+        let link = Link::to(&world.url("storm_writer"), NAME);
         Self {
             link,
             rng,
             name,
             stamps: 0,
-            two_phase,
+            two_phase: world.two_phase,
             refused,
+            request: world.request(),
             tally: Tally::default(),
             open: 0,
         }
@@ -466,9 +470,11 @@ impl Writer {
 
     /// Requests a slug (I7), changed or not.
     async fn ask(&mut self) -> Done {
-        let slug = self.slug();
-        self.alone(&format!("SELECT pg_notify('agent_sync', '{slug}')"))
-            .await
+        let (slug, request) = (self.slug(), self.request);
+        self.alone(&format!(
+            "SELECT pg_notify('agent_sync', {request}) FROM (VALUES ('{slug}')) AS a (name)"
+        ))
+        .await
     }
 
     /// Two-phase commit. A prepared transaction that is left because the connection was lost is
