@@ -14,7 +14,8 @@
 //! - `pulse` records the heartbeats of the database tasks; `verdict` decides whether a task makes
 //!   progress and whether a database is served.
 //!
-//! Invariant: of the values of rows, only slugs and provider names are logged or stored (G11).
+//! Invariant: of the values of rows, only slugs and provider names are logged or stored (G11), and
+//! of voice settings that no rule reads their names.
 //! Invariant: emitting an event never waits.
 
 mod board;

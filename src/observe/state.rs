@@ -1,10 +1,10 @@
 //! The state of one database: plain data, bounded in every part, without secrets and without values
 //! of rows (G11).
 //!
-//! Bounds: lists are cut at [`PROBLEMS`], [`CHANGES`] or [`FINDINGS`] entries, and texts at the
-//! length passed to `brief`. A database without problems takes less than 64 KiB with full rings. A
-//! list of a thousand problems adds at most 550 KiB, because it ends where its texts reach
-//! [`LISTED`].
+//! Bounds: lists are cut at [`PROBLEMS`], [`CHANGES`], [`FINDINGS`] or
+//! [`SETTINGS`](super::unmapped::SETTINGS) entries, and texts at the length passed to `brief`. A
+//! database without problems takes less than 96 KiB with full rings. A list of a thousand problems
+//! adds at most 550 KiB, because it ends where its texts reach [`LISTED`].
 
 use std::borrow::Cow;
 use std::collections::VecDeque;

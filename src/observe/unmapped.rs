@@ -10,13 +10,13 @@ use std::time::SystemTime;
 use crate::show::brief;
 
 /// The most settings that are listed.
-pub const SETTINGS: usize = 100;
+pub const SETTINGS: usize = 50;
 
 /// The most settings with a log line of their own.
 const LOGGED: usize = 20;
 
-/// The limits of the texts, in bytes.
-const TEXT: usize = 256;
+/// The limit of each text, in bytes.
+const TEXT: usize = 160;
 
 /// One setting that no rule reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,7 @@ impl UnmappedSettings {
         remark: impl FnOnce() -> String,
     ) -> Novelty {
         let limit = |text: &str| Arc::from(brief(text, TEXT));
+        let setting = brief(setting, TEXT);
         if self.listed.iter().any(|known| *known.setting == *setting) {
             return Novelty::Known;
         }

@@ -149,7 +149,7 @@ async fn m10_each_unmapped_setting_is_logged_once() {
     platform.drained().await;
     assert_eq!(daemon.lines(MESSAGE).len(), 20);
     let told = status(address).await;
-    assert_eq!(told["unmapped"]["listed"].as_array().unwrap().len(), 100);
+    assert_eq!(told["unmapped"]["listed"].as_array().unwrap().len(), 50);
     assert_eq!(told["unmapped"]["more"], true);
 
     // Rules that ignore a setting silence it, and begin a new list.
