@@ -438,7 +438,7 @@ async fn g7_agents_that_new_rules_reject_are_told_until_noted() {
     let folder = tempfile::tempdir().unwrap();
     let strict = folder.path().join("strict.toml");
     let rules = include_str!("../../config/providers.toml");
-    std::fs::write(&strict, rules.replacen("max = 1", "max = 0.3", 1)).unwrap();
+    std::fs::write(&strict, rules.replacen("max = 1 }", "max = 0.3 }", 1)).unwrap();
     assert_ne!(std::fs::read_to_string(&strict).unwrap(), rules);
     let platform = without_image().await;
     platform
