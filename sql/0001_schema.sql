@@ -59,8 +59,6 @@ BEGIN
         COMMENT ON TABLE agent_sync.install IS 'What is installed: one row.';
         COMMENT ON COLUMN agent_sync.install.only_row IS 'Always true: there is one row.';
         COMMENT ON COLUMN agent_sync.install.version IS 'The version of this schema.';
-        COMMENT ON COLUMN agent_sync.install.tables IS
-            'The tables and columns that the triggers were made for.';
         COMMENT ON COLUMN agent_sync.install.fingerprint IS
             'Three MD5 sums: of the statements of attach.sql and their result; of the bodies of the '
             'capture functions; and of the definitions of the triggers.';

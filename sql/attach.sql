@@ -135,7 +135,8 @@ DECLARE
         ['(slug) VALUES (new_slug)', '(slug, tenant) VALUES (new_slug, new_tenant)'],
         ['(slug) VALUES (OLD.%1$I)', '(slug, tenant) VALUES (OLD.%1$I, OLD.%2$I::pg_catalog.text)'],
         ['(slug) VALUES (old_slug)', '(slug, tenant) VALUES (old_slug, OLD.%2$I::pg_catalog.text)'],
-        ['OLD.%1$I IS DISTINCT FROM new_slug', '(OLD.%1$I IS DISTINCT FROM new_slug '
+        ['OLD.%1$I::pg_catalog.text IS DISTINCT FROM new_slug',
+            '(OLD.%1$I::pg_catalog.text IS DISTINCT FROM new_slug '
             'OR OLD.%2$I::pg_catalog.text IS DISTINCT FROM new_tenant)'],
         ['a.attname = ''slug'' AND', 'EXISTS (SELECT FROM pg_catalog.pg_attribute t '
             'WHERE t.attrelid = c.oid AND t.attname = ''tenant'' '
@@ -238,7 +239,8 @@ BEGIN
              concat_ws(' ', CASE WHEN agent_tenant IS NOT NULL THEN
                            format('new_tenant := CASE WHEN new_slug IS NULL THEN OLD.%1$I '
                                   'ELSE NEW.%1$I END::pg_catalog.text;', agent_tenant) END,
-                       format('new_slug := COALESCE(new_slug, OLD.%I);', agent_slug)),
+                       format('new_slug := COALESCE(new_slug, OLD.%I::pg_catalog.text);',
+                              agent_slug)),
              format('UPDATE ON %s FOR EACH ROW WHEN (%s)', configs, configuration_differs),
              'Notes a new configuration', 'new configurations',
              'configurations given to another agent', with_configs))
@@ -298,7 +300,7 @@ BEGIN
         triggers := triggers || format('%s.agent_sync_delete', configs);
     END IF;
 
-    SELECT CASE WHEN a.attcollation <> 'pg_catalog."default"'::regcollation
+    SELECT CASE WHEN a.attcollation NOT IN (0, 'pg_catalog."default"'::regcollation)
                 THEN format(' COLLATE %s', a.attcollation::regcollation) ELSE '' END
         INTO slug_collation FROM pg_attribute a WHERE a.attrelid = agents AND a.attname = slug;
     view_statements := ARRAY[
@@ -356,6 +358,11 @@ BEGIN
             LEFT JOIN (SELECT %2$s AS key, r.kind, r.since FROM agent_sync.problem r) p
                 ON p.key = a.key
             $view$, slug_collation, key) END,
+        -- By this comment other installs know which configurations this one writes (guard.sql).
+        format('COMMENT ON COLUMN agent_sync.install.tables IS %L',
+               format('The tables and columns that the triggers were made for: %s and %s.',
+                      current_setting('agent_sync.agents'),
+                      current_setting('agent_sync.configurations'))),
         'COMMENT ON VIEW agent_sync.state IS ''One row per agent: whether a change is pending or a '
         'problem exists, and since when.''',
         'COMMENT ON COLUMN agent_sync.state.slug IS ''The slug of the agent.''',
@@ -410,7 +417,8 @@ BEGIN
         JOIN pg_attribute shown ON shown.attrelid = v.oid AND shown.attname = 'slug'
         JOIN pg_attribute a ON a.attrelid = agents AND a.attname = slug
         WHERE v.oid = to_regclass('agent_sync.state')
-          AND (shown.attcollation <> a.attcollation
+          AND (shown.attcollation <> coalesce(nullif(a.attcollation, 0),
+                                              'pg_catalog."default"'::regcollation)
                OR tenant IS NULL AND EXISTS (SELECT FROM pg_attribute t
                                              WHERE t.attrelid = v.oid AND t.attname = 'tenant'));
     IF view_grants IS NOT NULL THEN

@@ -71,24 +71,55 @@ BEGIN
                           found.name, found.relation);
     END LOOP;
 
-    -- T6: two installs would write the same configurations. An install without triggers on its
-    -- configurations (capture.configurations) is not recognised.
+    -- T6: two installs would write the same configurations, or take each other's locks. The lock
+    -- admits one install in a database at a time, whatever its schema. The daemon asks the same
+    -- (store::queries::RIVALS).
+    PERFORM pg_advisory_xact_lock(1634169722, 1);
     FOR found IN
-        SELECT n.nspname AS schema
-        FROM pg_trigger t
-        JOIN pg_proc f ON f.oid = t.tgfoid
-        JOIN pg_namespace n ON n.oid = f.pronamespace
-        WHERE t.tgrelid = to_regclass(asked[2]) AND t.tgparentid = 0
-          AND f.proname = 'capture_configuration' AND n.nspname <> 'agent_sync'
-          AND starts_with(coalesce(obj_description(t.oid, 'pg_trigger'), ''), 'agent-sync: notes ')
+        WITH RECURSIVE tree (relation) AS (
+            SELECT to_regclass(asked[2])::oid
+            UNION
+            SELECT CASE WHEN i.inhparent = t.relation THEN i.inhrelid ELSE i.inhparent END
+            FROM tree t JOIN pg_inherits i ON t.relation IN (i.inhparent, i.inhrelid)
+        )
+        SELECT n.nspname AS schema,
+               (SELECT string_agg(format('DROP TRIGGER %I ON %s;', t.tgname, t.tgrelid::regclass),
+                                  ' ' ORDER BY t.tgrelid::regclass::text, t.tgname)
+                FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
+                WHERE f.pronamespace = n.oid AND t.tgparentid = 0
+                  AND (t.tgrelid = to_regclass(asked[1])
+                       OR t.tgrelid IN (SELECT tree.relation FROM tree))) AS drops,
+               EXISTS (SELECT FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
+                       WHERE f.pronamespace = n.oid AND f.proname = 'capture_configuration'
+                         AND t.tgrelid IN (SELECT tree.relation FROM tree))
+               OR EXISTS (SELECT FROM pg_class i
+                          JOIN pg_attribute a ON a.attrelid = i.oid AND a.attname = 'tables'
+                          CROSS JOIN LATERAL concat(' and ', asked[2], '.') AS ending
+                          WHERE i.relnamespace = n.oid AND i.relname = 'install'
+                            AND right(col_description(i.oid, a.attnum), length(ending)) = ending)
+                   AS serves,
+               EXISTS (SELECT FROM pg_proc f
+                       WHERE f.pronamespace = n.oid AND f.proname = 'capture_agent'
+                         AND strpos(f.prosrc, '(1634169721, 2)') > 0) AS locks
+        FROM pg_namespace n WHERE n.nspname <> 'agent_sync'
         ORDER BY 1
     LOOP
-        RAISE EXCEPTION 'the install in the schema % serves % already', found.schema, asked[2]
-            USING ERRCODE = 'object_in_use',
-            HINT = format('One install serves a pair of tables. Set install.schema = "%s" for this '
-                          'database; or, if this install takes the place of that one, run '
-                          '"agent-sync uninstall" with the settings of that one first.',
-                          found.schema);
+        IF found.serves THEN
+            RAISE EXCEPTION 'the install in the schema % serves % already', found.schema, asked[2]
+                USING ERRCODE = 'object_in_use',
+                HINT = format('One install serves a table of configurations. Set install.schema = '
+                              '"%s" for this database; or, if this install takes the place of that '
+                              'one, run "agent-sync uninstall" with the settings of that one '
+                              'first.%s', found.schema,
+                              ' Or, if the tables are copies of those that it serves: '
+                              || found.drops);
+        END IF;
+        IF found.locks THEN
+            RAISE EXCEPTION 'the advisory locks of the schema agent_sync have the key of those of '
+                            'the install in the schema %', found.schema
+                USING ERRCODE = 'duplicate_object',
+                HINT = 'Choose another install.schema for this database.';
+        END IF;
     END LOOP;
 
     -- The owner of the schema may have revoked its own privileges.

@@ -78,23 +78,35 @@ BEGIN
         SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relname = 'outbox' AND c.relkind = 'r' AND n.nspname <> 'agent_sync'
           AND starts_with(obj_description(n.oid, 'pg_namespace'), 'agent-sync: '))::text, true);
-    WITH captured AS (
+    WITH RECURSIVE served AS (
         SELECT c.oid, n.nspname AS schema, c.relname AS name
-        FROM pg_trigger t
-        JOIN pg_proc f ON f.oid = t.tgfoid
-        JOIN pg_namespace h ON h.oid = f.pronamespace
-        JOIN pg_class c ON c.oid = t.tgrelid
+        FROM pg_class c
         JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE f.proname IN ('capture_agent', 'capture_configuration') AND h.nspname <> 'agent_sync'
-          AND starts_with(obj_description(t.oid, 'pg_trigger'), 'agent-sync: notes ')
+        WHERE c.oid IN (
+                SELECT t.tgrelid FROM pg_trigger t
+                JOIN pg_proc f ON f.oid = t.tgfoid
+                JOIN pg_namespace h ON h.oid = f.pronamespace
+                WHERE f.proname IN ('capture_agent', 'capture_configuration')
+                  AND h.nspname <> 'agent_sync')
+           -- Without capture.configurations, an install has no trigger on the configurations.
+           OR EXISTS (SELECT FROM pg_class i
+                      JOIN pg_namespace h ON h.oid = i.relnamespace
+                      JOIN pg_attribute a ON a.attrelid = i.oid AND a.attname = 'tables'
+                      CROSS JOIN LATERAL format(' and %I.%I.', n.nspname, c.relname) AS ending
+                      WHERE i.relname = 'install' AND i.relkind = 'r' AND h.nspname <> 'agent_sync'
+                        AND right(col_description(i.oid, a.attnum), length(ending)) = ending)
+    ), used (type) AS (
+        SELECT a.atttypid FROM served s
+        JOIN pg_attribute a ON a.attrelid = s.oid AND NOT a.attisdropped
+        UNION
+        SELECT y.typbasetype FROM used u JOIN pg_type y ON y.oid = u.type AND y.typtype = 'd'
     ), needed (object) AS (
         SELECT jsonb_build_array('database', '', '')
-        UNION SELECT jsonb_build_array('relation', c.schema, c.name) FROM captured c
-        UNION SELECT jsonb_build_array('schema', c.schema, '') FROM captured c
+        UNION SELECT jsonb_build_array('relation', s.schema, s.name) FROM served s
+        UNION SELECT jsonb_build_array('schema', s.schema, '') FROM served s
         UNION SELECT jsonb_build_array('schema', n.nspname, '')
-              FROM captured c
-              JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
-              JOIN pg_type y ON y.oid = a.atttypid
+              FROM used u
+              JOIN pg_type y ON y.oid = u.type
               JOIN pg_namespace n ON n.oid = y.typnamespace
     )
     SELECT coalesce(jsonb_agg(n.object), '[]') INTO needed FROM needed n;

@@ -63,7 +63,9 @@ impl InstallSchema {
             && !name.starts_with(|first: char| first.is_ascii_digit())
             && !name.starts_with("pg_")
             && !["public", "information_schema"].contains(&name)
-            && !RESERVED.split(' ').any(|word| word == name);
+            && !RESERVED.split(' ').any(|word| word == name)
+            // Such a name could be that of a channel of another install.
+            && !DERIVED.iter().any(|end| name.ends_with(end));
         fits.then(|| Self {
             name: name.into(),
             key: if name == Self::USUAL {
@@ -174,6 +176,8 @@ mod tests {
             "public",
             "user",
             "select",
+            "agent_sync_change",
+            "x_insert",
             &"a".repeat(41),
         ] {
             assert_eq!(InstallSchema::of(name), None, "{name}");

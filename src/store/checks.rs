@@ -13,6 +13,7 @@ use tokio_postgres::{Error, Row};
 use super::finding::{self, Finding};
 use super::layout::Layout;
 use super::privileges::missing_privileges;
+use super::rivals;
 use super::{Store, index_check, queries, trust};
 use crate::pg::identifier::plain;
 use crate::pg::{Db, Parameter, QueryError};
@@ -99,6 +100,7 @@ pub async fn install(
         }
         findings.push(finding::Install::Incomplete(missing).into());
     }
+    findings.extend(rivals::rivals(db, database).await?);
     findings.extend(missing_privileges(db, database, layout).await?);
     let table: [Parameter<'_>; 1] = [(&layout.configurations.table, Type::TEXT)];
     let query = queries::rules();
@@ -278,6 +280,9 @@ pub async fn own_tables(
 ) -> Result<Option<Finding>, QueryError> {
     if let Some(hidden) = own_rows(db).await?.filter(Finding::is_fatal) {
         return Ok(Some(hidden));
+    }
+    if let Some(rival) = rivals::rivals(db, database).await?.into_iter().next() {
+        return Ok(Some(rival));
     }
     Ok(match record(db, database).await? {
         Record::Closed => None,

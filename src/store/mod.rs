@@ -31,6 +31,7 @@ mod record;
 mod remedy;
 pub mod report;
 pub mod request;
+mod rivals;
 mod statements;
 pub mod surveyed;
 mod transaction;

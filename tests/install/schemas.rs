@@ -326,6 +326,248 @@ async fn t6_tables_of_another_install_are_refused_with_a_remedy() {
         .await;
 }
 
+/// The program for the tables `agents` and `configurations` (schemas) with an install in `install`.
+fn command_for(
+    platform: &Platform,
+    [agents, configurations, install]: [&str; 3],
+    captures: bool,
+    arguments: &[&str],
+) -> Command {
+    let mut command = platform.command(arguments);
+    let key = "AGENT_SYNC__DATABASES__DEFAULT__";
+    command
+        .env_remove("DATABASE_URL")
+        .env(format!("{key}URL"), &platform.url)
+        .env(format!("{key}AGENTS__SCHEMA"), agents)
+        .env(format!("{key}CONFIGURATIONS__SCHEMA"), configurations)
+        .env(format!("{key}INSTALL__SCHEMA"), install)
+        .env("AGENT_SYNC__CAPTURE__CONFIGURATIONS", captures.to_string())
+        .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+    command
+}
+
+/// GIVEN an install for a table of configurations, WHEN another one asks for it at the same moment,
+/// with or without triggers on it, for a partition of it, or after a restore without comments, THEN
+/// only one of them is made.
+#[tokio::test]
+async fn t6_only_one_install_serves_a_table_of_configurations() {
+    const A: [&str; 3] = ["tenant_a", "tenant_a", "sync_a"];
+    const B: [&str; 3] = ["tenant_b", "tenant_a", "sync_b"];
+    for (first_captures, second_captures) in
+        [(true, true), (false, true), (true, false), (false, false)]
+    {
+        for at_once in [true, false] {
+            let platform = two_pairs().await;
+            let install = |pair, captures| {
+                tokio::spawn(Said::of(command_for(
+                    &platform,
+                    pair,
+                    captures,
+                    &["install"],
+                )))
+            };
+            let first = install(A, first_captures);
+            let said = if at_once {
+                let second = install(B, second_captures);
+                [first.await.unwrap(), second.await.unwrap()]
+            } else {
+                [
+                    first.await.unwrap(),
+                    install(B, second_captures).await.unwrap(),
+                ]
+            };
+            let mut codes = [said[0].code, said[1].code];
+            codes.sort_unstable();
+            assert_eq!(
+                codes,
+                [0, 1],
+                "{first_captures} {second_captures} {at_once}: {said:?}"
+            );
+            let refused = said.iter().find(|said| said.code == 1).unwrap();
+            assert!(
+                refused
+                    .err
+                    .contains("serves tenant_a.agent_configurations already"),
+                "{refused:?}"
+            );
+        }
+    }
+
+    // A partition, and a restore without comments.
+    let platform = two_pairs().await;
+    platform
+        .run(
+            "DROP TABLE tenant_a.agent_configurations, tenant_b.agent_configurations;
+             CREATE TABLE tenant_a.agent_configurations (agent_slug text, tenant text, agent_name text,
+               provider_config jsonb) PARTITION BY LIST (tenant);
+             CREATE TABLE tenant_b.agent_configurations PARTITION OF tenant_a.agent_configurations
+               FOR VALUES IN ('b')",
+        )
+        .await;
+    let said = Said::of(command_for(&platform, A, true, &["install"])).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    platform
+        .run(
+            "DO $$ DECLARE t record; BEGIN
+                 FOR t IN SELECT tgname, tgrelid::regclass AS relation FROM pg_trigger
+                          WHERE tgname LIKE 'sync_a%' AND tgparentid = 0 LOOP
+                     EXECUTE format('COMMENT ON TRIGGER %I ON %s IS NULL', t.tgname, t.relation);
+                 END LOOP; END $$;
+             COMMENT ON COLUMN sync_a.install.tables IS NULL; COMMENT ON SCHEMA sync_a IS NULL",
+        )
+        .await;
+    for pair in [B, ["tenant_b", "tenant_b", "sync_b"]] {
+        let said = Said::of(command_for(&platform, pair, true, &["install"])).await;
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(
+            said.err.contains("agent_configurations already"),
+            "{said:?}"
+        );
+    }
+}
+
+/// GIVEN two installs for one table of configurations all the same, THEN neither daemon writes
+/// anything, and all lights are red until one of them is removed.
+#[tokio::test]
+async fn t6_two_installs_for_one_table_stop_each_other() {
+    let platform = two_pairs().await;
+    let first = ["tenant_a", "tenant_a", "sync_a"];
+    let second = ["tenant_b", "tenant_b", "sync_b"];
+    for pair in [first, second] {
+        let said = Said::of(command_for(&platform, pair, true, &["install"])).await;
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    let daemons =
+        [first, second].map(|pair| Daemon::start(command_for(&platform, pair, true, &["run"])));
+    for daemon in &daemons {
+        daemon.logged("caught up").await;
+    }
+    // As an install could that was made before this was checked.
+    platform
+        .run(
+            "CREATE TRIGGER sync_b_insert AFTER INSERT ON tenant_a.agent_configurations FOR EACH ROW
+               EXECUTE FUNCTION sync_b.capture_configuration()",
+        )
+        .await;
+    eventually("the sweep stops the daemon", async || {
+        let lines = daemons[0].lines("database unavailable");
+        let cause = "the install in the schema sync_b serves tenant_a.agent_configurations as well";
+        lines.iter().any(|line| line["cause"] == cause)
+    })
+    .await;
+    let said = Said::of(command_for(&platform, first, true, &["doctor"])).await;
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(
+        said.out.contains("the install in the schema sync_b serves"),
+        "{said:?}"
+    );
+}
+
+/// GIVEN two names of schemas whose locks have one key, THEN the second install is refused.
+#[tokio::test]
+async fn t6_schemas_whose_locks_have_one_key_are_refused() {
+    let platform = two_pairs().await;
+    let first = ["tenant_a", "tenant_a", "tenant_fewokufa"];
+    let said = Said::of(command_for(&platform, first, true, &["install"])).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let second = ["tenant_b", "tenant_b", "tenant_ratowigo"];
+    let said = Said::of(command_for(&platform, second, true, &["install"])).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("advisory locks"), "{said:?}");
+    assert!(
+        !platform
+            .value::<bool>("SELECT to_regnamespace('tenant_ratowigo') IS NOT NULL")
+            .await
+    );
+}
+
+/// GIVEN a copy of a tenant's tables with their triggers, THEN an install for the copy is refused,
+/// with the statements that drop the copied triggers; these make it possible.
+#[tokio::test]
+async fn t6_copied_triggers_are_named_with_their_remedy() {
+    let platform = two_pairs().await;
+    let said = Said::of(command_for(
+        &platform,
+        ["tenant_a", "tenant_a", "sync_a"],
+        true,
+        &["install"],
+    ))
+    .await;
+    assert_eq!(said.code, 0, "{said:?}");
+    platform
+        .run(
+            "CREATE TRIGGER sync_a_insert AFTER INSERT ON tenant_b.agents FOR EACH ROW EXECUTE
+               FUNCTION sync_a.capture_agent();
+             CREATE TRIGGER sync_a_insert AFTER INSERT ON tenant_b.agent_configurations FOR EACH ROW
+               EXECUTE FUNCTION sync_a.capture_configuration()",
+        )
+        .await;
+    let copy = ["tenant_b", "tenant_b", "sync_b"];
+    let said = Said::of(command_for(&platform, copy, true, &["install"])).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    let drops = "DROP TRIGGER sync_a_insert ON tenant_b.agent_configurations; DROP TRIGGER \
+        sync_a_insert ON tenant_b.agents;";
+    assert!(said.err.contains(drops), "{said:?}");
+    platform.run(drops).await;
+    let said = Said::of(command_for(&platform, copy, true, &["install"])).await;
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+/// GIVEN two installs with one role, with types below domains and without triggers on the
+/// configurations, WHEN one is uninstalled, THEN the role can still serve the other.
+#[tokio::test]
+async fn t6_an_uninstall_leaves_types_and_tables_without_triggers() {
+    for captures in [true, false] {
+        let platform = two_pairs().await;
+        platform
+            .run(
+                "CREATE SCHEMA types; CREATE SCHEMA shared; CREATE TYPE types.voice AS ENUM ('a', 'b'); CREATE DOMAIN public.voice AS types.voice;
+                 ALTER TABLE tenant_a.agent_configurations DROP voice_id, ADD voice_id public.voice;
+                 ALTER TABLE tenant_b.agent_configurations DROP voice_id, ADD voice_id public.voice;
+                 ALTER TABLE tenant_a.agent_configurations RENAME TO of_a;
+                 ALTER TABLE tenant_b.agent_configurations RENAME TO of_b;
+                 DROP INDEX tenant_b.agent_configurations_agent_slug_idx;
+                 ALTER TABLE tenant_b.of_b DROP CONSTRAINT agent_configurations_pkey;
+                 ALTER TABLE tenant_a.of_a SET SCHEMA shared;
+                 ALTER TABLE tenant_b.of_b SET SCHEMA shared",
+            )
+            .await;
+        let role = format!("{}_daemon", platform.name());
+        let of = |pair: &str, arguments: &[&str]| {
+            let names = [&format!("tenant_{pair}"), "shared", &format!("sync_{pair}")];
+            let mut command = command_for(&platform, names, captures, arguments);
+            command.env(
+                "AGENT_SYNC__DATABASES__DEFAULT__CONFIGURATIONS__TABLE",
+                format!("of_{pair}"),
+            );
+            command
+        };
+        for pair in ["a", "b"] {
+            let said = Said::of(of(pair, &["install", "--role", &role])).await;
+            assert_eq!(said.code, 0, "{said:?}");
+        }
+        let said = Said::of(of("a", &["uninstall", "--yes"])).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let mut doctor = of("b", &["doctor"]);
+        doctor.env(
+            "AGENT_SYNC__DATABASES__DEFAULT__URL",
+            platform.url_as(&role),
+        );
+        let said = Said::of(doctor).await;
+        assert!(
+            said.out.contains("the role has every privilege"),
+            "{captures}: {said:?}"
+        );
+        let said = Said::of(of("b", &["uninstall", "--yes"])).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let remains = format!("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}')");
+        assert!(
+            !platform.value::<bool>(&remains).await,
+            "{captures}: {said:?}"
+        );
+    }
+}
+
 /// GIVEN settings with two entries for one database, THEN they are refused where they would share
 /// an install or a table.
 #[tokio::test]
@@ -348,6 +590,11 @@ async fn t6_entries_that_share_an_install_or_a_table_are_refused() {
             "expected a name of 1 to 40 lower-case letters",
         ),
         ("INSTALL__SCHEMA", "user", "is no key word of SQL"),
+        (
+            "INSTALL__SCHEMA",
+            "sync_a_change",
+            "expected a name of 1 to 40",
+        ),
     ] {
         let mut command = command(&platform, &["config"]);
         command.env(format!("AGENT_SYNC__DATABASES__TENANT_B__{name}"), value);

@@ -693,6 +693,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         queries::NOTE_MAPPING,
         queries::MIX_MAPPINGS,
         queries::NOTED_MAPPING,
+        queries::RIVALS,
         queries::UNLOGGED,
         &misses,
         queries::UNPUBLISHABLE,

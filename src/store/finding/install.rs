@@ -49,6 +49,17 @@ pub enum Install {
         /// Those of the settings.
         expected: String,
     },
+    /// Another install serves the same table of configurations.
+    #[error("the install in the schema {schema} serves {table} as well")]
+    Rival {
+        /// The schema of the other install.
+        schema: String,
+        /// The table, or a partition or parent of it.
+        table: String,
+    },
+    /// Another install has the same advisory locks.
+    #[error("the install in the schema {0} has advisory locks with the key of those of this one")]
+    SharedLocks(String),
     /// The capture was installed with this `capture.notify`, and the settings have another.
     #[error("capture.notify is {}, and the install was made with {}", !.0, .0)]
     OtherNotify(bool),
@@ -67,7 +78,9 @@ impl Install {
             | Self::Incomplete(_)
             | Self::NoRecord
             | Self::OtherTables { .. }
-            | Self::OtherTenants { .. } => Consequence::StopsAndMisses,
+            | Self::OtherTenants { .. }
+            | Self::Rival { .. }
+            | Self::SharedLocks(_) => Consequence::StopsAndMisses,
             Self::OtherVersion { .. } => Consequence::Stops,
             Self::Lacks(_) | Self::OtherNotify(_) | Self::HistoryWithoutCause => {
                 Consequence::Caution
@@ -93,6 +106,15 @@ impl Install {
                 "Run `agent-sync install` with the settings of the daemon, or, if it was run with \
                 new settings, have the daemon read them (`systemctl reload agent-sync`, or SIGHUP). \
                 What is saved meanwhile is noted, and every agent is checked."
+            }
+            Self::Rival { .. } => {
+                "One install serves a table of configurations, and nothing is written meanwhile. Run \
+                `agent-sync uninstall` with the settings of the install that is not wanted; then \
+                `agent-sync install` with those of the other one."
+            }
+            Self::SharedLocks(_) => {
+                "Run `agent-sync uninstall` with the settings of one of the two, then `agent-sync \
+                install` with another install.schema."
             }
             Self::OtherTables { .. } => {
                 "Name the tables of the install in the settings of this database (agents, \

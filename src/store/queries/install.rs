@@ -70,3 +70,33 @@ pub const MIX_MAPPINGS: &str = "UPDATE agent_sync.install SET mapping = 'mixed s
 
 /// The noted mapping.
 pub const NOTED_MAPPING: &str = "SELECT i.mapping FROM agent_sync.install i";
+
+/// Other installs of this database that serve the quoted table `$1` of the configurations as well, a
+/// partition or a parent of it; and those whose advisory locks have the key of this one: the schema,
+/// and the table, null for a lock. `sql/guard.sql` asks the same.
+pub const RIVALS: &str = "
+    WITH RECURSIVE tree (relation) AS (
+        SELECT to_regclass($1)::oid
+        UNION
+        SELECT CASE WHEN i.inhparent = t.relation THEN i.inhrelid ELSE i.inhparent END
+        FROM tree t JOIN pg_inherits i ON t.relation IN (i.inhparent, i.inhrelid)
+    ), other AS (
+        SELECT n.nspname::text AS schema,
+               EXISTS (SELECT FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
+                       WHERE f.pronamespace = n.oid AND f.proname = 'capture_configuration'
+                         AND t.tgrelid IN (SELECT tree.relation FROM tree))
+               OR EXISTS (SELECT FROM pg_class i
+                          JOIN pg_attribute a ON a.attrelid = i.oid AND a.attname = 'tables'
+                          JOIN pg_class c ON c.oid = to_regclass($1)
+                          JOIN pg_namespace h ON h.oid = c.relnamespace
+                          CROSS JOIN LATERAL format(' and %I.%I.', h.nspname, c.relname) AS ending
+                          WHERE i.relnamespace = n.oid AND i.relname = 'install'
+                            AND right(col_description(i.oid, a.attnum), length(ending)) = ending)
+                   AS serves,
+               EXISTS (SELECT FROM pg_proc f
+                       WHERE f.pronamespace = n.oid AND f.proname = 'capture_agent'
+                         AND strpos(f.prosrc, '(1634169721, 2)') > 0) AS locks
+        FROM pg_namespace n WHERE n.nspname <> 'agent_sync'
+    )
+    SELECT o.schema, CASE WHEN o.serves THEN to_regclass($1)::text END
+    FROM other o WHERE o.serves OR o.locks ORDER BY o.schema";

@@ -1,0 +1,25 @@
+//! Other installs of the database that would do the work of this one (T6).
+
+use postgres_types::Type;
+
+use super::finding::{Finding, Install};
+use super::queries;
+use crate::pg::identifier::Quoted;
+use crate::pg::{Db, QueryError};
+use crate::settings::Database;
+
+/// The installs that serve the same configurations, or have the same locks.
+pub(super) async fn rivals(db: &Db, database: &Database) -> Result<Vec<Finding>, QueryError> {
+    let table = &database.configurations;
+    let quoted = format!("{}.{}", Quoted(&table.schema), Quoted(&table.table));
+    let rows = db.all(queries::RIVALS, &[(&quoted, Type::TEXT)]).await?;
+    let mut findings = Vec::new();
+    for row in &rows {
+        let (schema, table): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+        findings.push(match table {
+            Some(table) => Install::Rival { schema, table }.into(),
+            None => Install::SharedLocks(schema).into(),
+        });
+    }
+    Ok(findings)
+}
