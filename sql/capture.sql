@@ -92,7 +92,7 @@ BEGIN
             END;
             IF safe THEN
                 INSERT INTO agent_sync.outbox (slug) VALUES (new_slug);
-                IF OLD./* slug */slug IS DISTINCT FROM new_slug
+                IF OLD./* slug */slug::pg_catalog.text IS DISTINCT FROM new_slug
                     AND OLD./* slug */slug IS NOT NULL
                 THEN
                     INSERT INTO agent_sync.outbox (slug) VALUES (OLD./* slug */slug);
@@ -124,7 +124,7 @@ BEGIN
             -- The scan after the daemon's next timed wake-up or sweep finds the row.
             IF pg_catalog.pg_notification_queue_usage() < 0.5 THEN
                 IF COALESCE(appended, '') = ''
-                    AND NOT (OLD./* slug */slug IS DISTINCT FROM new_slug
+                    AND NOT (OLD./* slug */slug::pg_catalog.text IS DISTINCT FROM new_slug
                              AND OLD./* slug */slug IS NOT NULL)
                     AND pg_catalog.current_setting('agent_sync.daemon', true) IS DISTINCT FROM 'on'
                     -- The apply worker of logical replication forgets agent_sync.appended after
@@ -137,7 +137,9 @@ BEGIN
                 END IF;
             END IF;
         END IF;
-        IF OLD./* slug */slug IS DISTINCT FROM new_slug AND OLD./* slug */slug IS NOT NULL THEN
+        IF OLD./* slug */slug::pg_catalog.text IS DISTINCT FROM new_slug
+            AND OLD./* slug */slug IS NOT NULL
+        THEN
             old_slug := OLD./* slug */slug;
             INSERT INTO agent_sync.outbox (slug) VALUES (old_slug);
         END IF;

@@ -101,11 +101,12 @@ BEGIN
                 SELECT t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.type
                 WHERE t.typtype = 'd')
             SELECT FROM base b JOIN pg_type t ON t.oid = b.type
-            WHERE t.oid IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype)
-               OR t.typname = 'citext' AND t.typtype = 'b')
+            WHERE t.oid IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype,
+                            'uuid'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+               OR t.typname = 'citext' AND t.typtype = 'b' OR t.typtype = 'e')
     LOOP
         RAISE EXCEPTION 'the slug column %.% has the type %; agent-sync needs text, varchar, char, '
-                        'citext or a domain over one of them',
+                        'citext, uuid, an integer, an enum or a domain over one of them',
             wrong.relation, wrong.col, wrong.type
             USING ERRCODE = 'datatype_mismatch',
             HINT = format('Name a column of such a type in the settings of this database (%s), or '

@@ -227,7 +227,7 @@ fn record_change(state: &mut State, key: &Key<'_>, outcome: Outcome, columns: Co
 
 fn outcome(problem: Problem<'_>) -> Outcome {
     match problem {
-        Problem::MissingConfiguration => Outcome::MissingConfiguration,
+        Problem::MissingConfiguration { .. } => Outcome::MissingConfiguration,
         Problem::Rejected(_) => Outcome::Rejected,
         Problem::Ambiguous => Outcome::Ambiguous,
         Problem::Failed { .. } => Outcome::Failed,

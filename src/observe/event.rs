@@ -230,7 +230,10 @@ pub enum Mapping<'a> {
 #[derive(Debug, Clone, Copy)]
 pub enum Problem<'a> {
     /// No configuration has the slug (G6).
-    MissingConfiguration,
+    MissingConfiguration {
+        /// The slug of a configuration that is almost the same.
+        near: Option<&'a str>,
+    },
     /// The agent's settings cannot be mapped (M7): every mistake.
     Rejected(&'a str),
     /// More than one agent has the slug (T5).

@@ -47,7 +47,7 @@ impl Kind {
     fn of<'a>(event: &Event<'a>) -> Option<(Self, &'a Key<'a>, &'a str)> {
         match *event {
             Event::NotInSync { key, problem, .. } => Some(match problem {
-                Problem::MissingConfiguration => (Self::Missing, key, ""),
+                Problem::MissingConfiguration { .. } => (Self::Missing, key, ""),
                 Problem::Rejected(reasons) => (Self::Rejected, key, reasons),
                 Problem::Ambiguous => (Self::Ambiguous, key, ""),
                 Problem::Failed { detail, .. } => (Self::Failed, key, detail),
@@ -172,7 +172,7 @@ mod tests {
             &Event::NotInSync {
                 key: &Keys::Slugs.parts(slug),
                 known: false,
-                problem: Problem::MissingConfiguration,
+                problem: Problem::MissingConfiguration { near: None },
                 remedy: "",
             },
             now,

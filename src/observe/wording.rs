@@ -313,9 +313,12 @@ fn fields<'a>(key: &'a Key<'_>) -> (Option<&'a str>, &'a str) {
 fn not_in_sync(key: &Key<'_>, problem: &Problem<'_>, remedy: &str) {
     let (tenant, slug) = fields(key);
     match problem {
-        Problem::MissingConfiguration => warn!(
+        Problem::MissingConfiguration { near } => warn!(
             tenant,
-            slug, remedy, "no configuration has this slug; the agent is saved, nothing is synced"
+            slug,
+            near,
+            remedy,
+            "no configuration has this slug; the agent is saved, nothing is synced"
         ),
         Problem::Rejected(reasons) => warn!(
             tenant,

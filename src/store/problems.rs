@@ -5,6 +5,7 @@ use postgres_types::Type;
 use super::Store;
 use super::batch::Outcome;
 use super::queries::{self, HEAVIEST, MOST_CONFIGURATIONS};
+use crate::mapping::quoted;
 use crate::pg::{Db, Parameter, QueryError};
 
 /// Why a slug is not in sync, as `agent_sync.problem` keeps it.
@@ -43,6 +44,8 @@ pub struct Problem {
     pub detail: String,
     /// Of a failed write.
     pub sqlstate: Option<String>,
+    /// Of a missing configuration: the slug of one that is almost the same.
+    pub near: Option<String>,
     /// Whether it is tried again after a while, because its end is captured by no trigger: a failed
     /// write, and what is wrong with a configuration.
     pub retries: bool,
@@ -59,6 +62,7 @@ impl Problem {
             kind: ProblemKind::Failed,
             detail: detail.to_owned(),
             sqlstate: Some(sqlstate.to_owned()),
+            near: None,
             retries: true,
             asked: false,
         }
@@ -86,6 +90,30 @@ pub fn too_many() -> String {
 }
 
 impl Store {
+    /// Adds to those of the problems that are about these keys without a configuration the slug of
+    /// one that differs in case, blanks or Unicode form alone.
+    pub async fn name_near(
+        &self,
+        keys: &[&str],
+        problems: &mut [Problem],
+    ) -> Result<(), QueryError> {
+        let query = queries::near_misses(&self.layout);
+        let table = &self.layout.configurations.table;
+        let given: [Parameter<'_>; 2] = [(&keys, Type::TEXT_ARRAY), (table, Type::TEXT)];
+        for row in &self.db.all(&query, &given).await? {
+            let (key, slug): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            if let Some(problem) = problems.iter_mut().find(|problem| problem.key == key) {
+                problem.detail = format!(
+                    "{}, and one has {}, which differs in case, blanks or Unicode form alone",
+                    problem.detail,
+                    quoted(&slug)
+                );
+                problem.near = Some(slug);
+            }
+        }
+        Ok(())
+    }
+
     /// Notes problems and returns the keys of those that are unchanged.
     pub(super) async fn note_problems(
         &self,

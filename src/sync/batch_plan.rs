@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Error;
 
+use super::reasons::{AMBIGUOUS, HIDDEN_AGENT, HIDDEN_CONFIGURATION, MISSED_BY_INDEX, MISSING};
 use super::remembered::Settled;
 use super::slow::Slow;
 use crate::mapping::{Plan, Rules, Targets, plan};
@@ -28,18 +29,6 @@ use crate::store::{
 /// The time slice of the mapping on the event loop, which all databases share (G5). The mapping of
 /// one agent is not interrupted.
 const TIME_SLICE: Duration = Duration::from_millis(5);
-
-/// The reason of a problem of that kind (T5).
-pub(super) const AMBIGUOUS: &str =
-    "more than one agent has this slug, so nothing is written for it";
-
-/// The reasons of a problem with a row that was not found.
-const MISSING: &str = "no configuration has this slug";
-const MISSED_BY_INDEX: &str = "an agent has this slug, and the index of the agents' slugs does not \
-    find it: the index is damaged, or in the order of another version of its collation";
-const HIDDEN_AGENT: &str = "no agent with this slug is visible, and row-level security may hide it";
-const HIDDEN_CONFIGURATION: &str =
-    "no configuration with this slug is visible, and row-level security may hide it";
 
 /// The plan of a batch: the outcome that the store writes, and the facts to report once it is
 /// committed.
@@ -62,6 +51,8 @@ pub(super) struct BatchPlan<'a> {
     /// The slugs that are taken although no agent was found, until that is
     /// [verified](Self::end_gone).
     pub(super) gone: Vec<&'a str>,
+    /// The slugs that have no configuration and no problem yet.
+    pub(super) missing: Vec<&'a str>,
     /// The first of the slugs that are left because connections have ended on them.
     pub(super) dangerous: Option<&'a str>,
     /// The first of the slugs that stay in the outbox: locked, slow, or known to end connections. A
@@ -130,6 +121,7 @@ impl<'a> BatchPlan<'a> {
             kind,
             detail: detail.into(),
             sqlstate: None,
+            near: None,
             retries,
             asked: false,
         });
@@ -381,6 +373,8 @@ pub(super) fn plan_key<'a>(
                 (ProblemKind::MissingConfiguration, MISSING)
             };
             batch.note(key, kind, detail);
+            let is_new = !may_be_hidden && !group.has_problem()?;
+            batch.missing.extend(is_new.then_some(key));
             return Ok(());
         };
         match plan(rules, targets, &agent, &configuration) {

@@ -5,8 +5,9 @@
 //! Invariant: the rows of the outbox are taken with the commit, so the slug is done as a whole or
 //! not at all.
 
-use super::batch_plan::{AMBIGUOUS, BatchPlan, plan_key};
+use super::batch_plan::{BatchPlan, plan_key};
 use super::context::Tools;
+use super::reasons::AMBIGUOUS;
 use crate::pg::{QueryError, RowRef};
 use crate::store::{Claimed, HEAVIEST, ProblemKind, too_heavy};
 

@@ -38,6 +38,7 @@ mod heavy;
 mod large;
 mod oneshot;
 pub mod protocol;
+mod reasons;
 mod remembered;
 mod report;
 mod slow;

@@ -73,7 +73,9 @@ fn tell_problem(observer: &Observer, layout: &Layout, problem: &Problem, known: 
     let (key, detail) = (&layout.keys().parts(&problem.key), &*problem.detail);
     let sqlstate = problem.sqlstate.as_deref();
     let told = match problem.kind {
-        ProblemKind::MissingConfiguration => event::Problem::MissingConfiguration,
+        ProblemKind::MissingConfiguration => event::Problem::MissingConfiguration {
+            near: problem.near.as_deref(),
+        },
         ProblemKind::Rejected => event::Problem::Rejected(detail),
         ProblemKind::Ambiguous => event::Problem::Ambiguous,
         ProblemKind::Failed => event::Problem::Failed {

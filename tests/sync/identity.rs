@@ -291,6 +291,7 @@ async fn g13_an_agent_is_set_aside_with_its_own_rows_alone() {
             kind: ProblemKind::Failed,
             detail: "no".to_owned(),
             sqlstate: Some("23514".to_owned()),
+            near: None,
         };
         store.set_aside(&taken, &[problem]).await.unwrap();
         assert_eq!(others(platform.outbox().await), before, "{what}");

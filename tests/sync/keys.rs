@@ -341,3 +341,65 @@ async fn g13_slugs_equal_under_a_collation_are_different_agents() {
         assert_eq!(platform.says(&["check"]).await.code, 0, "{columns}");
     }
 }
+
+/// GIVEN an agent whose slug differs from that of a configuration in case, blanks or Unicode form
+/// alone, THEN the configuration is named and not written; another agent is told as before.
+#[tokio::test]
+async fn t7_an_almost_equal_slug_is_named_and_not_matched() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agent_configurations (agent_slug) VALUES ('reception'), ('sales'),
+               (E'cafe\\u0301'), ('Front-Desk'), ('other')",
+        )
+        .await;
+    let daemon = platform.caught_up_daemon().await;
+    platform
+        .run(
+            "INSERT INTO agents (slug, name) VALUES ('Reception', 'n'), ('sales ', 'n'),
+               (E'caf\\u00e9', 'n'), (E'\\tfront-desk', 'n'), ('alone', 'n')",
+        )
+        .await;
+    platform
+        .holds("SELECT count(*) = 5 FROM agent_sync.problem WHERE kind = 'missing_configuration'")
+        .await;
+    platform.drained().await;
+    for (slug, near) in [
+        ("Reception", Some("reception")),
+        ("sales ", Some("sales")),
+        ("caf\u{e9}", Some("cafe\u{301}")),
+        ("\tfront-desk", Some("Front-Desk")),
+        ("alone", None),
+    ] {
+        let (_, detail) = platform.problem(slug).await.unwrap();
+        let named = near.map_or("has this slug", |near| near);
+        assert!(detail.contains(named), "{slug}: {detail}");
+        assert_eq!(
+            detail.contains("case, blanks or Unicode"),
+            near.is_some(),
+            "{detail}"
+        );
+        let lines = daemon.lines("no configuration has this slug");
+        let line = lines.iter().find(|line| line["slug"] == slug).unwrap();
+        assert_eq!(line["near"].as_str(), near, "{line}");
+        let why = platform.says(&["why", slug]).await;
+        assert_eq!(why.out.contains("case, blanks"), near.is_some(), "{why:?}");
+    }
+    assert!(
+        platform
+            .value::<bool>("SELECT bool_and(agent_name IS NULL) FROM agent_configurations")
+            .await
+    );
+    // The problem is the same when the agent is saved again, and is not logged once more.
+    let told = daemon.lines("no configuration has this slug").len();
+    platform.run("UPDATE agents SET name = 'm'").await;
+    platform
+        .holds("SELECT bool_and(attempts = 2) FROM agent_sync.problem")
+        .await;
+    let (_, detail) = platform.problem("Reception").await.unwrap();
+    assert!(
+        detail.contains("\"reception\"") || detail.contains("reception"),
+        "{detail}"
+    );
+    assert!(daemon.lines("no configuration has this slug").len() >= told);
+}

@@ -10,7 +10,7 @@ use crate::pg::identifier::Quoted;
 /// it is indexed, and whether it is of a primary key that can be read; then its collation, if the
 /// library orders text otherwise than when the collation was made: its name, none for that of the
 /// database, and the two versions; whether it is unique by itself; and whether its type holds slugs
-/// (T7; `sql/attach.sql` has the same types); whether its collation takes different texts for
+/// (T7; `sql/tables.sql` has the same types); whether its collation takes different texts for
 /// equal, and which it is; and its type as [`SqlColumn::cast`] has it. Those of the primary key
 /// come first, in its order. The table is looked up in the catalog, which needs no privilege: what
 /// the role lacks is for `checks` to say.
@@ -53,8 +53,11 @@ pub(super) const COLUMNS: &str = "
                          ON t.oid = b.type WHERE t.typtype = 'd')
                    SELECT FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type
                    WHERE t.oid IN ('pg_catalog.text'::regtype, 'pg_catalog.varchar'::regtype,
-                     'pg_catalog.bpchar'::regtype)
-                      OR t.typname = 'citext' AND t.typtype = 'b') AS holds_slugs,
+                     'pg_catalog.bpchar'::regtype, 'pg_catalog.uuid'::regtype,
+                     'pg_catalog.int2'::regtype, 'pg_catalog.int4'::regtype,
+                     'pg_catalog.int8'::regtype)
+                      OR t.typname = 'citext' AND t.typtype = 'b'
+                      OR t.typtype = 'e') AS holds_slugs,
            EXISTS (SELECT FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation
              AND NOT l.collisdeterministic) AS is_lenient,
            a.attcollation AS collation, NOT a.attnotnull AS nullable,
@@ -182,6 +185,10 @@ impl Found {
     /// Whether it holds a date with a time.
     pub(super) fn holds_times(&self) -> bool {
         self.base_type.starts_with("timestamp")
+    }
+
+    pub(super) fn is_integer(&self) -> bool {
+        matches!(self.base_type.as_str(), "smallint" | "integer" | "bigint")
     }
 
     pub(super) fn is_text(&self) -> bool {

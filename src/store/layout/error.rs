@@ -39,7 +39,7 @@ pub enum LayoutError {
     /// Slugs of this type cannot be compared as text (T7).
     #[error(
         "the slug column {column} has the type {of_type}; agent-sync needs text, varchar, char, \
-        citext or a domain over one of them"
+        citext, uuid, an integer, an enum or a domain over one of them"
     )]
     SlugType {
         /// Schema, table and column.

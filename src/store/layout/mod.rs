@@ -7,6 +7,7 @@
 mod column;
 mod error;
 mod index;
+mod lookup;
 mod table;
 mod tenant;
 
@@ -14,6 +15,7 @@ use postgres_types::Type;
 
 use self::column::comparison;
 pub use self::error::LayoutError;
+use self::lookup::Lookup;
 use self::table::Table;
 pub(super) use self::tenant::Tenant;
 use super::finding::Finding;
@@ -43,33 +45,6 @@ impl SqlColumn {
     /// Whether it is `jsonb`, or a domain over it.
     pub fn is_jsonb(&self) -> bool {
         self.cast == "pg_catalog.jsonb"
-    }
-}
-
-/// How rows are looked up by their slug.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lookup {
-    /// By the column, so that an index of it serves.
-    Column,
-    /// By its text, since it is of another type.
-    Text,
-    /// By an expression that no index serves, because the indexes have the order of another version
-    /// of the collation.
-    PastIndexes,
-    /// Byte for byte, since its collation takes different texts for equal, and different texts are
-    /// different agents (G13).
-    Bytes,
-}
-
-impl Lookup {
-    fn sql(self, alias: &str, column: &SqlColumn) -> String {
-        let column = &column.name;
-        match self {
-            Self::Column => format!("{alias}.{column}"),
-            Self::Text => format!("{alias}.{column}::text"),
-            Self::PastIndexes => format!("(ARRAY[{alias}.{column}])[1]"),
-            Self::Bytes => format!("({alias}.{column} COLLATE \"C\")"),
-        }
     }
 }
 
@@ -139,20 +114,15 @@ impl Agents {
 
     /// The condition that the row `alias` has this tenant, where tenants are set, and this slug.
     pub fn is(&self, alias: &str, tenant: &str, slug: &str) -> String {
-        is(
-            self.tenant.as_ref(),
-            &self.lookup(alias),
-            alias,
-            tenant,
-            slug,
-        )
+        let same_slug = self.lookup.is(alias, &self.slug, slug);
+        with_tenant(self.tenant.as_ref(), alias, tenant, same_slug)
     }
 
     /// The condition that the row `alias` has this slug and no tenant, if there can be such rows.
     pub fn lacks_tenant(&self, alias: &str, slug: &str) -> Option<String> {
         let tenant = self.tenant.as_ref().filter(|tenant| tenant.is_nullable)?;
-        let (lookup, tenant) = (self.lookup(alias), &tenant.column.name);
-        Some(format!("{lookup} = {slug} AND {alias}.{tenant} IS NULL"))
+        let (same_slug, tenant) = (self.lookup.is(alias, &self.slug, slug), &tenant.column.name);
+        Some(format!("{same_slug} AND {alias}.{tenant} IS NULL"))
     }
 
     /// The key of the row `alias`, where tenants are set; or else the slug as it is
@@ -175,12 +145,11 @@ impl Agents {
     }
 }
 
-/// The condition that a row has this tenant, if the table has tenants, and this slug.
-fn is(column: Option<&Tenant>, lookup: &str, alias: &str, tenant: &str, slug: &str) -> String {
-    let same_slug = format!("{lookup} = {slug}");
+/// The condition, and that the row has this tenant, if the table has tenants.
+fn with_tenant(column: Option<&Tenant>, alias: &str, tenant: &str, condition: String) -> String {
     match column {
-        Some(column) => format!("{} AND {same_slug}", column.is(alias, tenant)),
-        None => same_slug,
+        Some(column) => format!("{} AND {condition}", column.is(alias, tenant)),
+        None => condition,
     }
 }
 
@@ -243,13 +212,8 @@ impl Configurations {
     /// The condition that the row `alias` is for the agent with this tenant, where tenants are set,
     /// and this slug.
     pub fn is(&self, alias: &str, tenant: &str, slug: &str) -> String {
-        is(
-            self.tenant.as_ref(),
-            &self.lookup(alias),
-            alias,
-            tenant,
-            slug,
-        )
+        let same_slug = self.lookup.is(alias, &self.agent_slug, slug);
+        with_tenant(self.tenant.as_ref(), alias, tenant, same_slug)
     }
 
     /// The key of the agent that the row `alias` is for, where tenants are set, and null if it has no

@@ -5,8 +5,9 @@ use tokio_postgres::Error;
 
 use super::column::{COLUMNS, Found};
 use super::index::Index;
+use super::lookup::Lookup;
 use super::tenant::Tenant;
-use super::{LayoutError, Lookup, SqlColumn};
+use super::{LayoutError, SqlColumn};
 use crate::columns::{MappedColumn, Per};
 use crate::pg::identifier::{Quoted, plain};
 use crate::pg::{Db, Parameter, QueryError};
@@ -66,15 +67,15 @@ impl Table {
         self.found.iter().find(|found| found.name == name)
     }
 
-    /// Whether an index finds rows by text in this column. What is not text is cast for the
-    /// comparison, and no index of the column helps.
+    /// Whether an index finds rows by this column. A type that is compared as text is cast, and no
+    /// index of the column helps.
     fn finds(&self, name: &str) -> bool {
-        self.is_text_in_order(name) && self.find(name).is_some_and(|found| found.indexed)
+        self.is_in_order(name) && self.find(name).is_some_and(|found| found.indexed)
     }
 
-    fn is_text_in_order(&self, name: &str) -> bool {
-        self.find(name)
-            .is_some_and(|found| found.is_text() && found.stale.is_none() && !found.is_lenient)
+    fn is_in_order(&self, name: &str) -> bool {
+        let found = self.find(name);
+        found.is_some_and(|found| found.stale.is_none()) && self.lookup(name).can_be_indexed()
     }
 
     /// Whether an index finds rows by their key: by the slug, or by tenant and slug together.
@@ -82,7 +83,7 @@ impl Table {
         let by_both = |tenant: &Tenant| {
             let begins = |index: &Index| index.begins_with(&[slug, &tenant.name]);
             tenant.can_be_indexed()
-                && self.is_text_in_order(slug)
+                && self.is_in_order(slug)
                 && self
                     .find(&tenant.name)
                     .is_some_and(|found| found.stale.is_none())
@@ -134,6 +135,8 @@ impl Table {
     pub(super) fn lookup(&self, name: &str) -> Lookup {
         match self.find(name) {
             Some(found) if found.is_lenient => Lookup::Bytes,
+            Some(found) if found.base_type == "uuid" => Lookup::Uuid,
+            Some(found) if found.is_integer() => Lookup::Integer,
             Some(found) if !found.is_text() => Lookup::Text,
             Some(Found { stale: Some(_), .. }) => Lookup::PastIndexes,
             _ => Lookup::Column,
@@ -159,7 +162,7 @@ impl Table {
             );
         }
         let (table, column) = (self.plain.clone(), plain(name));
-        if !found.is_text() {
+        if !self.lookup(name).can_be_indexed() && !found.is_text() {
             let of_type = found.sql_type.clone();
             return Some(
                 finding::Column::NoText {

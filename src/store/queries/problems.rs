@@ -23,9 +23,11 @@ fn known(keys: Keys) -> String {
 
 /// Whether the given problem `g` equals the noted one, `k`: the same kind for the same reason. The
 /// reason of a refused write is its SQLSTATE and the object in the error, which are in the
-/// parentheses of the detail. The text before them is not compared.
+/// parentheses of the detail. The text before them is not compared. That of a missing configuration
+/// names a similar slug as it was when the problem began.
 const IS_SAME: &str = "coalesce(k.kind = g.kind AND k.sqlstate IS NOT DISTINCT FROM g.sqlstate
-     AND CASE WHEN g.sqlstate IS NULL THEN k.detail = g.detail
+     AND CASE WHEN g.kind = 'missing_configuration' THEN true
+              WHEN g.sqlstate IS NULL THEN k.detail = g.detail
               ELSE substring(k.detail FROM '[(]SQLSTATE.*') IS NOT DISTINCT
                 FROM substring(g.detail FROM '[(]SQLSTATE.*') END, false)";
 
@@ -50,7 +52,8 @@ fn note(keys: Keys, with: &str, given: &str) -> String {
         "WITH {with} given AS MATERIALIZED ({given}), {known}, updated AS (
              UPDATE agent_sync.problem p SET
                  kind = g.kind,
-                 detail = g.detail,
+                 detail = CASE WHEN p.kind = g.kind AND g.kind = 'missing_configuration'
+                   THEN p.detail ELSE g.detail END,
                  sqlstate = g.sqlstate,
                  since = CASE WHEN p.kind = g.kind THEN p.since ELSE now() END,
                  last_seen = now(),

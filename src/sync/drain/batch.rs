@@ -130,6 +130,10 @@ impl Drain {
             let missed = store.missed_by_index(&plan.gone).await?;
             plan.end_gone(&missed);
         }
+        if !plan.missing.is_empty() {
+            let problems = &mut plan.outcome.problems;
+            store.name_near(&plan.missing, problems).await?;
+        }
         let end = End::of(claimed, claim, &plan)?;
         Ok((plan, end))
     }

@@ -1,0 +1,39 @@
+//! Configurations whose slug is almost that of an agent (T7).
+
+use crate::store::layout::Layout;
+
+/// The slug without what people take for the same: case, surrounding blanks, and the Unicode form.
+fn folded(slug: &str) -> String {
+    format!(
+        "lower(btrim(CASE WHEN getdatabaseencoding() = 'UTF8' THEN normalize({slug}, NFKC) ELSE \
+        {slug} END, E' \\t\\r\\n') COLLATE \"default\")"
+    )
+}
+
+/// For those of the keys `$1` that have no configuration, the slug of a configuration that differs in
+/// case, surrounding blanks or Unicode form alone, of the same tenant if there are tenants.
+///
+/// No index finds it, so the configurations are read once, and only where they take less than 64
+/// MiB, or, where they are partitioned, have fewer than 100,000 rows by the statistics.
+pub fn near_misses(layout: &Layout) -> String {
+    let (configurations, keys) = (&layout.configurations, layout.keys());
+    let (table, slug) = (&configurations.table, &configurations.agent_slug.name);
+    let (tenant, bare) = keys.parts_of("given");
+    let same_tenant = configurations
+        .tenant
+        .as_ref()
+        .map(|column| format!(" AND {}", column.is("c", &tenant)))
+        .unwrap_or_default();
+    let key = keys.looked_up("u.key");
+    format!(
+        "SELECT given.slug, min(c.{slug}::text COLLATE \"C\")
+         FROM (SELECT {key} FROM unnest($1::text[]) AS u (key)) AS given
+         JOIN {table} c ON {} = {}{same_tenant}
+         WHERE (SELECT CASE t.relkind WHEN 'p' THEN t.reltuples BETWEEN 0 AND 100000
+                       ELSE pg_relation_size(t.oid) < 67108864 END
+                FROM pg_class t WHERE t.oid = to_regclass($2::text))
+         GROUP BY 1",
+        folded(&format!("c.{slug}::text")),
+        folded(&format!("{bare}::text")),
+    )
+}
