@@ -1,7 +1,7 @@
 //! The key (T5, G13): nothing is written for a slug of several agents, and an unreadable row is not
 //! treated as missing (G14).
 
-use crate::support::{Daemon, Platform};
+use crate::support::{Daemon, Platform, eventually};
 
 /// Nothing is written for a slug of two agents, and the problem clears itself.
 #[tokio::test]
@@ -379,8 +379,12 @@ async fn t7_an_almost_equal_slug_is_named_and_not_matched() {
             near.is_some(),
             "{detail}"
         );
-        let lines = daemon.lines("no configuration has this slug");
-        let line = lines.iter().find(|line| line["slug"] == slug).unwrap();
+        let told = || {
+            let lines = daemon.lines("no configuration has this slug");
+            lines.into_iter().find(|line| line["slug"] == slug)
+        };
+        eventually("it is logged", async || told().is_some()).await;
+        let line = told().unwrap();
         assert_eq!(line["near"].as_str(), near, "{line}");
         let why = platform.says(&["why", slug]).await;
         assert_eq!(why.out.contains("case, blanks"), near.is_some(), "{why:?}");
