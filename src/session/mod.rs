@@ -138,7 +138,7 @@ impl Session {
     ) -> Result<Self, SessionError> {
         let database = &*with_fresh_secrets(database).await?;
         let mut config = database.connect_config();
-        config.application_name(application_name(program, &database.name));
+        config.application_name(application_name(program, database));
         let of_hosts = database.passwords().iter().flatten();
         let of_hosts = of_hosts.map(|password| password.expose_secret().as_bytes());
         for password in config.get_password().into_iter().chain(of_hosts) {
@@ -369,10 +369,16 @@ where
 }
 
 /// The application name in `pg_stat_activity`: the program, its version, and the name of the
-/// database in the settings.
-fn application_name(program: &str, database: &str) -> String {
+/// database in the settings; and the schema of the install, unless it is the usual one.
+fn application_name(program: &str, database: &Database) -> String {
+    let schema = database.install.schema.name();
+    let schema = if schema == InstallSchema::USUAL {
+        String::new()
+    } else {
+        format!(" [{schema}]")
+    };
     // PostgreSQL keeps 63 bytes.
-    let mut name = format!("{program} {database}");
-    name.truncate(63);
-    name
+    let mut name = format!("{program} {}", database.name);
+    name.truncate(63 - schema.len());
+    name + &schema
 }

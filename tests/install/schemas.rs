@@ -153,6 +153,8 @@ async fn t6_two_pairs_in_one_database_are_served_apart() {
         let said = says(&platform, arguments).await;
         assert_eq!(said.code, 0, "{said:?}");
         assert!(!said.out.contains("agent_sync"), "{said:?}");
+        // The daemon of the other install is no standby.
+        assert!(!said.out.contains("1 stand by"), "{said:?}");
     }
 }
 

@@ -459,6 +459,19 @@ async fn g14_a_sweep_notices_an_index_that_misses_rows() {
         let doctor = platform.says(&["doctor"]).await;
         let text = doctor.out.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains(&named) && doctor.code == 2, "{text}");
+        // A sample without a missed row is no proof that the index finds all rows.
+        platform
+            .run(&format!("DELETE FROM {table} WHERE {slug} = 'missed'"))
+            .await;
+        for _ in 0..2 {
+            platform
+                .run("UPDATE agent_sync.install SET uncaptured_seen = 1000000")
+                .await;
+            platform
+                .holds("SELECT uncaptured_seen = -1 FROM agent_sync.install")
+                .await;
+        }
+        assert!(daemon.lines("the capture works again").is_empty());
         platform.run(&format!("REINDEX TABLE {table}")).await;
         daemon.logged("the capture works again").await;
     }

@@ -69,6 +69,11 @@ impl Finding {
         )
     }
 
+    /// Whether an index does not find all rows.
+    pub fn is_bad_index(&self) -> bool {
+        matches!(self, Self::Column(Column::IndexMisses { .. }))
+    }
+
     fn consequence(&self) -> Consequence {
         match self {
             Self::Server(finding) => finding.consequence(),

@@ -138,7 +138,7 @@ pub const KNOWS_SYSTEM_IDENTIFIER: &str =
 /// The identity of the server, which it has from `initdb`.
 pub const SYSTEM_IDENTIFIER: &str = "SELECT c.system_identifier::text FROM pg_control_system() c";
 
-/// The layout version: the seal, and the indexes of both tables. After a change of it, the prepared
+/// The layout version: the seal, and the indexes of both tables, each as it was built. After a change of it, the prepared
 /// statements may be wrong: they leave out a new column, rely on a dropped index, or compare slugs
 /// in another collation.
 pub fn layout_version() -> String {
@@ -146,9 +146,10 @@ pub fn layout_version() -> String {
     format!(
         "{sealed}
          SELECT now.seal || ' ' || md5(coalesce(
-                    (SELECT string_agg(concat_ws(' ', x.indexrelid, x.xmin), ','
+                    (SELECT string_agg(concat_ws(' ', x.indexrelid, x.xmin, c.relfilenode), ','
                       ORDER BY x.indexrelid)
-                     FROM pg_index x WHERE x.indrelid IN (SELECT w.relation FROM watched w)), ''))
+                     FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
+                     WHERE x.indrelid IN (SELECT w.relation FROM watched w)), ''))
          FROM now"
     )
 }

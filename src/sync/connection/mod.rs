@@ -45,7 +45,7 @@ use crate::mapping::Rules;
 use crate::observe::{self, Event, Totals, event, pulse};
 use crate::pg::QueryError;
 use crate::session::Session;
-use crate::store::{ForeignCode, Store};
+use crate::store::{Finding, ForeignCode, Store};
 
 /// The delay of the first sweep, which sends a dozen queries: waiting changes go first.
 const FIRST_SWEEP: Duration = Duration::from_secs(1);
@@ -100,6 +100,8 @@ struct ConnectionLoop<'a> {
     /// Of the last sweep: the count of missed changes, and the writers of that count whose
     /// transactions were still open.
     uncaptured: Option<(i64, Vec<String>)>,
+    /// The indexes that a sweep of this connection has found to miss rows.
+    bad_indexes: Vec<Finding>,
     caught_up: bool,
     /// The settings of the session at the beginning of the lead.
     settings: String,
@@ -189,6 +191,7 @@ impl<'a> ConnectionLoop<'a> {
             backlog_poll: BacklogPoll::new(),
             locked_pause: LOCKED_PAUSE,
             uncaptured: None,
+            bad_indexes: Vec::new(),
             caught_up: false,
             settings: String::new(),
             foreign_code: ForeignCode::None,

@@ -105,13 +105,23 @@ impl ConnectionLoop<'_> {
     }
 
     /// Checks the capture and all that it depends on.
-    async fn check_capture(&self) -> Result<Capture, AttemptError> {
+    async fn check_capture(&mut self) -> Result<Capture, AttemptError> {
         let store = &self.store;
         let options = &self.context.options;
         let faults = store.capture_faults().await?;
         let findings = store
             .cautions(options.capture.notify, options.history.enabled)
             .await?;
+        // Each sweep looks up another sample, so an index that has missed rows stays a finding until
+        // it is rebuilt: then the next connection looks again.
+        let (bad, mut findings): (Vec<_>, Vec<_>) =
+            findings.into_iter().partition(Finding::is_bad_index);
+        for finding in bad {
+            if !self.bad_indexes.contains(&finding) {
+                self.bad_indexes.push(finding);
+            }
+        }
+        findings.extend(self.bad_indexes.iter().cloned());
         let misses = !faults.is_empty() || findings.iter().any(Finding::misses_changes);
         Ok(Capture {
             faults,
