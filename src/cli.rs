@@ -298,6 +298,9 @@ pub struct Wait {
     /// The longest wait, such as 30s or 5m
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = settings::duration_argument)]
     pub timeout: Duration,
+    /// The tenant.
+    #[command(flatten)]
+    pub tenant: OfTenant,
     /// The databases, and the form of the output.
     #[command(flatten)]
     pub reporting: Reporting,

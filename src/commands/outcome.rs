@@ -5,11 +5,11 @@ use std::ops::AddAssign;
 use serde_json::json;
 
 use super::page::{Page, part};
-use super::verdicts::of_tenant;
 use crate::exit::Exit;
 use crate::key::Key;
 use crate::reconcile::SlugResult;
 use crate::report::problem;
+use crate::report::problem::of_tenant;
 use crate::settings::Database;
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, indented, quoted};
 

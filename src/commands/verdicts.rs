@@ -1,18 +1,11 @@
 //! One agent of `check` and `reconcile`, as text and as JSON.
 
-use crate::key::Key;
+use crate::report::problem::of_tenant;
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, diff_lines, indented, quoted, shorten};
 use crate::survey::{Comparison, Verdict};
 
 /// The largest width of a slug in the text output, in columns; JSON has the complete slug.
 const LONGEST_SLUG_SHOWN: usize = 400;
-
-/// The tenant behind the slug; nothing where there is none.
-pub(super) fn of_tenant(key: &Key<'_>) -> String {
-    let tenant = key.tenant.as_deref();
-    let tenant = tenant.map(|tenant| format!(" of tenant {}", quoted(tenant)));
-    shorten(&tenant.unwrap_or_default(), LONGEST_SLUG_SHOWN)
-}
 
 /// The lines of text for one agent.
 pub(super) fn lines(comparison: &Comparison) -> Vec<String> {

@@ -6,20 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postgres_types::Type;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use super::named;
 use super::page::Page;
-use super::verdicts::of_tenant;
 use crate::cli::Wait;
 use crate::exit::{Exit, Fault};
-use crate::key::Key;
-use crate::pg::{Db, QueryError};
-use crate::report::{Awaited, Level, Look, Note, awaited, look, moment, problem};
+use crate::report::{
+    Awaited, Level, Look, NamedAgents, Note, awaited, look, moment, problem, problems_of,
+};
 use crate::settings::{Database, Settings};
-use crate::show::{WIDTH, count, indented, quoted};
-use crate::store::report;
+use crate::show::{WIDTH, count, indented};
 
 /// The pauses between two looks at the outbox: the first one, doubled up to the last one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -39,14 +37,17 @@ pub fn wait(config: Option<&Path>, args: &Wait) -> anyhow::Result<Exit> {
     let settings = Arc::new(super::settings(config)?);
     let databases = super::select(&settings, &args.reporting.databases.names)?;
     let databases: Vec<Database> = databases.into_iter().cloned().collect();
-    let slugs: Arc<[String]> = args.slugs.clone().into();
+    let agents = NamedAgents {
+        slugs: args.slugs.clone(),
+        tenant: args.tenant.tenant.clone(),
+    };
     let (timeout, as_json) = (args.timeout, args.reporting.json);
     super::block_on(async {
         let mut waits = JoinSet::new();
         for database in databases {
-            let (settings, slugs) = (Arc::clone(&settings), Arc::clone(&slugs));
+            let (settings, agents) = (Arc::clone(&settings), agents.clone());
             waits
-                .spawn(async move { Box::pin(in_one(database, &settings, &slugs, timeout)).await });
+                .spawn(async move { Box::pin(in_one(database, &settings, agents, timeout)).await });
         }
         let mut page = Page::new();
         let mut exits = Vec::new();
@@ -71,7 +72,7 @@ pub fn wait(config: Option<&Path>, args: &Wait) -> anyhow::Result<Exit> {
 async fn in_one(
     database: Database,
     settings: &Settings,
-    slugs: &[String],
+    mut agents: NamedAgents,
     timeout: Duration,
 ) -> anyhow::Result<Waited> {
     let begun = Instant::now();
@@ -89,9 +90,15 @@ async fn in_one(
         let remedy = remedy.unwrap_or_else(|| "Run `agent-sync doctor`.".to_owned());
         return Err(anyhow::Error::msg(cause.to_owned()).context(fault.remedy(remedy)));
     }
-    let mut pause = PAUSES.0;
+    if let (Some(tenant), Some(layout)) = (agents.tenant.take(), &first.layout) {
+        let written = named::tenant(&database, layout, &tenant)?;
+        agents.tenant = Some(written.unwrap_or(tenant));
+    }
+    let (keys, mut pause) = (database.agents.columns.keys(), PAUSES.0);
     let left = loop {
-        let left = awaited(db, before, slugs).await.map_err(unanswered)?;
+        let left = awaited(db, keys, before, &agents)
+            .await
+            .map_err(unanswered)?;
         let remaining = timeout.saturating_sub(begun.elapsed());
         if left.is_over() || remaining.is_zero() {
             break left;
@@ -99,47 +106,19 @@ async fn in_one(
         tokio::time::sleep(pause.min(remaining)).await;
         pause = (2 * pause).min(PAUSES.1);
     };
+    let problems = if agents.are_all() {
+        None
+    } else {
+        let problems = problems_of(db, &database, &agents).await;
+        Some(problems.map_err(unanswered)?)
+    };
     Ok(Waited {
         left,
         look: look(db, &database, settings, None).await,
-        problems: problems_of(db, &database, slugs)
-            .await
-            .map_err(unanswered)?,
+        problems,
         seconds: begun.elapsed().as_secs_f64(),
         database,
     })
-}
-
-/// The problems of these agents, if any is named.
-async fn problems_of(
-    db: &Db,
-    database: &Database,
-    slugs: &[String],
-) -> Result<Option<Vec<Note>>, QueryError> {
-    if slugs.is_empty() {
-        return Ok(None);
-    }
-    let (keys, mut problems) = (database.agents.columns.keys(), Vec::new());
-    let of_slug = report::problems_of_slug(keys);
-    for slug in slugs {
-        for row in db.all(&of_slug, &[(slug, Type::TEXT)]).await? {
-            let (kind, detail): (String, String) = (row.try_get("kind")?, row.try_get("detail")?);
-            let sqlstate: Option<String> = row.try_get("sqlstate")?;
-            let tenant: Option<String> = if keys.have_tenants() {
-                row.try_get("tenant")?
-            } else {
-                None
-            };
-            let key = Key {
-                tenant: tenant.map(Into::into),
-                slug,
-            };
-            let remedy = problem::remedy(database, &kind, sqlstate.as_deref(), &key);
-            let text = format!("{}{}: {kind}: {detail}", quoted(slug), of_tenant(&key));
-            problems.push(Note::warn("agents", text, remedy));
-        }
-    }
-    Ok(Some(problems))
 }
 
 impl Waited {

@@ -8,12 +8,12 @@ use serde_json::value::to_raw_value;
 
 use super::named::tenant as tenant_of;
 use super::page::Page;
-use super::verdicts::of_tenant;
 use crate::cli::Why;
 use crate::exit::{Exit, Fault};
 use crate::key::Key;
 use crate::mapping::{Difference, Fields, Rules, Value};
 use crate::pg::Parameter;
+use crate::report::problem::of_tenant;
 use crate::report::{Conclusion, Level, Look, Story, conclude, look, story};
 use crate::settings::{Database, Settings};
 use crate::show::{

@@ -2,8 +2,34 @@
 
 use postgres_types::Type;
 
+use super::note::Note;
+use super::problem;
+use crate::key::{Key, Keys};
 use crate::pg::{Db, QueryError};
+use crate::settings::Database;
+use crate::show::quoted;
 use crate::store::{Installed, report};
+
+/// The agents of a `wait`.
+#[derive(Debug, Clone, Default)]
+pub struct NamedAgents {
+    /// Their slugs; every agent if there is none.
+    pub slugs: Vec<String>,
+    /// Their tenant; every tenant if there is none.
+    pub tenant: Option<String>,
+}
+
+impl NamedAgents {
+    /// The slugs as a parameter: none for every agent.
+    fn slugs(&self) -> Option<&[String]> {
+        (!self.slugs.is_empty()).then_some(&*self.slugs)
+    }
+
+    /// Whether every agent is named.
+    pub fn are_all(&self) -> bool {
+        self.slugs.is_empty() && self.tenant.is_none()
+    }
+}
 
 /// A moment on the server. A change that was committed before it has a transaction number below it.
 #[derive(Debug, Clone, Copy)]
@@ -30,17 +56,59 @@ pub async fn moment(db: &Db) -> Result<Moment, QueryError> {
     db.value(report::MOMENT, &[]).await.map(Moment)
 }
 
-/// What is left of the changes before the moment, of these slugs or, if none is given, of all.
-pub async fn awaited(db: &Db, moment: Moment, slugs: &[String]) -> Result<Awaited, QueryError> {
-    let slugs = (!slugs.is_empty()).then_some(slugs);
+/// What is left of the changes before the moment that are about these agents.
+pub async fn awaited(
+    db: &Db,
+    keys: Keys,
+    moment: Moment,
+    agents: &NamedAgents,
+) -> Result<Awaited, QueryError> {
+    let slugs = agents.slugs();
     let given = [
         (&moment.0 as _, Type::INT8),
         (&slugs as _, Type::TEXT_ARRAY),
+        (&agents.tenant as _, Type::TEXT),
     ];
-    let slugs = db.value(report::AWAITED, &given).await?;
+    let slugs = db.value(&report::awaited(keys), &given).await?;
     let installed = Installed::read(db).await?;
     Ok(Awaited {
         slugs,
         unsure: installed.is_none_or(|counts| counts.uncaptured_seen != counts.uncaptured),
     })
+}
+
+/// The problems of these agents: at most 20, each with its remedy.
+pub async fn problems_of(
+    db: &Db,
+    database: &Database,
+    agents: &NamedAgents,
+) -> Result<Vec<Note>, QueryError> {
+    let (keys, slugs) = (database.agents.columns.keys(), agents.slugs());
+    let given = [
+        (&slugs as _, Type::TEXT_ARRAY),
+        (&agents.tenant as _, Type::TEXT),
+    ];
+    let mut problems = Vec::new();
+    for row in db.all(&report::problems_of_named(keys), &given).await? {
+        let (slug, kind): (String, String) = (row.try_get("slug")?, row.try_get("kind")?);
+        let (detail, sqlstate): (String, Option<String>) =
+            (row.try_get("detail")?, row.try_get("sqlstate")?);
+        let tenant: Option<String> = if keys.have_tenants() {
+            row.try_get("tenant")?
+        } else {
+            None
+        };
+        let key = Key {
+            tenant: tenant.map(Into::into),
+            slug: &slug,
+        };
+        let text = format!(
+            "{}{}: {kind}: {detail}",
+            quoted(&slug),
+            problem::of_tenant(&key)
+        );
+        let remedy = problem::remedy(database, &kind, sqlstate.as_deref(), &key);
+        problems.push(Note::warn("agents", text, remedy));
+    }
+    Ok(problems)
 }

@@ -19,7 +19,7 @@ pub mod problem;
 mod story;
 mod upkeep;
 
-pub use awaited::{Awaited, Moment, awaited, moment};
+pub use awaited::{Awaited, Moment, NamedAgents, awaited, moment, problems_of};
 pub use canary::canary;
 pub use look::{Counted, Daemon, Group, Look, Outbox, look};
 pub use loss::{Loss, loss};

@@ -2,9 +2,12 @@
 
 use crate::key::Key;
 use crate::settings::Database;
-use crate::show::{count, quoted};
+use crate::show::{count, quoted, shorten};
 use crate::store::Remedies;
 use crate::survey::Verdict;
+
+/// The largest width of a tenant in a text, in columns.
+const LONGEST_SHOWN: usize = 400;
 
 /// The remedy for a problem of this kind.
 pub fn remedy(database: &Database, kind: &str, sqlstate: Option<&str>, key: &Key<'_>) -> String {
@@ -58,6 +61,13 @@ fn quoted_for_shell(text: &str) -> String {
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
     }
+}
+
+/// The tenant behind the slug; nothing where there is none.
+pub fn of_tenant(key: &Key<'_>) -> String {
+    let tenant = key.tenant.as_deref();
+    let tenant = tenant.map(|tenant| format!(" of tenant {}", quoted(tenant)));
+    shorten(&tenant.unwrap_or_default(), LONGEST_SHOWN)
 }
 
 /// The remedy while no daemon leads.

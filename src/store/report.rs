@@ -40,7 +40,10 @@ pub fn daemons() -> String {
     FROM pg_stat_activity s CROSS JOIN LATERAL (
         SELECT {IS_ABLE} AS is_able) AS role
     WHERE s.datname = current_database() AND s.pid <> pg_backend_pid()
-      AND (s.application_name LIKE 'agent-sync/%' OR s.pid IN (SELECT session.pid FROM session
+      -- The name of a daemon of another install ends with its schema, but for the usual one.
+      AND (s.application_name LIKE 'agent-sync/%'
+        AND coalesce(substring(s.application_name FROM '[[](.*)[]]$'), 'agent' || '_sync')
+          = 'agent_sync' OR s.pid IN (SELECT session.pid FROM session
         WHERE session.objid = 1))
     UNION ALL
     -- A prepared transaction has no process; in place of the name of a program comes its own.
@@ -71,16 +74,33 @@ pub fn outbox(keys: Keys) -> String {
 /// The end of the snapshot: every transaction that has ended has a smaller number.
 pub const MOMENT: &str = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8";
 
-/// How many slugs, counted up to 1,000 rows, have a row in the outbox whose transaction has a number
-/// below `$1`; with `$2`, only these slugs. A row tells the age of its transaction, and the present
-/// number less the age is the whole number. It is a little too small while transactions run, so a
-/// later change may count as well.
-pub const AWAITED: &str = "
-    SELECT count(DISTINCT w.slug) FROM (
-        SELECT o.slug FROM agent_sync.outbox o
+/// Whether the row `alias` of a table of ours is about one of the slugs `$slugs`, unless that is null,
+/// and about the tenant `$tenant`, likewise. A row without tenant is about every tenant.
+fn is_named(keys: Keys, alias: &str, slugs: &str, tenant: &str) -> String {
+    let of_tenant = if keys.have_tenants() {
+        format!(" AND ({tenant}::text IS NULL OR coalesce({alias}.tenant, {tenant}) = {tenant})")
+    } else {
+        String::new()
+    };
+    format!("({slugs}::text[] IS NULL OR {alias}.slug = ANY ({slugs}::text[])){of_tenant}")
+}
+
+/// How many keys, counted up to 1,000 rows, have a row in the outbox whose transaction has a number
+/// below `$1`; with `$2` only of these slugs, and with `$3` only of this tenant. A row tells the age
+/// of its transaction, and the present number less the age is the whole number. It is a little too
+/// small while transactions run, so a later change may count as well.
+pub fn awaited(keys: Keys) -> String {
+    format!(
+        "
+    SELECT count(DISTINCT w.key) FROM (
+        SELECT {} AS key FROM agent_sync.outbox o
         WHERE pg_snapshot_xmax(pg_current_snapshot())::text::int8 - age(o.xmin) < $1::int8
-          AND ($2::text[] IS NULL OR o.slug = ANY ($2::text[]))
-        LIMIT 1000) AS w";
+          AND {}
+        LIMIT 1000) AS w",
+        keys.of_row("o"),
+        is_named(keys, "o", "$2", "$3")
+    )
+}
 
 /// The transaction, other than those of agent-sync, that has read rows of the quoted table `$1` to
 /// lock them, or has written some, for longest: its process, or its name where it is prepared;
@@ -133,17 +153,15 @@ pub fn problem_of(keys: Keys) -> String {
     )
 }
 
-/// The problems of the slug `$1`, of every tenant: kind, reason, SQLSTATE, and, where tenants are set,
-/// the tenant.
-pub fn problems_of_slug(keys: Keys) -> String {
-    let tenant = if keys.have_tenants() {
-        ", p.tenant"
-    } else {
-        ""
-    };
+/// The first 20 problems of the slugs `$1`, unless that is null, and of the tenant `$2`, likewise: the
+/// columns of the key, kind, reason and SQLSTATE.
+pub fn problems_of_named(keys: Keys) -> String {
     format!(
         "
-    SELECT p.kind, p.detail, p.sqlstate{tenant} FROM agent_sync.problem p WHERE p.slug = $1::text"
+    SELECT {}, p.kind, p.detail, p.sqlstate FROM agent_sync.problem p
+    WHERE {} ORDER BY p.since, p.slug LIMIT 20",
+        keys.columns("p"),
+        is_named(keys, "p", "$1", "$2")
     )
 }
 

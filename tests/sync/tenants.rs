@@ -820,3 +820,43 @@ async fn g10_a_policy_by_tenant_is_found_and_hides_nothing_silently() {
         }
     }
 }
+
+/// `wait` waits for the agents of one tenant, and names the problems of that tenant alone.
+#[tokio::test]
+async fn t5_a_wait_can_be_for_one_tenant() {
+    for Tenants { of_type, of } in [UUID, TEXT] {
+        let platform = Platform::with_tenants(of_type).await;
+        platform.install();
+        let daemon = platform.caught_up_daemon().await;
+        let [first, second, _] = of;
+        platform
+            .run(&format!(
+                "INSERT INTO agents (client_id, slug) VALUES ('{second}', 'alone')"
+            ))
+            .await;
+        platform
+            .has_problem(second, "alone", Some("missing_configuration"))
+            .await;
+        drop(daemon);
+        platform.agent_of(first, "reception").await;
+        let wait = async |arguments: &[&str]| {
+            let arguments = [&["wait", "--timeout", "1ms"], arguments].concat();
+            platform.says(&arguments).await
+        };
+        for arguments in [&["--tenant", first][..], &["reception"], &[]] {
+            let said = wait(arguments).await;
+            assert_eq!(said.code, 69, "{arguments:?}: {said:?}");
+        }
+        let said = wait(&["--tenant", second]).await;
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.out.contains("alone of tenant"), "{said:?}");
+        let said = wait(&["--tenant", second, "reception"]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let _daemon = platform.caught_up_daemon().await;
+        let said = platform.says(&["wait", "--tenant", first]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    let platform = Platform::installed().await;
+    let said = platform.says(&["wait", "--tenant", "a"]).await;
+    assert_eq!(said.code, 64, "{said:?}");
+}
