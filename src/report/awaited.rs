@@ -8,7 +8,7 @@ use crate::key::{Key, Keys};
 use crate::pg::{Db, QueryError};
 use crate::settings::Database;
 use crate::show::quoted;
-use crate::store::{Installed, report};
+use crate::store::{Installed, awaited as queries};
 
 /// The agents of a `wait`.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +53,7 @@ impl Awaited {
 
 /// The present moment.
 pub async fn moment(db: &Db) -> Result<Moment, QueryError> {
-    db.value(report::MOMENT, &[]).await.map(Moment)
+    db.value(queries::MOMENT, &[]).await.map(Moment)
 }
 
 /// What is left of the changes before the moment that are about these agents.
@@ -69,7 +69,7 @@ pub async fn awaited(
         (&slugs as _, Type::TEXT_ARRAY),
         (&agents.tenant as _, Type::TEXT),
     ];
-    let slugs = db.value(&report::awaited(keys), &given).await?;
+    let slugs = db.value(&queries::awaited(keys), &given).await?;
     let installed = Installed::read(db).await?;
     Ok(Awaited {
         slugs,
@@ -89,7 +89,7 @@ pub async fn problems_of(
         (&agents.tenant as _, Type::TEXT),
     ];
     let mut problems = Vec::new();
-    for row in db.all(&report::problems_of_named(keys), &given).await? {
+    for row in db.all(&queries::problems_of_named(keys), &given).await? {
         let (slug, kind): (String, String) = (row.try_get("slug")?, row.try_get("kind")?);
         let (detail, sqlstate): (String, Option<String>) =
             (row.try_get("detail")?, row.try_get("sqlstate")?);

@@ -12,6 +12,7 @@
 //!   only leaves out a copied text that the configuration has already.
 
 mod attempt;
+pub mod awaited;
 pub mod backlog;
 mod batch;
 mod capture;
@@ -47,7 +48,7 @@ pub use finding::Finding;
 pub use layout::{Layout, LayoutError};
 pub use leader::Leader;
 pub use noted_mapping::{Mapping, mapping, noted_mapping};
-pub use problems::{NO_TENANT, Problem, ProblemKind, too_heavy, too_many};
+pub use problems::{NO_CONFIGURATION, NO_TENANT, Problem, ProblemKind, too_heavy, too_many};
 pub use queries::{HEAVIEST, LONGEST_SLUG, MOST_CONFIGURATIONS, too_long};
 pub use record::Installed;
 pub use remedy::Remedies;

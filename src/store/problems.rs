@@ -8,6 +8,9 @@ use super::queries::{self, HEAVIEST, MOST_CONFIGURATIONS};
 use crate::mapping::quoted;
 use crate::pg::{Db, Parameter, QueryError};
 
+/// The reason of a missing configuration, before the slug of one that is almost the same.
+pub const NO_CONFIGURATION: &str = "no configuration has this slug";
+
 /// Why a slug is not in sync, as `agent_sync.problem` keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {

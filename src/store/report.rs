@@ -71,37 +71,6 @@ pub fn outbox(keys: Keys) -> String {
     )
 }
 
-/// The end of the snapshot: every transaction that has ended has a smaller number.
-pub const MOMENT: &str = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8";
-
-/// Whether the row `alias` of a table of ours is about one of the slugs `$slugs`, unless that is null,
-/// and about the tenant `$tenant`, likewise. A row without tenant is about every tenant.
-fn is_named(keys: Keys, alias: &str, slugs: &str, tenant: &str) -> String {
-    let of_tenant = if keys.have_tenants() {
-        format!(" AND ({tenant}::text IS NULL OR coalesce({alias}.tenant, {tenant}) = {tenant})")
-    } else {
-        String::new()
-    };
-    format!("({slugs}::text[] IS NULL OR {alias}.slug = ANY ({slugs}::text[])){of_tenant}")
-}
-
-/// How many keys, counted up to 1,000 rows, have a row in the outbox whose transaction has a number
-/// below `$1`; with `$2` only of these slugs, and with `$3` only of this tenant. A row tells the age
-/// of its transaction, and the present number less the age is the whole number. It is a little too
-/// small while transactions run, so a later change may count as well.
-pub fn awaited(keys: Keys) -> String {
-    format!(
-        "
-    SELECT count(DISTINCT w.key) FROM (
-        SELECT {} AS key FROM agent_sync.outbox o
-        WHERE pg_snapshot_xmax(pg_current_snapshot())::text::int8 - age(o.xmin) < $1::int8
-          AND {}
-        LIMIT 1000) AS w",
-        keys.of_row("o"),
-        is_named(keys, "o", "$2", "$3")
-    )
-}
-
 /// The transaction, other than those of agent-sync, that has read rows of the quoted table `$1` to
 /// lock them, or has written some, for longest: its process, or its name where it is prepared;
 /// since when it has been open, and for how long, null where that is hidden from this role.
@@ -131,7 +100,8 @@ pub fn problems(keys: Keys) -> String {
       THEN left({key}, 200) ELSE {key} END ORDER BY p.since, {key}))[1:3],
            min(p.since),
            extract(epoch FROM clock_timestamp() - min(p.since))::float8,
-           (array_agg(p.detail ORDER BY p.last_seen DESC))[1]
+           (array_agg(p.detail ORDER BY CASE WHEN p.kind = 'missing_configuration'
+             THEN length(p.detail) END DESC, p.last_seen DESC))[1]
     FROM agent_sync.problem p
     GROUP BY p.kind, p.sqlstate
     ORDER BY array_position(ARRAY['failed', 'rejected', 'missing_configuration'], p.kind), 3
@@ -150,18 +120,6 @@ pub fn problem_of(keys: Keys) -> String {
            extract(epoch FROM clock_timestamp() - p.since)::float8 AS seconds, p.attempts,
            extract(epoch FROM p.next_attempt - clock_timestamp())::float8 AS next_attempt_seconds
     FROM agent_sync.problem p WHERE {key} = $1::text"
-    )
-}
-
-/// The first 20 problems of the slugs `$1`, unless that is null, and of the tenant `$2`, likewise: the
-/// columns of the key, kind, reason and SQLSTATE.
-pub fn problems_of_named(keys: Keys) -> String {
-    format!(
-        "
-    SELECT {}, p.kind, p.detail, p.sqlstate FROM agent_sync.problem p
-    WHERE {} ORDER BY p.since, p.slug LIMIT 20",
-        keys.columns("p"),
-        is_named(keys, "p", "$1", "$2")
     )
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Error;
 
-use super::reasons::{AMBIGUOUS, HIDDEN_AGENT, HIDDEN_CONFIGURATION, MISSED_BY_INDEX, MISSING};
+use super::reasons::{AMBIGUOUS, HIDDEN_AGENT, HIDDEN_CONFIGURATION, MISSED_BY_INDEX};
 use super::remembered::Settled;
 use super::slow::Slow;
 use crate::mapping::{Plan, Rules, Targets, plan};
@@ -23,7 +23,8 @@ use crate::observe::Totals;
 use crate::observe::unmapped::SETTINGS;
 use crate::pg::{RowRef, sqlstate};
 use crate::store::{
-    Claimed, Group, Layout, NO_TENANT, Outcome, Pair, Problem, ProblemKind, too_many,
+    Claimed, Group, Layout, NO_CONFIGURATION, NO_TENANT, Outcome, Pair, Problem, ProblemKind,
+    too_many,
 };
 
 /// The time slice of the mapping on the event loop, which all databases share (G5). The mapping of
@@ -370,7 +371,7 @@ pub(super) fn plan_key<'a>(
             let (kind, detail) = if may_be_hidden {
                 (ProblemKind::Failed, HIDDEN_CONFIGURATION)
             } else {
-                (ProblemKind::MissingConfiguration, MISSING)
+                (ProblemKind::MissingConfiguration, NO_CONFIGURATION)
             };
             batch.note(key, kind, detail);
             let is_new = !may_be_hidden && !group.has_problem()?;

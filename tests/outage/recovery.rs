@@ -573,7 +573,7 @@ async fn every_query_can_be_prepared_with_tenants() {
 }
 
 async fn every_query_can_be_prepared(platform: Platform) {
-    use agent_sync::store::{backlog, queries, report, request, surveyed};
+    use agent_sync::store::{awaited, backlog, queries, report, request, surveyed};
 
     let role = format!("daemon_{}", platform.name());
     assert!(platform.says(&["install", "--role", &role]).await.code == 0);
@@ -649,9 +649,9 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &report::problem_of(keys),
         &report::pending_of(keys),
         &report::still_pending(keys),
-        &report::problems_of_named(keys),
-        report::MOMENT,
-        &report::awaited(keys),
+        &awaited::problems_of_named(keys),
+        awaited::MOMENT,
+        &awaited::awaited(keys),
         &request::enqueue(keys),
         request::WAKE,
         request::BLOCKS,

@@ -389,6 +389,8 @@ async fn t7_an_almost_equal_slug_is_named_and_not_matched() {
         let why = platform.says(&["why", slug]).await;
         assert_eq!(why.out.contains("case, blanks"), near.is_some(), "{why:?}");
     }
+    let status = platform.says(&["status", "--json"]).await;
+    assert!(status.out.contains("case, blanks or Unicode"), "{status:?}");
     assert!(
         platform
             .value::<bool>("SELECT bool_and(agent_name IS NULL) FROM agent_configurations")

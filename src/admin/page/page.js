@@ -311,7 +311,7 @@ function line(cells) {
 }
 
 function reasonOf({ kind, detail }) {
-  return kind === "missing_configuration" ? "No configuration has this slug" : `${KINDS[kind] || kind}: ${detail}`;
+  return kind === "missing_configuration" ? detail.replace(/^n/, "N") : `${KINDS[kind] || kind}: ${detail}`;
 }
 
 function nameOf({ tenant, slug }) {

@@ -11,7 +11,7 @@ use crate::report::note::{Level, Note};
 use crate::report::problem;
 use crate::settings::Database;
 use crate::show::{age, plural, quoted};
-use crate::store::{Installed, Mapping};
+use crate::store::{Installed, Mapping, NO_CONFIGURATION};
 use crate::time;
 
 /// The age of an open transaction that causes a warning, in seconds.
@@ -314,7 +314,7 @@ pub(super) fn pending(
 pub(super) fn in_trouble(database: &Database, group: &Group, first: &Key<'_>) -> Note {
     let (kind, agents, some) = (&*group.kind, group.agents, &group.some);
     let mut text = problem::sentence(kind, agents, some);
-    if kind != "missing_configuration" {
+    if group.detail != NO_CONFIGURATION {
         let reason = group.detail.lines().collect::<Vec<_>>().join("; ");
         text = format!(
             "{text}; {}: {reason}",

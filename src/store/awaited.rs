@@ -1,0 +1,46 @@
+//! The queries of `wait`, read-only.
+
+use crate::key::Keys;
+
+/// The end of the snapshot: every transaction that has ended has a smaller number.
+pub const MOMENT: &str = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8";
+
+/// Whether the row `alias` of a table of ours is about one of the slugs `$slugs`, unless that is null,
+/// and about the tenant `$tenant`, likewise. A row without tenant is about every tenant.
+fn is_named(keys: Keys, alias: &str, slugs: &str, tenant: &str) -> String {
+    let of_tenant = if keys.have_tenants() {
+        format!(" AND ({tenant}::text IS NULL OR coalesce({alias}.tenant, {tenant}) = {tenant})")
+    } else {
+        String::new()
+    };
+    format!("({slugs}::text[] IS NULL OR {alias}.slug = ANY ({slugs}::text[])){of_tenant}")
+}
+
+/// How many keys, counted up to 1,000 rows, have a row in the outbox whose transaction has a number
+/// below `$1`; with `$2` only of these slugs, and with `$3` only of this tenant. A row tells the age
+/// of its transaction, and the present number less the age is the whole number. It is a little too
+/// small while transactions run, so a later change may count as well.
+pub fn awaited(keys: Keys) -> String {
+    format!(
+        "
+    SELECT count(DISTINCT w.key) FROM (
+        SELECT {} AS key FROM agent_sync.outbox o
+        WHERE pg_snapshot_xmax(pg_current_snapshot())::text::int8 - age(o.xmin) < $1::int8
+          AND {}
+        LIMIT 1000) AS w",
+        keys.of_row("o"),
+        is_named(keys, "o", "$2", "$3")
+    )
+}
+
+/// The first 20 problems of the slugs `$1`, unless that is null, and of the tenant `$2`, likewise: the
+/// columns of the key, kind, reason and SQLSTATE.
+pub fn problems_of_named(keys: Keys) -> String {
+    format!(
+        "
+    SELECT {}, p.kind, p.detail, p.sqlstate FROM agent_sync.problem p
+    WHERE {} ORDER BY p.since, p.slug LIMIT 20",
+        keys.columns("p"),
+        is_named(keys, "p", "$1", "$2")
+    )
+}
