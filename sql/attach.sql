@@ -315,7 +315,7 @@ BEGIN
                                current_setting('agent_sync.agents'))
                    ELSE format(E'-- The slugs of the agents, for the view agent_sync.state: each '
                                'behind its tenant and "/".\n'
-                               'SELECT %s FROM (SELECT a.%I::pg_catalog.text AS tenant, '
+                               'SELECT %s FROM (SELECT a.%I::pg_catalog.text COLLATE pg_catalog."C" AS tenant, '
                                'a.%I::pg_catalog.text AS slug FROM %s a) r', key, tenant, slug,
                                current_setting('agent_sync.agents')) END),
         'GRANT EXECUTE ON FUNCTION agent_sync.slugs() TO PUBLIC',
@@ -632,6 +632,15 @@ BEGIN
     ELSE
         INSERT INTO agent_sync.outbox (slug)
             SELECT p.slug FROM agent_sync.problem p WHERE p.tenant IS NULL;
+        -- A daemon without tenants stops at a row with one. This row is about no agent, and wakes it.
+        IF EXISTS (SELECT FROM agent_sync.install i
+                   WHERE i.tables #>> '{agents,columns,tenant}' IS DISTINCT FROM tenant)
+        THEN
+            INSERT INTO agent_sync.outbox (slug, tenant) VALUES ('', '');
+            IF (given -> 'notify')::boolean THEN
+                PERFORM pg_notify('agent_sync', '');
+            END IF;
+        END IF;
     END IF;
     -- -1: earlier saves are not in the outbox, so the daemon checks every agent.
     UPDATE agent_sync.install i

@@ -90,13 +90,15 @@ async fn in_one(
         let remedy = remedy.unwrap_or_else(|| "Run `agent-sync doctor`.".to_owned());
         return Err(anyhow::Error::msg(cause.to_owned()).context(fault.remedy(remedy)));
     }
-    if let (Some(tenant), Some(layout)) = (agents.tenant.take(), &first.layout) {
+    let layout = first.layout.as_ref();
+    let layout = layout.ok_or_else(|| Fault::new(Exit::Failed, "the tables cannot be read"))?;
+    if let Some(tenant) = agents.tenant.take() {
         let written = named::tenant(&database, layout, &tenant)?;
         agents.tenant = Some(written.unwrap_or(tenant));
     }
-    let (keys, mut pause) = (database.agents.columns.keys(), PAUSES.0);
+    let mut pause = PAUSES.0;
     let left = loop {
-        let left = awaited(db, keys, before, &agents)
+        let left = awaited(db, layout, before, &agents)
             .await
             .map_err(unanswered)?;
         let remaining = timeout.saturating_sub(begun.elapsed());
@@ -109,7 +111,7 @@ async fn in_one(
     let problems = if agents.are_all() {
         None
     } else {
-        let problems = problems_of(db, &database, &agents).await;
+        let problems = problems_of(db, &database, layout, &agents).await;
         Some(problems.map_err(unanswered)?)
     };
     Ok(Waited {

@@ -4,11 +4,11 @@ use postgres_types::Type;
 
 use super::note::Note;
 use super::problem;
-use crate::key::{Key, Keys};
+use crate::key::Key;
 use crate::pg::{Db, QueryError};
 use crate::settings::Database;
 use crate::show::quoted;
-use crate::store::{Installed, awaited as queries};
+use crate::store::{Installed, Layout, awaited as queries, is_unsealed};
 
 /// The agents of a `wait`.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +59,7 @@ pub async fn moment(db: &Db) -> Result<Moment, QueryError> {
 /// What is left of the changes before the moment that are about these agents.
 pub async fn awaited(
     db: &Db,
-    keys: Keys,
+    layout: &Layout,
     moment: Moment,
     agents: &NamedAgents,
 ) -> Result<Awaited, QueryError> {
@@ -69,26 +69,38 @@ pub async fn awaited(
         (&slugs as _, Type::TEXT_ARRAY),
         (&agents.tenant as _, Type::TEXT),
     ];
-    let slugs = db.value(&queries::awaited(keys), &given).await?;
+    let slugs = db.value(&queries::awaited(layout.keys()), &given).await?;
     let installed = Installed::read(db).await?;
+    let owes = installed.is_none_or(|counts| counts.uncaptured_seen != counts.uncaptured);
     Ok(Awaited {
         slugs,
-        unsure: installed.is_none_or(|counts| counts.uncaptured_seen != counts.uncaptured),
+        // Only a question of the catalog tells that a trigger was switched off for a while.
+        unsure: owes || slugs == 0 && is_unsealed(db, layout).await?,
     })
 }
 
-/// The problems of these agents: at most 20, each with its remedy.
+/// The problems of these agents: at most 20, each with its remedy; and the slugs that no agent has.
 pub async fn problems_of(
     db: &Db,
     database: &Database,
+    layout: &Layout,
     agents: &NamedAgents,
 ) -> Result<Vec<Note>, QueryError> {
-    let (keys, slugs) = (database.agents.columns.keys(), agents.slugs());
+    let (keys, slugs) = (layout.keys(), agents.slugs());
     let given = [
         (&slugs as _, Type::TEXT_ARRAY),
         (&agents.tenant as _, Type::TEXT),
     ];
-    let mut problems = Vec::new();
+    let unknown: Vec<String> = db.column(&queries::unknown(layout), &given).await?;
+    let no_agent = |slug: &String| {
+        let text = format!("{}: no agent has this slug", quoted(slug));
+        Note::warn(
+            "agents",
+            text,
+            "Check the spelling, and the tenant: --tenant.",
+        )
+    };
+    let mut problems: Vec<Note> = unknown.iter().take(20).map(no_agent).collect();
     for row in db.all(&queries::problems_of_named(keys), &given).await? {
         let (slug, kind): (String, String) = (row.try_get("slug")?, row.try_get("kind")?);
         let (detail, sqlstate): (String, Option<String>) =

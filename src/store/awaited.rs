@@ -1,5 +1,6 @@
 //! The queries of `wait`, read-only.
 
+use super::layout::Layout;
 use crate::key::Keys;
 
 /// The end of the snapshot: every transaction that has ended has a smaller number.
@@ -42,5 +43,19 @@ pub fn problems_of_named(keys: Keys) -> String {
     WHERE {} ORDER BY p.since, p.slug LIMIT 20",
         keys.columns("p"),
         is_named(keys, "p", "$1", "$2")
+    )
+}
+
+/// Those of the slugs `$1` that no agent has: of the tenant `$2`, unless that is null.
+pub fn unknown(layout: &Layout) -> String {
+    let agents = &layout.agents;
+    let (slug, of_tenant) = (agents.lookup("a"), agents.tenant.as_ref());
+    let of_tenant =
+        of_tenant.map_or_else(|| "true".to_owned(), |tenant| tenant.is("a", "$2::text"));
+    format!(
+        "SELECT u.slug FROM unnest($1::text[]) AS u (slug)
+         WHERE NOT EXISTS (SELECT FROM {} a
+                           WHERE {slug} = u.slug AND ($2::text IS NULL OR {of_tenant}))",
+        agents.table
     )
 }

@@ -108,7 +108,7 @@ impl Store {
     /// Notes the seal: a hash over the catalog rows that the capture depends on. Unless it is
     /// unchanged, every agent has to be checked.
     pub async fn seal(&self) -> Result<Seal, QueryError> {
-        let server = self.server.get_or_try_init(|| self.system_identifier());
+        let server = self.server.get_or_try_init(|| system_identifier(&self.db));
         let server = server.await?;
         let [agents, configurations] = self.layout.tables();
         let of = [agents, configurations, (server, Type::TEXT)];
@@ -120,18 +120,27 @@ impl Store {
         })
     }
 
-    /// The identity of the server, where this role may ask for it.
-    async fn system_identifier(&self) -> Result<Option<String>, QueryError> {
-        if self.db.value(queries::KNOWS_SYSTEM_IDENTIFIER, &[]).await? {
-            return self.db.value(queries::SYSTEM_IDENTIFIER, &[]).await;
-        }
-        Ok(None)
-    }
-
     /// The faults of the triggers.
     pub async fn capture_faults(&self) -> Result<Vec<CaptureFault>, QueryError> {
         capture_faults(&self.db, &self.layout, &self.triggers).await
     }
+}
+
+/// The identity of the server, where this role may ask for it.
+async fn system_identifier(db: &Db) -> Result<Option<String>, QueryError> {
+    if db.value(queries::KNOWS_SYSTEM_IDENTIFIER, &[]).await? {
+        return db.value(queries::SYSTEM_IDENTIFIER, &[]).await;
+    }
+    Ok(None)
+}
+
+/// Whether the capture is not as the daemon has last seen it, so that changes may have been missed
+/// and the daemon has yet to check every agent.
+pub async fn is_unsealed(db: &Db, layout: &Layout) -> Result<bool, QueryError> {
+    let server = system_identifier(db).await?;
+    let [agents, configurations] = layout.tables();
+    let of = [agents, configurations, (&server as _, Type::TEXT)];
+    db.value(&queries::is_unsealed(), &of).await
 }
 
 /// The triggers that `sql/attach.sql` makes: their tables, and their names.

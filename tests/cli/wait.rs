@@ -20,6 +20,8 @@ async fn waits(platform: &Platform, arguments: &[&str]) -> tokio::task::JoinHand
 #[tokio::test]
 async fn i1_wait_returns_when_the_changes_before_it_are_applied() {
     let platform = Platform::installed().await;
+    platform.save("other", EXAMPLE).await;
+    platform.configure("other").await;
     let daemon = platform.caught_up_daemon().await;
     platform.drained().await;
     drop(daemon);
@@ -42,7 +44,7 @@ async fn i1_wait_returns_when_the_changes_before_it_are_applied() {
     }
     assert!(
         platform
-            .value::<bool>("SELECT voice_id = 'test-voice-123' FROM agent_configurations")
+            .value::<bool>("SELECT voice_id = 'test-voice-123' FROM agent_configurations WHERE agent_slug = 'reception'")
             .await
     );
 }
@@ -127,7 +129,46 @@ async fn i1_wait_tells_problems_and_a_broken_capture() {
     platform
         .run("DROP TRIGGER agent_sync_update ON agents")
         .await;
-    let said = platform.says(&["wait"]).await;
-    assert_eq!(said.code, 2, "{said:?}");
+    // The daemon has not seen it yet, so changes may have been missed.
+    let said = platform.says(&["wait", "--timeout", "1ms"]).await;
+    assert_eq!(said.code, 69, "{said:?}");
     assert!(said.out.contains("capture broken"), "{said:?}");
+}
+
+/// GIVEN a trigger that was off for a while, or an outbox that was emptied, THEN changes may have been
+/// missed, and the command waits until the daemon has checked every agent; GIVEN a slug that no agent
+/// has, THEN it says so.
+#[tokio::test]
+async fn g14_wait_waits_where_changes_may_have_been_missed() {
+    let platform = Platform::installed().await;
+    platform.save("reception", EXAMPLE).await;
+    platform.configure("reception").await;
+    for missed in [
+        "BEGIN; ALTER TABLE agents DISABLE TRIGGER USER; UPDATE agents SET name = 'missed';
+         ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert;
+         ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update; COMMIT",
+        "UPDATE agents SET name = 'missed again'; TRUNCATE agent_sync.outbox",
+    ] {
+        let daemon = platform.caught_up_daemon().await;
+        platform.drained().await;
+        let said = platform.says(&["wait"]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        drop(daemon);
+        platform.run(missed).await;
+        let said = platform.says(&["wait", "--timeout", "1ms"]).await;
+        assert_eq!(said.code, 69, "{missed}: {said:?}");
+        assert!(
+            said.err.contains("every agent is still to be checked"),
+            "{said:?}"
+        );
+    }
+    let _daemon = platform.caught_up_daemon().await;
+    assert_eq!(platform.says(&["wait"]).await.code, 0);
+    let names = "SELECT agent_name = 'missed again' FROM agent_configurations";
+    assert!(platform.value::<bool>(names).await);
+    for slug in ["Reception", "acme/reception"] {
+        let said = platform.says(&["wait", slug]).await;
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.out.contains("no agent has this slug"), "{said:?}");
+    }
 }

@@ -652,6 +652,8 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &awaited::problems_of_named(keys),
         awaited::MOMENT,
         &awaited::awaited(keys),
+        &awaited::unknown(&layout),
+        &queries::is_unsealed(),
         &request::enqueue(keys),
         request::WAKE,
         request::BLOCKS,

@@ -94,7 +94,7 @@ impl Platform {
     async fn is_mixed(&self) -> bool {
         self.value(
             "SELECT EXISTS (SELECT FROM agent_configurations
-               WHERE agent_name NOT LIKE 'of ' || client_id::text || '%')",
+               WHERE NOT starts_with(agent_name, 'of ' || client_id::text COLLATE \"C\"))",
         )
         .await
     }
@@ -851,7 +851,8 @@ async fn t5_a_wait_can_be_for_one_tenant() {
         assert_eq!(said.code, 2, "{said:?}");
         assert!(said.out.contains("alone of tenant"), "{said:?}");
         let said = wait(&["--tenant", second, "reception"]).await;
-        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.out.contains("no agent has this slug"), "{said:?}");
         let _daemon = platform.caught_up_daemon().await;
         let said = platform.says(&["wait", "--tenant", first]).await;
         assert_eq!(said.code, 0, "{said:?}");
@@ -859,4 +860,76 @@ async fn t5_a_wait_can_be_for_one_tenant() {
     let platform = Platform::installed().await;
     let said = platform.says(&["wait", "--tenant", "a"]).await;
     assert_eq!(said.code, 64, "{said:?}");
+}
+
+/// GIVEN a daemon without tenants, WHEN the install gets tenants, THEN the daemon stops at once, and
+/// no value of one tenant is written into the configuration of another.
+#[tokio::test]
+async fn t5_a_daemon_without_tenants_stops_at_an_install_with_them() {
+    for Tenants { of_type, of } in [INTEGER, TEXT] {
+        let platform = Platform::with_tenants(of_type).await;
+        let without = |arguments: &[&str]| {
+            let mut command = platform.command(arguments);
+            for table in ["AGENTS", "CONFIGURATIONS"] {
+                let key = format!("AGENT_SYNC__DATABASES__DEFAULT__{table}__COLUMNS__TENANT");
+                command.env_remove(key);
+            }
+            command
+        };
+        assert!(without(&["install"]).output().unwrap().status.success());
+        let [first, second, _] = of;
+        platform.agent_of(first, "reception").await;
+        let daemon = Daemon::start(without(&["run"]));
+        daemon.logged("caught up").await;
+        platform
+            .is_named(first, "reception", &format!("of {first}"))
+            .await;
+        platform.install();
+        for number in 0..10 {
+            platform
+                .run(&format!(
+                    "INSERT INTO agent_configurations (client_id, agent_slug)
+                       VALUES ('{second}', 'reception');
+                     UPDATE agents SET name = 'of {first} {number}'"
+                ))
+                .await;
+        }
+        daemon.logged("database unavailable").await;
+        assert!(!platform.is_mixed().await, "{of_type}");
+        drop(daemon);
+        let _daemon = platform.caught_up_daemon().await;
+        platform
+            .is_named(first, "reception", &format!("of {first} 9"))
+            .await;
+        assert!(!platform.is_mixed().await, "{of_type}");
+    }
+}
+
+/// Tenants in a collation that takes different texts for equal are compared byte by byte.
+#[tokio::test]
+async fn t5_tenants_in_a_lenient_collation_are_different() {
+    let platform = Platform::with_tenants("text").await;
+    let has_icu = "SELECT EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i')";
+    if !platform.value::<bool>(has_icu).await {
+        return;
+    }
+    platform
+        .run(
+            "CREATE COLLATION lenient (provider = icu, locale = 'und-u-ks-level2', deterministic =
+               false);
+             ALTER TABLE agents ALTER COLUMN client_id TYPE text COLLATE lenient;
+             ALTER TABLE agent_configurations ALTER COLUMN client_id TYPE text COLLATE lenient",
+        )
+        .await;
+    platform.install();
+    let _daemon = platform.caught_up_daemon().await;
+    for tenant in ["acme", "other"] {
+        platform.agent_of(tenant, "reception").await;
+        platform
+            .is_named(tenant, "reception", &format!("of {tenant}"))
+            .await;
+    }
+    assert!(!platform.is_mixed().await);
+    platform.run("SELECT * FROM agent_sync.state").await;
+    assert_eq!(platform.says(&["check"]).await.code, 0);
 }

@@ -40,10 +40,10 @@ impl Reader<'_> {
                 "nothing",
             ),
         }
+        self.providers(&entries, &mut section);
         if let Some(list) = entries.get("placeholders") {
             section.placeholders = self.placeholders(list, &section);
         }
-        self.providers(&entries, &mut section);
         if let Some(other) = entries.get("other") {
             section.other = self.rule(other, &OTHER_KEYS);
             if let Some(warn) = other.child("warn") {
@@ -85,6 +85,14 @@ impl Reader<'_> {
                 "placeholders only where provider_from lists several settings",
                 "one setting",
             );
+        }
+        for (text, item) in &texts {
+            let name = section.canonical(text);
+            if normal(name) != normal(text) {
+                let expected = "a value that is no alias of a provider";
+                let found = format!("an alias of {name}");
+                self.mistakes.add(&item.at, &item.path, expected, found);
+            }
         }
         texts
             .iter()

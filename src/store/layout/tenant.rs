@@ -45,7 +45,11 @@ impl Tenant {
 
     /// The tenant of the row `alias` as text. Every name is qualified.
     pub fn text(&self, alias: &str) -> String {
-        format!("{alias}.{}::pg_catalog.text", self.column.name)
+        // A collation may not be able to replace a part of a text.
+        format!(
+            "({alias}.{}::pg_catalog.text COLLATE pg_catalog.\"C\")",
+            self.column.name
+        )
     }
 
     /// The same, escaped as in a key; null where there is none.

@@ -66,11 +66,26 @@ fn key_of_claimed(keys: Keys) -> String {
     }
 }
 
-/// What a claim reads of the keys of the outbox: from the table, and of each key.
-fn claimed_keys(keys: Keys) -> (String, &'static str) {
+/// What a claim reads of the keys of the outbox: from the table, and of each key; and the time of the
+/// oldest row.
+///
+/// A row with a tenant comes from an install with tenants. Where the daemon has none, the claim then
+/// fails as if a table were missing, and the next connection compares the settings (G13): a slug
+/// alone would mean the agents and the configurations of every tenant.
+fn claimed_keys(keys: Keys) -> (String, &'static str, &'static str) {
     match keys {
-        Keys::Slugs => ("slug".to_owned(), "o.slug"),
-        Keys::Tenants => (keys.looked_up_of_row("outbox"), "o.slug, o.tenant, o.bare"),
+        Keys::Slugs => (
+            "slug, tenant".to_owned(),
+            "o.slug",
+            "CASE WHEN count(o.tenant) = 0
+                       OR concat('pg_catalog.agent_sync_has_', count(o.tenant), '_tenants')::regclass
+                         IS NULL THEN min(o.at) END",
+        ),
+        Keys::Tenants => (
+            keys.looked_up_of_row("outbox"),
+            "o.slug, o.tenant, o.bare",
+            "min(o.at)",
+        ),
     }
 }
 
@@ -83,11 +98,11 @@ fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Wei
     } else {
         "ORDER BY changed.slug"
     };
-    let (read, key) = claimed_keys(layout.keys());
+    let (read, key, oldest) = claimed_keys(layout.keys());
     format!(
         "WITH changed AS (
              SELECT {key}, array_agg(o.place) AS places, array_agg(o.version) AS versions,
-                    min(o.at) AS at
+                    {oldest} AS at
              FROM (SELECT ctid AS place, xmin AS version, {read},
                      CASE WHEN isfinite(at) THEN at END AS at FROM agent_sync.outbox
                WHERE {rows} LIMIT {limit}) AS o

@@ -50,6 +50,11 @@ pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
     let (keys, problem) = (layout.keys(), problem(layout.keys()));
     let (read, key) = (keys.looked_up_of_row("o"), keys.of_row("o"));
     let (tenant, slug) = keys.parts_of("changed");
+    // A batch meets the row of an install with tenants: see `super::batch`.
+    let like_the_settings = match keys {
+        Keys::Slugs => "o.tenant IS NULL AND ",
+        Keys::Tenants => "",
+    };
     Some(format!(
         "SELECT changed.slug, NULL::int8 AS targets, {problem} AS problem,
                 ARRAY[changed.place] AS places, ARRAY[changed.version] AS versions,
@@ -59,7 +64,7 @@ pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
                 NULL::bool AS hidden, configuration.place, configuration.relation,
                 configuration.version, {}
          FROM (SELECT {read}, o.ctid AS place, o.xmin AS version, o.at FROM agent_sync.outbox o
-               WHERE o.ctid = $1 AND octet_length({key}) <= {LONGEST_SLUG}
+               WHERE o.ctid = $1 AND {like_the_settings}octet_length({key}) <= {LONGEST_SLUG}
                  AND {condition}) AS changed
          JOIN LATERAL (
              SELECT {}, {} <= $2 AND {} AS fits FROM {} a WHERE {} LIMIT 2

@@ -119,14 +119,30 @@ fn sealed() -> String {
 pub fn seal() -> String {
     let sealed = sealed();
     format!(
-        "{sealed}, here (seal) AS (
-             SELECT 'md5 ' || md5(concat_ws(' ', now.seal, d.oid, $3::text))
-             FROM now, pg_database d WHERE d.datname = current_database()
-         )
+        "{sealed}, {HERE}
          UPDATE agent_sync.install i SET seal = here.seal, uncaptured_seen = -1
          FROM here
          WHERE i.seal <> here.seal
          RETURNING (SELECT o.seal LIKE 'md5 %' FROM agent_sync.install o)"
+    )
+}
+
+/// The seal in this database of this server.
+const HERE: &str = "here (seal) AS (
+             SELECT 'md5 ' || md5(concat_ws(' ', now.seal, d.oid, $3::text))
+             FROM now, pg_database d WHERE d.datname = current_database()
+         )";
+
+/// Whether the seal is not the one that was noted, so that the daemon has yet to check every agent.
+/// With row-level security, a seal is that of one role, and the question has no answer: false.
+pub fn is_unsealed() -> String {
+    let sealed = sealed();
+    format!(
+        "{sealed}, {HERE}
+         SELECT EXISTS (SELECT FROM agent_sync.install i, here
+                        WHERE i.seal LIKE 'md5 %' AND i.seal <> here.seal)
+           AND NOT EXISTS (SELECT FROM watched w JOIN pg_class c ON c.oid = w.relation
+                           WHERE c.relrowsecurity)"
     )
 }
 
