@@ -679,7 +679,7 @@ async fn g1_tenants_are_set_and_unset_without_a_loss() {
             "SELECT count(*) FROM pg_attribute WHERE attrelid = 'agent_sync.state'::regclass
             AND attnum > 0";
         assert_eq!(platform.value::<i64>(columns).await, 4);
-        let _daemon = platform.brisk_daemon();
+        let daemon = platform.brisk_daemon();
         platform
             .holds(
                 "SELECT bool_and(agent_name = 'of all') IS TRUE FROM agent_configurations WHERE
@@ -693,6 +693,9 @@ async fn g1_tenants_are_set_and_unset_without_a_loss() {
             )
             .await;
         platform.drained().await;
+        // A row with a tenant ends no connection.
+        let failed = daemon.lines("configuration could not be written");
+        assert!(failed.is_empty(), "{failed:?}");
     }
 }
 

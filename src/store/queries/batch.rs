@@ -69,15 +69,18 @@ fn key_of_claimed(keys: Keys) -> String {
 /// What a claim reads of the keys of the outbox: from the table, and of each key; and the time of the
 /// oldest row.
 ///
-/// A row with a tenant comes from an install with tenants. Where the daemon has none, the claim then
-/// fails as if a table were missing, and the next connection compares the settings (G13): a slug
-/// alone would mean the agents and the configurations of every tenant.
+/// Where the install has got tenants since the daemon connected, a slug alone would mean the agents
+/// and the configurations of every tenant (G13). So a claim without tenants that meets a row with one
+/// looks at the install, and fails as if a table were missing; the next connection compares the
+/// settings. Such a row may also be left from an install that had tenants: then its slug counts.
 fn claimed_keys(keys: Keys) -> (String, &'static str, &'static str) {
     match keys {
         Keys::Slugs => (
             "slug, tenant".to_owned(),
             "o.slug",
             "CASE WHEN count(o.tenant) = 0
+                       OR (SELECT i.tables #>> '{agents,columns,tenant}'
+                           FROM agent_sync.install i) IS NULL
                        OR concat('pg_catalog.agent_sync_has_', count(o.tenant), '_tenants')::regclass
                          IS NULL THEN min(o.at) END",
         ),
