@@ -315,7 +315,8 @@ BEGIN
                                current_setting('agent_sync.agents'))
                    ELSE format(E'-- The slugs of the agents, for the view agent_sync.state: each '
                                'behind its tenant and "/".\n'
-                               'SELECT %s FROM (SELECT a.%I::pg_catalog.text COLLATE pg_catalog."C" AS tenant, '
+                               'SELECT %s FROM (SELECT '
+                               'a.%I::pg_catalog.text COLLATE pg_catalog."C" AS tenant, '
                                'a.%I::pg_catalog.text AS slug FROM %s a) r', key, tenant, slug,
                                current_setting('agent_sync.agents')) END),
         'GRANT EXECUTE ON FUNCTION agent_sync.slugs() TO PUBLIC',

@@ -29,6 +29,15 @@ pub struct Key<'a> {
 }
 
 impl Keys {
+    /// With tenants or without.
+    pub fn with_tenants(has_tenants: bool) -> Self {
+        if has_tenants {
+            Self::Tenants
+        } else {
+            Self::Slugs
+        }
+    }
+
     /// Whether keys have a tenant.
     pub fn have_tenants(self) -> bool {
         self == Self::Tenants

@@ -1,11 +1,8 @@
 //! One agent of `check` and `reconcile`, as text and as JSON.
 
-use crate::report::problem::of_tenant;
+use crate::report::problem::{LONGEST_SHOWN, of_tenant};
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, diff_lines, indented, quoted, shorten};
 use crate::survey::{Comparison, Verdict};
-
-/// The largest width of a slug in the text output, in columns; JSON has the complete slug.
-const LONGEST_SLUG_SHOWN: usize = 400;
 
 /// The lines of text for one agent.
 pub(super) fn lines(comparison: &Comparison) -> Vec<String> {
@@ -19,7 +16,7 @@ pub(super) fn lines(comparison: &Comparison) -> Vec<String> {
         Verdict::Ambiguous => ("ambiguous", RED),
     };
     let key = comparison.parts();
-    let slug = shorten(&quoted(key.slug), LONGEST_SLUG_SHOWN);
+    let slug = shorten(&quoted(key.slug), LONGEST_SHOWN);
     let tenant = of_tenant(&key);
     let more = match verdict {
         Verdict::Missing => "  no configuration has this slug",

@@ -170,47 +170,38 @@ fn says(key: &str, plain: bool, name: &str) -> bool {
     }
 }
 
-/// The value of a key in the text of an object, without a list of its members; of a duplicate key
-/// the last.
-pub(super) fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
-    let mut tokens = Tokens::of(object);
-    let mut found = None;
-    if tokens.next() != Some("{") {
-        return None;
-    }
-    while let Some(key) = tokens.next() {
-        match key {
-            "," => {}
-            "}" => break,
-            key => {
-                tokens.next();
-                let value = tokens.value();
-                if says(key, !key.contains('\\'), name) {
-                    found = Some(value);
+/// The members of an object, each as its key and its value in the text; none if `raw` is something
+/// else.
+fn members(raw: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut tokens = Tokens::of(raw);
+    let mut is_inside = tokens.next() == Some("{");
+    std::iter::from_fn(move || {
+        while is_inside {
+            match tokens.next() {
+                Some(",") => {}
+                Some("}") | None => is_inside = false,
+                Some(key) => {
+                    tokens.next();
+                    return Some((key, tokens.value()));
                 }
             }
         }
-    }
-    found
+        None
+    })
+}
+
+/// The value of a key in the text of an object, without a list of its members; of a duplicate key
+/// the last.
+pub(super) fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    let named = members(object).filter(|(key, _)| says(key, !key.contains('\\'), name));
+    named.last().map(|(_, value)| value)
 }
 
 impl<'a> Object<'a> {
     /// The members of an object; none if `raw` is something else.
     pub(crate) fn of(raw: &'a str) -> Self {
-        let mut members = Vec::new();
-        let mut tokens = Tokens::of(raw);
-        if tokens.next() == Some("{") {
-            while let Some(key) = tokens.next() {
-                match key {
-                    "," => {}
-                    "}" => break,
-                    key => {
-                        tokens.next();
-                        members.push(Member::new(key.into(), tokens.value().into()));
-                    }
-                }
-            }
-        }
+        let members = members(raw).map(|(key, value)| Member::new(key.into(), value.into()));
+        let members = members.collect();
         Self { members }
     }
 

@@ -6,8 +6,8 @@ use crate::show::{count, quoted, shorten};
 use crate::store::Remedies;
 use crate::survey::Verdict;
 
-/// The largest width of a tenant in a text, in columns.
-const LONGEST_SHOWN: usize = 400;
+/// The largest width of a slug or a tenant in the text output, in columns; JSON has all of it.
+pub const LONGEST_SHOWN: usize = 400;
 
 /// The remedy for a problem of this kind.
 pub fn remedy(database: &Database, kind: &str, sqlstate: Option<&str>, key: &Key<'_>) -> String {

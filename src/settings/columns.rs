@@ -59,11 +59,7 @@ impl AgentsColumns {
 
     /// Whether the keys of agents have a tenant.
     pub fn keys(&self) -> Keys {
-        if self.tenant.is_some() {
-            Keys::Tenants
-        } else {
-            Keys::Slugs
-        }
+        Keys::with_tenants(self.tenant.is_some())
     }
 
     /// Every column: its key and its name in the database.

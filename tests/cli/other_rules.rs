@@ -1,7 +1,6 @@
 //! The settings that no rule reads, and the effect of a change of the rules (M10).
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -197,19 +196,20 @@ async fn m10_reconcile_applies_new_rules_to_some_first() {
     let said = Said::of(command(&["reconcile", "--slugs-from", path])).await;
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(with_speed(&platform).await, 7);
-    let (code, err) = with_input(
-        command(&["reconcile", "--slugs-from", "-"]),
-        "cartesia-28\nnone\n",
-    );
-    assert_eq!((code, with_speed(&platform).await), (1, 8), "{err}");
+    let from_input = |input: &str| {
+        let command = command(&["reconcile", "--slugs-from", "-"]);
+        Said::with_input(command, input.as_bytes())
+    };
+    let said = from_input("cartesia-28\nnone\n");
+    assert_eq!((said.code, with_speed(&platform).await), (1, 8), "{said:?}");
     for (input, message) in [
         ("\n", "expected slugs in -, and found none"),
         ("\u{0}\n", "unknown"),
     ] {
-        let (code, err) = with_input(command(&["reconcile", "--slugs-from", "-"]), input);
+        let said = from_input(input);
         assert!(
-            code != 0 && (err.contains(message) || code == 1),
-            "{code} {err}"
+            said.code != 0 && (said.err.contains(message) || said.code == 1),
+            "{said:?}"
         );
     }
     // Everything else, too.
@@ -219,25 +219,4 @@ async fn m10_reconcile_applies_new_rules_to_some_first() {
         (1, 29),
         "{said:?}"
     );
-}
-
-/// Runs a command with this standard input: the exit code and standard error.
-fn with_input(mut command: Command, input: &str) -> (i32, String) {
-    use std::io::Write as _;
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
-    (
-        output.status.code().unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
-    )
 }

@@ -1,25 +1,15 @@
 //! `render` as a process (I5).
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use crate::support::Said;
 
 /// Runs `render` on an input: exit code, standard output, standard error.
 fn render(input: &[u8]) -> (i32, String, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_agent-sync"))
-        .arg("render")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+    command.arg("render");
+    let said = Said::with_input(command, input);
+    (said.code, said.out, said.err)
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A command of the real program, run to its end, and its output.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
 
 use agent_sync::show::columns;
 use serde_json::Value;
@@ -19,16 +20,20 @@ pub struct Said {
 impl Said {
     /// Runs the command on a blocking thread.
     pub async fn of(mut command: Command) -> Self {
-        let output = tokio::task::spawn_blocking(move || {
-            command.stdin(std::process::Stdio::null()).output().unwrap()
-        });
-        let output = output.await.unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Self {
-            code: output.status.code().unwrap(),
-            out: text(output.stdout),
-            err: text(output.stderr),
-        }
+        let output =
+            tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output().unwrap());
+        Self::from(output.await.unwrap())
+    }
+
+    /// Runs the command with this standard input.
+    pub fn with_input(mut command: Command, input: &[u8]) -> Self {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        Self::from(child.wait_with_output().unwrap())
     }
 
     /// The printed JSON objects, one for each line.
@@ -56,5 +61,16 @@ impl Said {
             "{self:?}"
         );
         self
+    }
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self {
+            code: output.status.code().unwrap(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 }

@@ -137,11 +137,7 @@ impl Agents {
 
     /// Whether keys have a tenant.
     pub fn keys(&self) -> Keys {
-        if self.tenant.is_some() {
-            Keys::Tenants
-        } else {
-            Keys::Slugs
-        }
+        Keys::with_tenants(self.tenant.is_some())
     }
 }
 
