@@ -153,13 +153,7 @@ async fn g14_a_column_change_is_neither_outage_nor_problem() {
             .holds("SELECT voice_id = 'test-voice-123' IS TRUE FROM agent_configurations")
             .await;
         platform.drained().await;
-        assert_eq!(
-            platform
-                .value::<i64>("SELECT count(*) FROM agent_sync.problem")
-                .await,
-            0,
-            "{change}"
-        );
+        assert_eq!(platform.problems().await, 0, "{change}");
         assert_eq!(daemon.lines("database unavailable").len(), 0, "{change}");
         assert_eq!(
             daemon.lines("configuration could not be written").len(),

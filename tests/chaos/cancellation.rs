@@ -204,12 +204,7 @@ async fn g1_g2_the_daemon_can_be_dropped_at_every_point_of_its_life() {
                 platform.outbox().await.is_empty(),
                 "it rests with work to do"
             );
-            assert_eq!(
-                platform
-                    .value::<i64>("SELECT count(*) FROM agent_sync.problem")
-                    .await,
-                3
-            );
+            assert_eq!(platform.problems().await, 3);
             break;
         }
         assert!(polls < 2000, "it never comes to rest");

@@ -425,12 +425,7 @@ async fn a_round_trip_leaves_no_problem_where_agents_may_be_hidden() {
         said.out.contains("outbox, wake-up and daemon took"),
         "{said:?}"
     );
-    assert_eq!(
-        platform
-            .value::<i64>("SELECT count(*) FROM agent_sync.problem")
-            .await,
-        0
-    );
+    assert_eq!(platform.problems().await, 0);
 }
 
 /// A session that has locked the row of the install is named, and the remedy ends it.

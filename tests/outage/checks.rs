@@ -662,12 +662,7 @@ async fn g14_an_index_of_an_outdated_collation_is_not_used() {
             .holds("SELECT count(*) = 6 FROM agent_configurations WHERE agent_name = 'saved'")
             .await;
         platform.drained().await;
-        assert_eq!(
-            platform
-                .value::<i64>("SELECT count(*) FROM agent_sync.problem")
-                .await,
-            0
-        );
+        assert_eq!(platform.problems().await, 0);
         let check = platform.says(&["check"]).await;
         assert_eq!(check.code, 0, "{check:?}");
         assert!(daemon.terminate().await.success());

@@ -1152,12 +1152,7 @@ async fn sigkill_at_any_point_loses_nothing() {
         )
         .await;
     platform.drained().await;
-    assert_eq!(
-        platform
-            .value::<i64>("SELECT count(*) FROM agent_sync.problem")
-            .await,
-        0
-    );
+    assert_eq!(platform.problems().await, 0);
 }
 
 /// A crash of the server is not reported as missed saves.

@@ -316,8 +316,12 @@ impl Platform {
             .map(|row| (row.get(0), row.get(1)))
     }
 
-    /// Waits until the outbox of the process that saved holds this many rows; for tests without a
-    /// daemon.
+    /// How many problems are noted.
+    pub async fn problems(&self) -> i64 {
+        self.value("SELECT count(*) FROM agent_sync.problem").await
+    }
+
+    /// The slugs in the outbox, the oldest change first; for tests without a daemon.
     pub async fn outbox(&self) -> Vec<String> {
         let rows = self
             .client

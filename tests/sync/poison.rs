@@ -269,12 +269,7 @@ async fn locked_row_costs_at_most_the_lock_timeout() {
         ["agent-3"],
         "it is nobody's problem, and waits"
     );
-    assert_eq!(
-        platform
-            .value::<i64>("SELECT count(*) FROM agent_sync.problem")
-            .await,
-        0
-    );
+    assert_eq!(platform.problems().await, 0);
     platform.save("agent-5", EXAMPLE).await;
     platform
         .holds(
@@ -306,12 +301,7 @@ async fn a_batch_that_takes_too_long_is_made_smaller() {
     platform
         .holds("SELECT count(*) = 200 FROM agent_configurations WHERE agent_name = 'n'")
         .await;
-    assert_eq!(
-        platform
-            .value::<i64>("SELECT count(*) FROM agent_sync.problem")
-            .await,
-        0
-    );
+    assert_eq!(platform.problems().await, 0);
     assert_eq!(daemon.lines("database unavailable").len(), 0);
 }
 
@@ -584,12 +574,7 @@ async fn g5_an_infinite_time_in_the_outbox_is_an_unknown_one() {
             .await;
         platform.drained().await;
     }
-    assert_eq!(
-        platform
-            .value::<i64>("SELECT count(*) FROM agent_sync.problem")
-            .await,
-        0
-    );
+    assert_eq!(platform.problems().await, 0);
     assert!(daemon.lines("database unavailable").is_empty());
 }
 

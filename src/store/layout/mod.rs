@@ -230,6 +230,11 @@ impl Configurations {
             None => format!("{slug} COLLATE pg_catalog.\"C\""),
         }
     }
+
+    /// Whether keys have a tenant.
+    pub fn keys(&self) -> Keys {
+        Keys::with_tenants(self.tenant.is_some())
+    }
 }
 
 /// Both tables, and the columns that are missing.

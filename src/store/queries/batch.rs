@@ -221,8 +221,7 @@ fn agent_by_index(agents: &Agents) -> String {
 
 /// The condition that the configuration `c` is for the key of `changed`.
 pub(super) fn configurations_of_changed(configurations: &Configurations) -> String {
-    let keys = Keys::with_tenants(configurations.tenant.is_some());
-    let (tenant, slug) = keys.parts_of("changed");
+    let (tenant, slug) = configurations.keys().parts_of("changed");
     configurations.is("c", &tenant, &slug)
 }
 

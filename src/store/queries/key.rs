@@ -93,6 +93,12 @@ impl Keys {
         }
     }
 
+    /// The keys in the parameter `$1`, with these columns: the rows `given`.
+    pub(super) fn given(self) -> String {
+        let columns = self.looked_up("u.key");
+        format!("(SELECT {columns} FROM unnest($1::text[]) AS u (key)) AS given")
+    }
+
     /// The same columns of a row of a table of ours.
     pub(super) fn looked_up_of_row(self, alias: &str) -> String {
         match self {

@@ -24,10 +24,10 @@ pub fn near_misses(layout: &Layout) -> String {
         .as_ref()
         .map(|column| format!(" AND {}", column.is("c", &tenant)))
         .unwrap_or_default();
-    let key = keys.looked_up("u.key");
+    let given = keys.given();
     format!(
         "SELECT given.slug, min(c.{slug}::text COLLATE \"C\")
-         FROM (SELECT {key} FROM unnest($1::text[]) AS u (key)) AS given
+         FROM {given}
          JOIN {table} c ON {} = {}{same_tenant}
          WHERE (SELECT CASE t.relkind WHEN 'p' THEN t.reltuples BETWEEN 0 AND 100000
                        ELSE pg_relation_size(t.oid) < 67108864 END

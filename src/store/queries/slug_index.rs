@@ -22,24 +22,15 @@ pub fn missed_by_index(agents: &Agents) -> String {
     let (table, slug) = (&agents.table, &agents.slug.name);
     let keys = agents.keys();
     let (tenant, bare) = keys.parts_of("given");
-    let (given, key) = match keys {
-        Keys::Slugs => (
-            "unnest($1::text[]) AS given (slug)".to_owned(),
-            format!("a.{slug}::text"),
-        ),
-        Keys::Tenants => (
-            format!(
-                "(SELECT {} FROM unnest($1::text[]) AS u (key)) AS given",
-                keys.looked_up("u.key")
-            ),
-            agents.key("a"),
-        ),
+    let key = match keys {
+        Keys::Slugs => format!("a.{slug}::text"),
+        Keys::Tenants => agents.key("a"),
     };
     format!(
         "WITH missed AS MATERIALIZED ({})
          SELECT {key} FROM {table} a TABLESAMPLE system (100)
          WHERE {key} COLLATE \"C\" IN (SELECT m.slug COLLATE \"C\" FROM missed m)",
-        missed(&given, table, &agents.is("x", &tenant, &bare))
+        missed(&keys.given(), table, &agents.is("x", &tenant, &bare))
     )
 }
 
