@@ -6,7 +6,7 @@ use postgres_types::Type;
 use serde_json::json;
 use serde_json::value::to_raw_value;
 
-use super::named::tenant as tenant_of;
+use super::named::named;
 use super::page::Page;
 use crate::cli::Why;
 use crate::exit::{Exit, Fault};
@@ -121,19 +121,14 @@ async fn find_out(
         });
     };
     let (db, unanswered) = (session.db(), |error| super::unanswered(database, error));
-    let mut keys: Vec<String> = match &args.tenant.tenant {
-        Some(tenant) => {
-            let tenant = tenant_of(database, layout, tenant)?;
-            let key = |tenant: String| layout.keys().text(Some(&tenant), &args.slug);
-            tenant.map(key).into_iter().collect()
-        }
-        None if layout.keys().have_tenants() => {
-            let limit = i64::try_from(MOST).unwrap_or(i64::MAX).saturating_add(1);
-            let slug: [Parameter<'_>; 2] = [(&args.slug, Type::TEXT), (&limit, Type::INT8)];
-            let keys = db.column(&report::keys_of_slug(layout), &slug).await;
-            keys.map_err(unanswered)?
-        }
-        None => vec![args.slug.clone()],
+    let tenant = args.tenant.tenant.as_deref();
+    let mut keys: Vec<String> = if tenant.is_none() && layout.keys().have_tenants() {
+        let limit = i64::try_from(MOST).unwrap_or(i64::MAX).saturating_add(1);
+        let slug: [Parameter<'_>; 2] = [(&args.slug, Type::TEXT), (&limit, Type::INT8)];
+        let keys = db.column(&report::keys_of_slug(layout), &slug).await;
+        keys.map_err(unanswered)?
+    } else {
+        named(database, layout, &[&args.slug], tenant)?.1
     };
     let more = keys.len() > MOST;
     keys.truncate(MOST);

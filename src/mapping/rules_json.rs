@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::kind::Kind;
 use super::path::Path;
-use super::rules::{Field, Rule, Rules, Section, normal};
+use super::rules::{Rule, Rules, Section, normal};
 
 #[derive(Serialize)]
 struct RulesJson<'a> {
@@ -123,13 +123,12 @@ impl<'a> KindJson<'a> {
 }
 
 fn fields(rule: &Rule) -> Vec<FieldJson<'_>> {
-    let field = |field: &'_ Field| field.path.to_string();
     rule.iter()
-        .map(|own| FieldJson {
-            field: field(own),
-            from: names(&own.from),
-            kind: own.kind.as_ref().map(KindJson::of),
-            default: raw(own.default.as_deref()),
+        .map(|field| FieldJson {
+            field: field.path.to_string(),
+            from: names(&field.from),
+            kind: field.kind.as_ref().map(KindJson::of),
+            default: raw(field.default.as_deref()),
         })
         .collect()
 }

@@ -54,9 +54,13 @@ pub(super) fn setting(path: &Path) -> String {
 
 /// The same of the keys that lead to it.
 pub(super) fn setting_of(keys: impl Iterator<Item = impl AsRef<str>>) -> String {
-    keys.fold("voice_settings".to_owned(), |place, key| {
-        format!("{place}.{}", toml_key(&shorten(key.as_ref(), 64)))
-    })
+    format!("voice_settings.{}", place(keys))
+}
+
+/// The same inside the voice settings.
+pub(super) fn place(keys: impl Iterator<Item = impl AsRef<str>>) -> String {
+    let keys = keys.map(|key| toml_key(&shorten(key.as_ref(), 64)));
+    keys.collect::<Vec<_>>().join(".")
 }
 
 /// The name of a provider, quoted and shortened.

@@ -81,10 +81,7 @@ impl Unmapped {
             }
             Place::Elsewhere if self.settings.len() == MOST => self.more += 1,
             Place::Elsewhere => {
-                let keys = keys
-                    .iter()
-                    .map(|key| show::toml_key(&show::shorten(key, 64)));
-                let setting = keys.collect::<Vec<_>>().join(".");
+                let setting = show::place(keys.iter());
                 if !self.settings.contains(&setting) {
                     self.settings.push(setting);
                 }

@@ -2,14 +2,11 @@
 
 use postgres_types::Type;
 
-use super::queries;
 use crate::key::Keys;
 use crate::pg::{Db, Parameter, QueryError};
 
-/// Puts keys into the outbox; with [`WAKE`] in the same transaction.
-pub fn enqueue(keys: Keys) -> String {
-    queries::enqueue(keys)
-}
+/// With [`WAKE`] in the same transaction.
+pub use super::queries::enqueue;
 
 /// Wakes the daemon the way the trigger does (C6): with a notification only if it sleeps; and
 /// otherwise it cannot go to sleep before it has seen what this transaction has put into the

@@ -22,17 +22,15 @@ fn order(agents: &Agents) -> String {
 
 /// The condition that the agent `a` is behind (`>`) the key in `parameter`, or not behind it (`<=`).
 fn bound(agents: &Agents, comparison: &str, parameter: &str) -> String {
-    let (slug, keys) = (agents.lookup("a"), agents.keys());
-    let Some(tenant) = &agents.tenant else {
-        return format!("{slug} {comparison} {parameter}::text");
-    };
+    let keys = agents.keys();
+    if !keys.have_tenants() {
+        return format!("{} {comparison} {parameter}::text", agents.lookup("a"));
+    }
     let (of_bound, given) = (keys.tenant("k.key"), keys.slug("k.key"));
     format!(
-        "({slug}, coalesce({}, '') COLLATE \"C\", {} IS NULL) {comparison} (SELECT {given}, \
-        coalesce({of_bound}, '') COLLATE \"C\", {of_bound} IS NULL \
-        FROM (SELECT {parameter}::text AS key) AS k)",
-        tenant.text("a"),
-        tenant.text("a"),
+        "({}) {comparison} (SELECT {given}, coalesce({of_bound}, '') COLLATE \"C\", \
+        {of_bound} IS NULL FROM (SELECT {parameter}::text AS key) AS k)",
+        order(agents)
     )
 }
 

@@ -134,17 +134,12 @@ impl Reader<'_> {
         let form = normal(name).into_owned();
         if let Some(known) = section.names.get(&form) {
             let shown = quoted(&shorten(known, 64));
-            let (expected, found) = if known == provider {
-                (
-                    "a name that the provider does not have yet",
-                    format!("a name of {shown}"),
-                )
+            let expected = if known == provider {
+                "a name that the provider does not have yet"
             } else {
-                (
-                    "a name that no other provider has",
-                    format!("a name of {shown}"),
-                )
+                "a name that no other provider has"
             };
+            let found = format!("a name of {shown}");
             self.mistakes.add(at, path, expected, found);
         } else if !form.is_empty() {
             section.names.insert(form, provider.to_owned());
