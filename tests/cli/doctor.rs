@@ -526,3 +526,63 @@ async fn large_objects_of_lost_saves_are_counted_and_removed() {
     while platform.value::<i64>(remove.trim_end_matches(';')).await > 0 {}
     assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
 }
+
+/// GIVEN a trigger that was off for a while, or tables that were swapped, between two sweeps of a
+/// daemon, THEN `doctor` and `status` warn that changes may have been missed, until a daemon has
+/// checked every agent.
+#[tokio::test]
+async fn g14_doctor_and_status_tell_what_may_have_been_missed() {
+    let platform = Platform::installed().await;
+    platform.save("reception", EXAMPLE).await;
+    platform.configure("reception").await;
+    for missed in [
+        "BEGIN; ALTER TABLE agents DISABLE TRIGGER USER; UPDATE agents SET name = 'missed';
+         ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert;
+         ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update; COMMIT",
+        "BEGIN; ALTER TABLE agents RENAME TO others; UPDATE others SET name = 'missed again';
+         ALTER TABLE others RENAME TO agents; TRUNCATE agent_sync.outbox; COMMIT",
+    ] {
+        let daemon = platform.caught_up_daemon().await;
+        platform.drained().await;
+        let (_, object) = doctor(&platform).await;
+        assert_eq!(check(&object, "missed")["level"], "pass", "{object}");
+        platform.run(missed).await;
+        let (_, object) = doctor(&platform).await;
+        let told = check(&object, "missed");
+        assert_eq!(told["level"], "warn", "{missed}: {object}");
+        let text = told["text"].as_str().unwrap();
+        assert!(text.contains("changes may have been missed"), "{text}");
+        let status = platform.says(&["status", "--json"]).await.object();
+        assert_eq!(status["synced"], Value::Null, "{status}");
+        let trouble = status["trouble"].as_array().unwrap();
+        assert!(trouble.iter().any(|note| note == told), "{status}");
+        drop(daemon);
+    }
+    let _daemon = platform.caught_up_daemon().await;
+    platform
+        .holds("SELECT agent_name = 'missed again' FROM agent_configurations")
+        .await;
+    let (_, object) = doctor(&platform).await;
+    assert_eq!(check(&object, "missed")["level"], "pass", "{object}");
+}
+
+/// GIVEN a daemon whose role may not ask for the identity of the server, THEN a command of a role
+/// that may does not take its seal for another one.
+#[tokio::test]
+async fn g14_the_seal_of_another_role_is_no_warning() {
+    let platform = Platform::new().await;
+    let role = format!("doctor_{}", platform.name());
+    assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
+    platform
+        .run("REVOKE EXECUTE ON FUNCTION pg_catalog.pg_control_system() FROM PUBLIC")
+        .await;
+    let mut command = platform.command(&["run"]);
+    command.env("DATABASE_URL", platform.url_as(&role));
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    platform
+        .holds("SELECT uncaptured_seen >= 0 AND seal LIKE 'md5 %' FROM agent_sync.install")
+        .await;
+    let (_, object) = doctor(&platform).await;
+    assert_eq!(check(&object, "missed")["level"], "pass", "{object}");
+}

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::platform::{EXAMPLE, EXPECTED};
-use crate::support::{Platform, Said};
+use crate::support::{Platform, Said, eventually};
 
 async fn why(platform: &Platform, slug: &str) -> Value {
     let said = platform.says(&["why", slug, "--json"]).await;
@@ -169,6 +169,23 @@ async fn the_remedy_of_each_problem_of_an_agent_works() {
         text(&why(&platform, "it's new").await, "conclusion"),
         settled
     );
+
+    // The table was changed, so changes may have been missed until the next sweep.
+    platform
+        .run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE application_name LIKE 'agent-sync/%' AND datname = current_database()",
+        )
+        .await;
+    let is_unsure = |story: &Value| {
+        story["trouble"]
+            .to_string()
+            .contains("may have been missed")
+    };
+    eventually("every agent is checked", async || {
+        !is_unsure(&why(&platform, "it's new").await)
+    })
+    .await;
 
     // Edited by hand: the remedy is a command.
     platform

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Look;
-use super::words::{Transaction, locked, missed, same_mapping};
+use super::words::{Transaction, locked, missed, same_mapping, unsealed};
 use crate::install;
 use crate::mapping::Rules;
 use crate::pg::identifier::plain;
@@ -11,7 +11,7 @@ use crate::pg::{Db, QueryError};
 use crate::report::note::{Note, is_over};
 use crate::settings::{Database, Settings};
 use crate::store::{
-    FaultKind, Installed, Layout, broken_triggers, checks, mapping, queries, report,
+    FaultKind, Installed, Layout, broken_triggers, checks, is_unsealed, mapping, queries, report,
 };
 
 /// The connection is lost, and a note tells of it: no error of a query ends a look without one.
@@ -168,22 +168,30 @@ impl Asking<'_> {
             Ok(None) => return Ok(()),
             Err(error) => return self.failed("missed", &error),
         };
-        let (seen, uncaptured) = (installed.uncaptured_seen, installed.uncaptured);
-        self.look.unsure = seen != uncaptured;
-        let saver = if self.look.unsure {
-            match self.saver().await {
-                Ok(saver) => saver,
-                Err(error) => return self.failed("missed", &error),
+        match self.missed(&installed).await {
+            Ok(note) => {
+                self.note(note);
+                Ok(())
             }
-        } else {
-            None
+            Err(error) => self.failed("missed", &error),
+        }
+    }
+
+    /// Checks whether changes may have been missed, and every agent is still to be checked.
+    async fn missed(&mut self, installed: &Installed) -> Result<Note, QueryError> {
+        let owes = installed.uncaptured_seen != installed.uncaptured;
+        // Only a question of the catalog tells that a trigger was switched off for a while.
+        let is_unsealed = match &self.look.layout {
+            Some(layout) if !owes => is_unsealed(self.db, layout).await?,
+            _ => false,
         };
-        let note = match self.locked_record().await {
-            Ok(locked) => locked.unwrap_or_else(|| missed(&installed, saver.as_ref())),
-            Err(error) => return self.failed("missed", &error),
-        };
-        self.note(note);
-        Ok(())
+        self.look.unsure = owes || is_unsealed;
+        let saver = if owes { self.saver().await? } else { None };
+        Ok(match self.locked_record().await? {
+            Some(locked) => locked,
+            None if is_unsealed => unsealed(),
+            None => missed(installed, saver.as_ref()),
+        })
     }
 
     /// That another session keeps the row of the install locked, which each sweep writes. The

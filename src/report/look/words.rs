@@ -111,6 +111,17 @@ pub(super) fn locked(holder: Option<i32>) -> Note {
     }
 }
 
+/// The capture is not as the daemon has last seen it.
+pub(super) fn unsealed() -> Note {
+    Note::warn(
+        "missed",
+        "the tables, their triggers or policies were changed since the last sweep of a daemon, so \
+        changes may have been missed",
+        "None, if a daemon leads: its next sweep checks every agent. `agent-sync check` shows now \
+        which differ, and `agent-sync reconcile --all` brings them in sync.",
+    )
+}
+
 fn unseen(installed: &Installed) -> Note {
     let seen = installed.uncaptured_seen;
     let remedy = "None: once a daemon leads, and the other faults are repaired, it checks every \

@@ -117,9 +117,9 @@ fn sealed() -> String {
 /// gives all parts the same OIDs and versions each time. So `$3` is the
 /// [identity](SYSTEM_IDENTIFIER) of the server.
 pub fn seal() -> String {
-    let sealed = sealed();
+    let (sealed, here) = (sealed(), here("($3::text)"));
     format!(
-        "{sealed}, {HERE}
+        "{sealed}, {here}
          UPDATE agent_sync.install i SET seal = here.seal, uncaptured_seen = -1
          FROM here
          WHERE i.seal <> here.seal
@@ -127,22 +127,30 @@ pub fn seal() -> String {
     )
 }
 
-/// The seal in this database of this server.
-const HERE: &str = "here (seal) AS (
-             SELECT 'md5 ' || md5(concat_ws(' ', now.seal, d.oid, $3::text))
-             FROM now, pg_database d WHERE d.datname = current_database()
-         )";
+/// The seals in this database of servers with these identities.
+fn here(servers: &str) -> String {
+    format!(
+        "here (seal) AS (
+             SELECT 'md5 ' || md5(concat_ws(' ', now.seal, d.oid, s.server))
+             FROM now, pg_database d, (VALUES {servers}) AS s (server)
+             WHERE d.datname = current_database()
+         )"
+    )
+}
 
 /// Whether the seal is not the one that was noted, so that the daemon has yet to check every agent.
-/// With row-level security, a seal is that of one role, and the question has no answer: false.
+/// With policies, a seal is that of one role, and the question has no answer: false. The role of the
+/// daemon may not know the identity of the server, and this one may.
 pub fn is_unsealed() -> String {
-    let sealed = sealed();
+    let (sealed, here) = (sealed(), here("($3::text), (NULL)"));
     format!(
-        "{sealed}, {HERE}
-         SELECT EXISTS (SELECT FROM agent_sync.install i, here
-                        WHERE i.seal LIKE 'md5 %' AND i.seal <> here.seal)
+        "{sealed}, {here}
+         SELECT EXISTS (SELECT FROM agent_sync.install i
+                        WHERE i.seal LIKE 'md5 %'
+                          AND i.seal NOT IN (SELECT here.seal FROM here))
            AND NOT EXISTS (SELECT FROM watched w JOIN pg_class c ON c.oid = w.relation
-                           WHERE c.relrowsecurity)"
+                           WHERE c.relrowsecurity
+                             OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid))"
     )
 }
 
