@@ -11,6 +11,7 @@ use super::named::named;
 use super::page::{Page, part};
 use super::todo::Todo;
 use super::unmapped::UnmappedCount;
+use super::unmatched;
 use super::verdicts::{lines, object};
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
@@ -20,7 +21,7 @@ use crate::settings::{Database, Settings, WITHHELD, is_withheld};
 use crate::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, indented, plural};
 use crate::store::finding::{Finding, Rights};
 use crate::store::{Layout, checks, owners, report};
-use crate::survey::{Comparison, Scope, Tally, Verdict, survey};
+use crate::survey::{self, Comparison, Scope, Tally, Verdict, survey};
 
 /// The remedy where the schema `agent_sync` is absent or closed to this role.
 const INSTALL: &str = "run `agent-sync install` for this database; where it is installed, take the \
@@ -55,6 +56,8 @@ pub(super) struct Checked {
     pub(super) tally: Tally,
     /// Whether agent-sync is installed and readable by this role.
     pub(super) noted: bool,
+    /// The configurations that match no agent; only for a `check` of every agent.
+    unmatched: unmatched::Counted,
     /// The keys that a daemon has to process; empty for `check`.
     pub(super) todo: Todo,
 }
@@ -117,19 +120,13 @@ impl<'a> Checker<'a> {
             .map_err(unanswered)?;
         let noted = self.is_noted(database, db).await?;
         let total = self.total(db, &layout).await.map_err(unanswered)?;
-        if self.several && !self.json {
-            if self.to_reconcile {
-                self.page.under(Some(database.name.clone()));
-            } else {
-                self.page
-                    .line(format_args!("{CYAN}{}{CYAN:#}", database.name));
-            }
-        }
+        self.begin(&database.name);
         let mut checked = Checked {
             noted,
             ..Checked::default()
         };
         let (way, given) = named(database, &layout, &self.slugs, self.tenant)?;
+        let of_all = way.is_none() && !self.to_reconcile;
         let given: Vec<&str> = given.iter().map(String::as_str).collect();
         let scope = Scope {
             named: way.map(|way| (way, &*given)),
@@ -166,7 +163,20 @@ impl<'a> Checker<'a> {
         self.page.release();
         self.page.clear();
         outcome.map_err(|error| super::interrupted(database, error))?;
+        if of_all {
+            let counted = survey::unmatched(db, &layout, unmatched::LIMIT).await;
+            checked.unmatched = counted.map_err(unanswered)?.into();
+        }
         Ok(checked)
+    }
+
+    /// Names the database above its agents, or beside each of them.
+    fn begin(&mut self, name: &str) {
+        if self.several && !self.json && self.to_reconcile {
+            self.page.under(Some(name.to_owned()));
+        } else if self.several && !self.json {
+            self.page.line(format_args!("{CYAN}{name}{CYAN:#}"));
+        }
     }
 
     /// Whether this role can read what is noted. Fails if it must not, because the objects belong
@@ -275,6 +285,7 @@ impl<'a> Checker<'a> {
                     "agents": agents, "in_sync": in_sync, "pending": pending, "drifted": drifted, "missing": missing,
                     "rejected": rejected, "ambiguous": ambiguous,
                 },
+                "unmatched": unmatched::object(&checked.unmatched),
                 "led": led,
             }));
             return;
@@ -297,6 +308,7 @@ impl<'a> Checker<'a> {
             database.name,
             plural(agents, "agent")
         ));
+        unmatched::print(&mut self.page, &checked.unmatched);
         self.give_hints(checked, led);
     }
 

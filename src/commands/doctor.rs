@@ -12,7 +12,7 @@ use crate::cli::Reporting;
 use crate::exit::Exit;
 use crate::mapping::Rules;
 use crate::pg::sqlstate;
-use crate::report::{Level, Note, canary, look, upkeep};
+use crate::report::{Level, Note, canary, look, unmatched, upkeep};
 use crate::session::Session;
 use crate::settings::{Database, Settings, Tls};
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, indented, plural};
@@ -80,6 +80,9 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
         return notes;
     }
     let mut rest = upkeep(session.db(), look.layout.is_some()).await;
+    if let Some(layout) = &look.layout {
+        rest.push(unmatched::configurations(session.db(), layout).await);
+    }
     rest.push(if fit {
         canary(session.db(), settings).await
     } else {

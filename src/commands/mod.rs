@@ -25,6 +25,7 @@ mod table;
 mod todo;
 pub mod uninstall;
 mod unmapped;
+mod unmatched;
 mod verdicts;
 pub mod wait;
 pub mod why;

@@ -4,7 +4,7 @@
 //! - `story` explains one agent.
 //! - `awaited` counts the changes that `wait` waits for.
 //! - `loss` finds the changes and roles that an uninstall drops.
-//! - `upkeep` and `canary` are further checks of `doctor`.
+//! - `unmatched`, `upkeep` and `canary` are further checks of `doctor`.
 //! - `note` is the result of one check; `problem` has the texts for the problem of an agent.
 //!
 //! Invariant: every fault has one text and one remedy, here or in the type of its error, and every
@@ -17,6 +17,7 @@ mod loss;
 mod note;
 pub mod problem;
 mod story;
+pub mod unmatched;
 mod upkeep;
 
 pub use awaited::{Awaited, Moment, NamedAgents, awaited, moment, problems_of};

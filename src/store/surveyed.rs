@@ -187,6 +187,28 @@ pub fn survey(layout: &Layout, noted: bool, named: Named) -> String {
     )
 }
 
+/// How many configurations with a slug match no agent, and the first `$1` of their keys; of a longer
+/// one than any may be, the beginning. Both tables are read once, and joined by hash.
+pub fn unmatched(layout: &Layout) -> String {
+    let (agents, configurations) = (&layout.agents, &layout.configurations);
+    format!(
+        "WITH unmatched (key) AS MATERIALIZED (
+             SELECT {} FROM {} c
+             WHERE c.{} IS NOT NULL AND NOT EXISTS (SELECT FROM {} a WHERE {})
+         )
+         SELECT count(*), ARRAY(
+             SELECT CASE WHEN octet_length(u.key) > {} THEN left(u.key, 200) ELSE u.key END
+             FROM unmatched u ORDER BY u.key LIMIT $1::int8)
+         FROM unmatched",
+        configurations.any_key("c"),
+        configurations.table,
+        configurations.agent_slug.name,
+        agents.table,
+        is_for(layout),
+        queries::LONGEST_SLUG,
+    )
+}
+
 /// One row of [`survey`]: an agent and at most one of its configurations.
 #[derive(Debug)]
 pub struct Surveyed<'a> {

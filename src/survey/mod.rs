@@ -11,6 +11,7 @@
 //! holds back vacuum and blocks migrations.
 
 mod planned;
+mod unmatched;
 mod verdict;
 
 use std::ops::ControlFlow;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use postgres_types::Type;
 
 pub use planned::Planned;
+pub use unmatched::{Unmatched, unmatched};
 pub use verdict::{Comparison, Tally, Verdict};
 
 use crate::mapping::Rules;

@@ -685,3 +685,73 @@ async fn a_check_that_nobody_reads_on_holds_no_locks() {
             >= 20_000
     );
 }
+
+/// GIVEN configurations that match no agent, THEN `check` and `doctor` count them and name some, and
+/// nothing is written to them; a check of some agents does not count them.
+#[tokio::test]
+async fn g14_configurations_that_match_no_agent_are_counted() {
+    let platform = Platform::installed().await;
+    platform.save("reception", EXAMPLE).await;
+    platform.configure("reception").await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    let said = platform.says(&["check", "--json"]).await;
+    assert_eq!(
+        said.object()["unmatched"],
+        json!({"configurations": 0, "some": []})
+    );
+    let said = platform.says(&["check"]).await;
+    assert!(!said.out.contains("match no agent"), "{said:?}");
+    platform
+        .run(
+            "INSERT INTO agent_configurations (agent_slug) SELECT 'gone-' || i
+               FROM generate_series(1, 7) i;
+             INSERT INTO agent_configurations (agent_slug) VALUES (NULL)",
+        )
+        .await;
+    let said = platform.says(&["check"]).await.fits();
+    assert_eq!(said.code, 0, "{said:?}");
+    let words = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let sentence = "7 configurations match no agent, so nothing is written to them: gone-1, gone-2, \
+        gone-3, gone-4, gone-5 and 2 more";
+    assert!(words.contains(sentence), "{said:?}");
+    let said = platform.says(&["check", "--json"]).await;
+    let told = &said.object()["unmatched"];
+    assert_eq!(told["configurations"], 7, "{told}");
+    assert_eq!(told["some"][4], json!({"slug": "gone-5"}), "{told}");
+    let said = platform.says(&["check", "--json", "reception"]).await;
+    assert_eq!(said.objects().pop().unwrap()["unmatched"], Value::Null);
+    let said = platform.says(&["doctor", "--json"]).await;
+    assert!(said.out.contains(sentence), "{said:?}");
+    let written = "SELECT count(*) FROM agent_configurations WHERE agent_name IS NOT NULL";
+    assert_eq!(platform.value::<i64>(written).await, 1);
+    drop(daemon);
+}
+
+/// GIVEN tenants, THEN a configuration of another tenant or of none matches no agent.
+#[tokio::test]
+async fn t5_configurations_of_no_tenant_match_no_agent() {
+    for (of_type, own, other) in [
+        ("integer", "7", "8"),
+        ("text", "a/b", "%"),
+        ("numeric", "1.50", "1.5"),
+    ] {
+        let platform = Platform::with_tenants(of_type).await;
+        platform.install();
+        platform
+            .run(&format!(
+                "INSERT INTO agents (client_id, slug) VALUES ('{own}', 'reception');
+                 INSERT INTO agent_configurations (client_id, agent_slug) VALUES
+                   ('{own}', 'reception'), ('{other}', 'reception'), (NULL, 'reception')"
+            ))
+            .await;
+        let said = platform.says(&["check", "--json"]).await;
+        let told = &said.objects().pop().unwrap()["unmatched"];
+        let some = json!([{"slug": "reception"}, {"tenant": other, "slug": "reception"}]);
+        assert_eq!(
+            *told,
+            json!({"configurations": 2, "some": some}),
+            "{of_type}"
+        );
+    }
+}

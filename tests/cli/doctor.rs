@@ -78,6 +78,7 @@ async fn a_healthy_database_passes_every_check() {
         "writers",
         "dead rows",
         "publication",
+        "unmatched",
         "round trip",
     ] {
         assert!(

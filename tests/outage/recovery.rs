@@ -678,6 +678,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &next_keys,
         &foreign_types,
         &bare_survey,
+        &surveyed::unmatched(&layout),
         queries::TRY_LEAD,
         queries::TRY_IDLE_LOCK,
         queries::RELEASE_IDLE_LOCK,

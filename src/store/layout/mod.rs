@@ -231,6 +231,17 @@ impl Configurations {
         }
     }
 
+    /// The same for a reader: a row without tenant has a key as well.
+    pub fn any_key(&self, alias: &str) -> String {
+        match &self.tenant {
+            Some(tenant) => exact_key(
+                &format!("COALESCE({}, '%')", tenant.escaped(alias)),
+                &exact_slug(alias, &self.agent_slug),
+            ),
+            None => self.exact(alias),
+        }
+    }
+
     /// Whether keys have a tenant.
     pub fn keys(&self) -> Keys {
         Keys::with_tenants(self.tenant.is_some())
