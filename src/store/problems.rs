@@ -94,20 +94,25 @@ pub fn too_many() -> String {
 
 impl Store {
     /// Adds to those of the problems that are about these keys without a configuration the slug of
-    /// one that differs in case, blanks or Unicode form alone.
+    /// one that is almost equal (T7).
     pub async fn name_near(
         &self,
         keys: &[&str],
         problems: &mut [Problem],
     ) -> Result<(), QueryError> {
         let query = queries::near_misses(&self.layout);
+        let how = if self.layout.has_integer_slugs() || self.layout.has_uuid_slugs() {
+            "the way it is written"
+        } else {
+            "case, blanks or Unicode form"
+        };
         let table = &self.layout.configurations.table;
         let given: [Parameter<'_>; 2] = [(&keys, Type::TEXT_ARRAY), (table, Type::TEXT)];
         for row in &self.db.all(&query, &given).await? {
             let (key, slug): (String, String) = (row.try_get(0)?, row.try_get(1)?);
             if let Some(problem) = problems.iter_mut().find(|problem| problem.key == key) {
                 problem.detail = format!(
-                    "{}, and one has {}, which differs in case, blanks or Unicode form alone",
+                    "{}, and one has {}, which differs in {how} alone",
                     problem.detail,
                     quoted(&slug)
                 );

@@ -404,3 +404,65 @@ async fn t7_an_almost_equal_slug_is_named_and_not_matched() {
     );
     assert!(daemon.lines("no configuration has this slug").len() >= told);
 }
+
+/// GIVEN slugs of text beside a column of numbers or of the type `uuid`, WHEN one is written otherwise
+/// than the server writes the value, THEN its configuration is missing, the almost equal one is named,
+/// and nothing is written; an equal text is synced.
+#[tokio::test]
+async fn t7_a_text_that_is_no_canonical_value_is_missing() {
+    let id = "0b1f2c3d-0000-4000-8000-00000000abcd";
+    let upper = id.to_uppercase();
+    let bare = id.replace('-', "");
+    for (of_agents, of_configurations, exact, others) in [
+        ("text", "integer", "7", vec!["07", "+7", " 7", "-7"]),
+        ("text", "bigint", "7", vec!["007", "7.0"]),
+        ("bigint", "text", "07", vec!["7"]),
+        ("text", "uuid", id, vec![upper.as_str(), bare.as_str()]),
+    ] {
+        let platform = Platform::new().await;
+        platform
+            .run(&format!(
+                "ALTER TABLE agents ALTER COLUMN slug TYPE {of_agents} USING NULL;
+                 ALTER TABLE agent_configurations ALTER COLUMN agent_slug TYPE {of_configurations}
+                   USING NULL;
+                 CREATE INDEX ON agent_configurations (agent_slug);
+                 INSERT INTO agent_configurations (agent_slug) VALUES ('{exact}')"
+            ))
+            .await;
+        platform.install();
+        let _daemon = platform.caught_up_daemon().await;
+        for slug in &others {
+            platform
+                .run(&format!(
+                    "INSERT INTO agents (slug, name) VALUES ('{slug}', 'other')"
+                ))
+                .await;
+            let noted = async || platform.problem(slug).await.is_some();
+            eventually(&format!("{slug} has a problem"), noted).await;
+            let (kind, detail) = platform.problem(slug).await.unwrap();
+            assert_eq!(kind, "missing_configuration", "{slug}: {detail}");
+            let is_near = !["-7", "7.0"].contains(slug);
+            assert_eq!(
+                detail.contains("the way it is written"),
+                is_near,
+                "{slug}: {detail}"
+            );
+            assert_eq!(detail.contains(exact), is_near, "{slug}: {detail}");
+        }
+        let written = "SELECT count(*) FROM agent_configurations WHERE agent_name IS NOT NULL";
+        assert_eq!(platform.value::<i64>(written).await, 0);
+        let missing = platform.says(&["check", "--json"]).await;
+        let missing = missing.out.matches("\"verdict\":\"missing\"").count();
+        assert_eq!(missing, others.len());
+        if of_agents == "text" {
+            platform
+                .run(&format!(
+                    "INSERT INTO agents (slug, name) VALUES ('{exact}', 'exact')"
+                ))
+                .await;
+            platform
+                .holds("SELECT agent_name = 'exact' IS TRUE FROM agent_configurations")
+                .await;
+        }
+    }
+}

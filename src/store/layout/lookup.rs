@@ -45,7 +45,9 @@ impl Lookup {
 
     /// The condition that the column of the row `alias` has this text as its value. A text that is
     /// no value of the type is in no row, and no error: it may come from anyone (I7), or from the
-    /// time before the column had this type. The cast is of the text alone, so an index serves.
+    /// time before the column had this type. Nor is one that the server would write otherwise, like
+    /// `07`: it is another slug (G13), and the comparison with the text of the row, before a write,
+    /// would fail. The cast is of the text alone, so an index serves.
     pub(super) fn is(self, alias: &str, column: &SqlColumn, text: &str) -> String {
         let name = &column.name;
         match self {
@@ -55,8 +57,9 @@ impl Lookup {
             ),
             // A number of 19 digits may be too large for int8.
             Self::Integer => format!(
-                "{alias}.{name} = CASE WHEN {text} ~ '^-?[0-9]{{1,18}}$' THEN ({text})::int8 \
-                WHEN {text} ~ '^-?[0-9]{{19}}$' THEN CASE WHEN ({text})::numeric BETWEEN \
+                "{alias}.{name} = CASE WHEN {text} ~ '^(0|-?[1-9][0-9]{{0,17}})$' \
+                THEN ({text})::int8 \
+                WHEN {text} ~ '^-?[1-9][0-9]{{18}}$' THEN CASE WHEN ({text})::numeric BETWEEN \
                 -9223372036854775808 AND 9223372036854775807 THEN ({text})::int8 END END"
             ),
             _ => format!("{} = {text}", self.sql(alias, column)),

@@ -321,6 +321,16 @@ impl Layout {
         self.agents.keys()
     }
 
+    /// Whether one of the two slugs is a number.
+    pub fn has_integer_slugs(&self) -> bool {
+        [self.agents.lookup, self.configurations.lookup].contains(&Lookup::Integer)
+    }
+
+    /// Whether one of the two slugs is a `uuid`.
+    pub fn has_uuid_slugs(&self) -> bool {
+        [self.agents.lookup, self.configurations.lookup].contains(&Lookup::Uuid)
+    }
+
     /// Both tables as parameters of a query, the agents first.
     pub fn tables(&self) -> [Parameter<'_>; 2] {
         [

@@ -2,16 +2,29 @@
 
 use crate::store::layout::Layout;
 
-/// The slug without what people take for the same: case, surrounding blanks, and the Unicode form.
-fn folded(slug: &str) -> String {
-    format!(
+/// The slug without what people take for the same: case, surrounding blanks, and the Unicode form;
+/// and, beside a column of another type than text, the other ways to write one value of it.
+fn folded(layout: &Layout, slug: &str) -> String {
+    let text = format!(
         "lower(btrim(CASE WHEN getdatabaseencoding() = 'UTF8' THEN normalize({slug}, NFKC) ELSE \
         {slug} END, E' \\t\\r\\n') COLLATE \"default\")"
-    )
+    );
+    let (pattern, kept) = if layout.has_integer_slugs() {
+        ("^[+]?(-?)0*([0-9]+)$", r"\1\2")
+    } else if layout.has_uuid_slugs() {
+        (
+            "^[{]?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})[}]?$",
+            r"\1\2\3\4\5",
+        )
+    } else {
+        return text;
+    };
+    format!("regexp_replace({text}, '{pattern}', '{kept}')")
 }
 
 /// For those of the keys `$1` that have no configuration, the slug of a configuration that differs in
-/// case, surrounding blanks or Unicode form alone, of the same tenant if there are tenants.
+/// case, surrounding blanks, Unicode form or the way to write a value alone, of the same tenant if
+/// there are tenants.
 ///
 /// No index finds it, so the configurations are read once, and only where they take less than 64
 /// MiB, or, where they are partitioned, have fewer than 100,000 rows by the statistics.
@@ -33,7 +46,7 @@ pub fn near_misses(layout: &Layout) -> String {
                        ELSE pg_relation_size(t.oid) < 67108864 END
                 FROM pg_class t WHERE t.oid = to_regclass($2::text))
          GROUP BY 1",
-        folded(&format!("c.{slug}::text")),
-        folded(&format!("{bare}::text")),
+        folded(layout, &format!("c.{slug}::text")),
+        folded(layout, &format!("{bare}::text")),
     )
 }
