@@ -138,7 +138,8 @@ section! {
     #[derive(Default)]
     Announce = "announce" {
         /// A channel to NOTIFY with the slug of every configuration that was written, so that
-        /// runtimes can drop their cached copies. Not set: no notification is sent. None is sent
+        /// runtimes can drop their cached copies; where tenants are set, with `tenant/slug`, and
+        /// `%25` and `%2F` for `%` and `/` in the tenant. Not set: no notification is sent. None is sent
         /// either while the notification queue of the server is half full, as when a listener is
         /// stuck in a transaction; the configurations are still written.
         channel: Option<String> = ValueType::Identifier, Unset("configuration_changed");

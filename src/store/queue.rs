@@ -58,7 +58,7 @@ impl Store {
         }
     }
 
-    /// Notifies the channel of the changed keys.
+    /// Notifies the channel of the changed keys. A reader can divide a key, whatever the tenant is.
     pub(super) async fn announce_changes(
         &self,
         db: &Db,
@@ -68,11 +68,6 @@ impl Store {
         let Some(channel) = channel.filter(|_| !changed.is_empty()) else {
             return Ok(());
         };
-        let keys = self.layout.keys();
-        let changed = changed
-            .iter()
-            .map(|key| keys.parts(key).plain().into_owned());
-        let changed: Vec<String> = changed.collect();
         let news: [Parameter<'_>; 2] = [(&channel, Type::TEXT), (&changed, Type::TEXT_ARRAY)];
         db.run(queries::ANNOUNCE, &news).await
     }

@@ -438,6 +438,33 @@ async fn announced_slugs_are_those_whose_configuration_was_written() {
     );
 }
 
+/// GIVEN tenants, THEN the tenant of an announced key has no "/", so that it can be divided.
+#[tokio::test]
+async fn an_announced_key_of_a_tenant_can_be_divided() {
+    let platform = Platform::with_tenants("text").await;
+    platform.install();
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__ANNOUNCE__CHANNEL", "configuration_changed");
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    platform.run("LISTEN configuration_changed").await;
+    for (tenant, slug, key) in [
+        ("acme", "a/b", "acme/a/b"),
+        ("acme/a", "b", "acme%2Fa/b"),
+        ("50%", "b", "50%25/b"),
+    ] {
+        platform
+            .run(&format!(
+                "INSERT INTO agents (client_id, slug, name) VALUES ('{tenant}', '{slug}', 'n');
+                 INSERT INTO agent_configurations (client_id, agent_slug) VALUES ('{tenant}', '{slug}')"
+            ))
+            .await;
+        let expected = format!("NOTIFY configuration_changed {key:?}");
+        eventually(&expected, async || platform.notices().contains(&expected)).await;
+    }
+    assert_eq!(platform.notices().len(), 3, "{:?}", platform.notices());
+}
+
 /// A full notification queue does not stop a write.
 #[tokio::test]
 async fn a_full_notification_queue_stops_no_write() {

@@ -74,8 +74,8 @@ pub fn enqueue(keys: Keys) -> String {
     }
 }
 
-/// Notifies the channel `$1` of the slugs `$2`, or of `tenant/slug`. PostgreSQL sends equal
-/// notifications of a transaction once.
+/// Notifies the channel `$1` of the keys `$2`. PostgreSQL sends equal notifications of a transaction
+/// once.
 /// Two cases would fail the batch and are left out: a slug that is too long for a notification, and
 /// every slug while the notification queue is half full or more.
 pub const ANNOUNCE: &str = "
