@@ -52,6 +52,11 @@ pub(crate) enum Novelty {
 }
 
 impl UnmappedSettings {
+    /// Their number; one more than [`SETTINGS`] if there are others.
+    pub fn number(&self) -> usize {
+        self.listed.len() + usize::from(self.more)
+    }
+
     /// Notes a setting that an agent has. The sentence is made only if the setting is listed.
     pub(super) fn note(
         &mut self,
@@ -105,5 +110,6 @@ mod tests {
         }
         assert_eq!(note(0), Novelty::Known);
         assert_eq!((settings.listed.len(), settings.more), (SETTINGS, true));
+        assert_eq!(settings.number(), SETTINGS + 1);
     }
 }

@@ -161,6 +161,12 @@ impl Comparison {
             return;
         }
         let Some(configuration) = &row.configuration else {
+            // The settings that no rule reads are those of the agent alone.
+            if let Ok(agent) = &row.agent
+                && let Ok(plan) = mapping::plan(rules, targets, agent, &Configuration::default())
+            {
+                self.unmapped.merge(plan.unmapped);
+            }
             return;
         };
         self.configurations += 1;

@@ -73,6 +73,19 @@ async fn m10_check_and_why_list_settings_that_no_rule_reads() {
     assert!(said.out.contains(remark), "{}", said.out);
     let story = platform.says(&["why", "openai-1", "--json"]).await.object();
     assert_eq!(story["unmapped"], json!([remark]));
+
+    // Without a configuration as well.
+    platform
+        .run("DELETE FROM agent_configurations WHERE agent_slug = 'openai-1'")
+        .await;
+    let said = platform.says(&["why", "openai-1"]).await.fits();
+    assert!(said.out.contains(remark), "{}", said.out);
+    let said = platform.says(&["check", "--unmapped"]).await;
+    assert!(
+        said.out.contains("did you mean `voice_id`? (1 agent)"),
+        "{}",
+        said.out
+    );
 }
 
 #[tokio::test]

@@ -128,6 +128,8 @@ async fn m10_each_unmapped_setting_is_logged_once() {
     );
     let told = status(address).await;
     assert_eq!(told["unmapped"]["listed"][0]["remark"], remark, "{told}");
+    let series = "agent_sync_unmapped_settings{database=\"default\"}";
+    metric_becomes(address, series, 1.0).await;
 
     // Many different settings, by a single change and by many: a few lines.
     platform

@@ -194,6 +194,19 @@ pub const METRICS: &[Metric] = &[
         }),
     },
     Metric {
+        name: "agent_sync_unmapped_settings",
+        kind: Kind::Gauge,
+        unit: "",
+        label: None,
+        help: "Different voice settings that no rule reads, as far as batches have met them since \
+            the start or the last change of the rules: up to 50, and 51 stands for more. Only the \
+            daemon that leads has it. `agent-sync check --unmapped` counts them in every agent.",
+        read: Read::Database(|state, _| {
+            let number = u64::try_from(state.unmapped.number()).unwrap_or(u64::MAX);
+            state.phase.leads().then_some(float(number))
+        }),
+    },
+    Metric {
         name: "agent_sync_wakeups_total",
         kind: Kind::Counter,
         unit: "",
