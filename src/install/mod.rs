@@ -31,6 +31,7 @@ const STEPS: &[&str] = &[
     include_str!("../../sql/attach.sql"),
     GRANT,
 ];
+const PREFIX: &str = include_str!("../../sql/prefix.sql");
 const GRANT: &str = include_str!("../../sql/grant.sql");
 const NAMES: &str = include_str!("../../sql/names.sql");
 const PROOF: &str = include_str!("../../sql/proof.sql");
@@ -145,6 +146,11 @@ impl<'a> Plan<'a> {
                 "PERFORM pg_catalog.set_config('{name}', {name}_before, true);"
             );
         }
+        let step = |step: &str| {
+            let step = self.schema.localize(step);
+            format!("\nEXECUTE $agent_sync_step$\n{step}$agent_sync_step$;\n")
+        };
+        body.push_str(&step(PREFIX));
         for (name, value) in self.settings() {
             let (name, value) = (self.schema.localize(name), Literal(&value));
             let _ = writeln!(
@@ -152,13 +158,7 @@ impl<'a> Plan<'a> {
                 "PERFORM pg_catalog.set_config('{name}', {value}, true);"
             );
         }
-        for step in STEPS {
-            let step = self.schema.localize(step);
-            let _ = writeln!(
-                body,
-                "\nEXECUTE $agent_sync_step$\n{step}$agent_sync_step$;"
-            );
-        }
+        body.extend(STEPS.iter().map(|text| step(text)));
         let quote = quote_of(&body);
         format!(
             "-- One statement, which needs no transaction around it and does not mind one.\n\
@@ -196,6 +196,7 @@ fn quote_of(text: &str) -> String {
 /// Installs, in one transaction. Returns as well the roles that were given nothing, because they
 /// only bear the name of a former role of a daemon.
 pub async fn install(db: &Db, plan: &Plan<'_>) -> Result<(Done, Vec<String>), QueryError> {
+    db.batch(PREFIX).await?;
     transact(db, &plan.settings(), STEPS).await
 }
 

@@ -31,6 +31,13 @@ const RESERVED: &str = "\
     similar some symmetric system_user table tablesample then to trailing true union unique \
     user using variadic verbose when where window with";
 
+/// The modules of PostgreSQL with settings that begin with their name, but for those whose name begins
+/// with `pg_`. Any session may load one, and the settings of an install of this name would then be
+/// refused. `sql/prefix.sql` finds those of other extensions.
+const MODULES: &str = "\
+    auth_delay auto_explain basebackup_to_shell basic_archive isn passwordcheck plperl plpgsql \
+    pltcl postgres_fdw sepgsql";
+
 /// The schema of an install.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -64,6 +71,7 @@ impl InstallSchema {
             && !name.starts_with("pg_")
             && !["public", "information_schema"].contains(&name)
             && !RESERVED.split(' ').any(|word| word == name)
+            && !MODULES.split(' ').any(|module| module == name)
             // Such a name could be that of a channel of another install.
             && !DERIVED.iter().any(|end| name.ends_with(end));
         fits.then(|| Self {
@@ -176,6 +184,8 @@ mod tests {
             "public",
             "user",
             "select",
+            "plpgsql",
+            "auto_explain",
             "agent_sync_change",
             "x_insert",
             &"a".repeat(41),

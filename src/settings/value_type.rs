@@ -147,8 +147,8 @@ impl ValueType {
                 .to_owned(),
             Self::Identifier => "a name of 1 to 63 bytes".to_owned(),
             Self::InstallSchema => {
-                "a name of 1 to 40 lower-case letters, digits and underscores that \
-                is no key word of SQL, such as \"agent_sync_a\""
+                "a name of 1 to 40 lower-case letters, digits and underscores, such as \
+                \"agent_sync_a\", that is no key word of SQL and no module of PostgreSQL"
                     .to_owned()
             }
             Self::Listen => "an IP address and a port, or \"off\"".to_owned(),

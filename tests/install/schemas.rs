@@ -606,6 +606,46 @@ async fn t6_entries_that_share_an_install_or_a_table_are_refused() {
     }
 }
 
+/// GIVEN an extension of the server whose settings begin with the name of the schema, THEN the install
+/// is refused before anything is changed; GIVEN a module of PostgreSQL of this name, THEN the settings
+/// are.
+#[tokio::test]
+async fn t6_the_name_of_an_extension_is_no_schema_of_an_install() {
+    let platform = two_pairs().await;
+    let with = |schema: &str, arguments: &[&str]| {
+        let mut command = command(&platform, arguments);
+        command
+            .env("AGENT_SYNC__DATABASES__TENANT_B__INSTALL__SCHEMA", schema)
+            .args(["--database", "tenant_b"]);
+        command
+    };
+    let said = Said::of(with("auto_explain", &["install"])).await;
+    assert_eq!(said.code, 64, "{said:?}");
+    assert!(said.err.contains("no module of PostgreSQL"), "{said:?}");
+
+    // No extension of others is at hand, so a module of PostgreSQL stands for one.
+    let prefix = include_str!("../../sql/prefix.sql");
+    platform.run(prefix).await;
+    let refused = platform
+        .client
+        .batch_execute(&prefix.replace("agent_sync.", "plpgsql."))
+        .await
+        .unwrap_err();
+    let refused = refused.as_db_error().unwrap();
+    assert!(
+        refused
+            .message()
+            .starts_with("the setting plpgsql.check_asserts belongs"),
+        "{refused}"
+    );
+    assert!(
+        refused.hint().unwrap().contains("install.schema"),
+        "{refused}"
+    );
+    let printed = Said::of(with("sync_b", &["install", "--print"])).await;
+    assert!(printed.out.contains("'sync_b.')"), "{printed:?}");
+}
+
 /// The key words that need quotes are those of the server.
 #[tokio::test]
 async fn t6_no_schema_of_an_install_needs_quotes() {
