@@ -50,6 +50,9 @@ DECLARE
     others   CONSTANT oid[] := pg_catalog.current_setting('agent_sync.other_outboxes');
     elsewhere CONSTANT jsonb := pg_catalog.current_setting('agent_sync.needed_elsewhere');
     is_shared boolean; -- Whether the role serves another install as well.
+    other    record;
+    part     jsonb;
+    noted_elsewhere jsonb := '[]'; -- The rows of agent_sync.granted of other installs.
     target   text; -- "PRIVILEGE (column) ON object".
 BEGIN
     -- attach.sql may have locked the two tables in this transaction.
@@ -144,6 +147,20 @@ BEGIN
                               WHERE r.name = chosen AND r.oid IS NOT DISTINCT FROM p.oid)
             ON CONFLICT (name) DO UPDATE SET oid = excluded.oid;
     END IF;
+    -- Of those of the same owner alone, and with its rights: the data belongs to that role.
+    FOR other IN
+        SELECT n.nspname AS schema
+        FROM pg_namespace own
+        JOIN pg_class g ON g.relname = 'granted' AND g.relkind = 'r' AND g.relowner = own.nspowner
+        JOIN pg_namespace n ON n.oid = g.relnamespace AND n.nspowner = own.nspowner
+        JOIN pg_class o ON o.relnamespace = n.oid AND o.oid = ANY (others)
+        WHERE own.nspname = 'agent_sync'
+          AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(g.oid, 'SELECT')
+    LOOP
+        EXECUTE format('SELECT coalesce(jsonb_agg(to_jsonb(g)), ''[]'') FROM %I.granted g',
+                       other.schema) INTO part;
+        noted_elsewhere := noted_elsewhere || part;
+    END LOOP;
     PERFORM set_config('role', acting, true);
 
     read_agents := ARRAY(SELECT c.value FROM jsonb_each_text(given #> '{agents,columns}') c);
@@ -232,10 +249,13 @@ BEGIN
                 CASE need.kind WHEN 'database' THEN format('DATABASE %I', current_database())
                                WHEN 'schema' THEN format('SCHEMA %I', need.schema)
                                ELSE format('%I.%I', need.schema, need.object) END);
-            -- A role that an install made has its privileges from installs. The last one that is
-            -- removed revokes those that they share.
+            -- A role that an install made has its privileges from installs, and another role those
+            -- that an install has noted. The last one that is removed revokes those that they share.
             IF is_shared AND need.schema <> 'agent_sync'
-                AND shobj_description(member.oid, 'pg_authid') = created_role
+                AND (shobj_description(member.oid, 'pg_authid') IS NOT DISTINCT FROM created_role
+                     OR noted_elsewhere @> jsonb_build_array(jsonb_build_object(
+                         'role', member.name, 'privilege', need.privilege, 'kind', need.kind,
+                         'schema', need.schema, 'object', need.object, 'column', need.col)))
                 AND NOT EXISTS (
                     SELECT FROM agent_sync.granted g
                     WHERE (g.role, g.privilege, g.kind, g.schema, g.object, g."column")

@@ -685,3 +685,44 @@ async fn t6_the_printed_install_has_the_schema() {
     let said = says(&platform, &["install"]).await;
     assert_eq!(said.out.matches("already installed").count(), 2, "{said:?}");
 }
+
+/// GIVEN a role that existed before and serves two installs, WHEN both are uninstalled, in either
+/// order, THEN what the installs granted is revoked, and what the role had before stays.
+#[tokio::test]
+async fn t6_the_last_uninstall_revokes_what_installs_granted() {
+    for order in [["tenant_a", "tenant_b"], ["tenant_b", "tenant_a"]] {
+        let platform = two_pairs().await;
+        let role = format!("{}_before", platform.name());
+        let name = platform.name().to_owned();
+        platform
+            .run(&format!(
+                "CREATE ROLE {role} LOGIN; CREATE SCHEMA shared; CREATE TYPE shared.mood AS ENUM ('well');
+                 ALTER TABLE tenant_a.agent_configurations ALTER COLUMN voice_id TYPE shared.mood
+                   USING NULL;
+                 ALTER TABLE tenant_b.agent_configurations ALTER COLUMN voice_id TYPE shared.mood
+                   USING NULL;
+                 REVOKE CONNECT ON DATABASE {name} FROM PUBLIC;
+                 GRANT USAGE ON SCHEMA tenant_a TO {role}"
+            ))
+            .await;
+        let privileges = format!(
+            "SELECT concat_ws(' ', has_database_privilege('{role}', '{name}', 'CONNECT'),
+               has_schema_privilege('{role}', 'shared', 'USAGE'),
+               has_schema_privilege('{role}', 'tenant_a', 'USAGE'),
+               has_schema_privilege('{role}', 'tenant_b', 'USAGE'))"
+        );
+        assert_eq!(platform.value::<String>(&privileges).await, "f f t f");
+        let said = says(&platform, &["install", "--role", &role]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!(platform.value::<String>(&privileges).await, "t t t t");
+        let said = says(&platform, &["install"]).await;
+        assert_eq!(said.out.matches("already installed").count(), 2, "{said:?}");
+        for removed in order {
+            let said = says(&platform, &["uninstall", "--yes", "--database", removed]).await;
+            assert_eq!(said.code, 0, "{said:?}");
+            let left = platform.value::<String>(&privileges).await;
+            assert_eq!(left.starts_with("t t t"), removed == order[0], "{left}");
+        }
+        assert_eq!(platform.value::<String>(&privileges).await, "f f t f");
+    }
+}
