@@ -1,7 +1,7 @@
 # The two main targets are `make demo` and `make test`. Both check for PostgreSQL's server programs.
 # `make storm`, `make model` and `make matrix` are longer versions of parts of the suite.
 
-.PHONY: demo test test-shadow test-million storm model matrix fuzz fuzz-keep bench bench-quick lint shellcheck deny advisories sbom reproduce deb rpm system-test postgres
+.PHONY: demo test test-shadow test-million storm storm-tenants model matrix fuzz fuzz-keep bench bench-quick lint shellcheck deny advisories sbom reproduce deb rpm system-test postgres
 
 # Shows the main job on a throwaway PostgreSQL.
 demo: postgres
@@ -36,6 +36,13 @@ storm: ROUNDS ?= 50
 storm: SEED ?= $(shell date +%s)
 storm: postgres
 	@STORM_ROUNDS=$(ROUNDS) STORM_SEED=$(SEED) cargo test --quiet --locked --test it storm:: -- --nocapture
+
+# Random databases with tenants, each compared by an oracle: `make storm-tenants DATABASES=200 SEED=1`.
+# The suite has six.
+storm-tenants: DATABASES ?= 200
+storm-tenants: SEED ?= $(shell date +%s)
+storm-tenants: postgres
+	@STORM_DATABASES=$(DATABASES) STORM_SEED=$(SEED) cargo test --quiet --locked --test it storm::databases:: -- --nocapture
 
 # Every test against PostgreSQL 14, 15, 16, 17 and 18, whose server programs come from npm; `make matrix VERSIONS="14 18"` for some.
 matrix:

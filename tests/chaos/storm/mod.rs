@@ -9,11 +9,13 @@
 //! | `tables.sql`, `oracle.sql` | the ledger and the witness; an independent mapping in SQL |
 //! | `watch.rs` | the check that no writer waits for agent-sync |
 //! | `link.rs`, `tally.rs` | reconnecting connections; the figures |
+//! | `databases.rs` | many databases with tenants, without faults |
 //!
 //! `make storm ROUNDS=500 SEED=7` is the long version; the suite has a short one. The seed and the
 //! number of a round alone determine its events, so a failed seed repeats its schedule, apart from
 //! the timing of the machine. The daemons sweep once an hour, so no sweep repairs a lost change.
 
+mod databases;
 mod link;
 mod nemesis;
 mod tally;
@@ -28,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
+use link::Link;
 use nemesis::Plan;
 use tally::Tally;
 use world::World;
@@ -192,16 +195,19 @@ const STATE: &str = "
 
 /// Waits until the oracle finds nothing.
 async fn healed(world: &mut World, what: &str) {
+    nothing_found(&mut world.admin, what).await;
+}
+
+/// Waits until the oracle of a database finds nothing.
+async fn nothing_found(admin: &mut Link, what: &str) {
     let start = Instant::now();
     loop {
-        let busy = world
-            .admin
+        let busy = admin
             .texts("SELECT slug FROM agent_sync.outbox LIMIT 1")
             .await;
         if busy.is_empty() || start.elapsed() > HEALING {
             let took = start.elapsed();
-            let found = world
-                .admin
+            let found = admin
                 .texts("SELECT * FROM storm.discrepancies() LIMIT 10")
                 .await;
             if found.is_empty() {
@@ -209,7 +215,7 @@ async fn healed(world: &mut World, what: &str) {
             }
             let damage = found.iter().any(|line| line.starts_with("damage"));
             if damage || start.elapsed() >= HEALING {
-                eprintln!("{what}: {:#?}", world.admin.texts(STATE).await);
+                eprintln!("{what}: {:#?}", admin.texts(STATE).await);
             }
             assert!(
                 !damage && start.elapsed() < HEALING,
@@ -273,7 +279,7 @@ async fn move_rows(world: &mut World, rng: &mut Rng, what: &str) {
             world.admin.run(statement).await;
         }
         healed(world, what).await;
-        let mut mover = link::Link::to(&url, "storm mover");
+        let mut mover = Link::to(&url, "storm mover");
         let pause = Duration::from_micros(rng.u64(..2500));
         let moving = tokio::spawn(async move {
             let client = mover.client().await;

@@ -48,7 +48,7 @@ pub struct World {
 }
 
 /// The types of tenants, each with the tenant of a name.
-const TENANTS: [(&str, &str); 3] = [
+pub const TENANTS: [(&str, &str); 3] = [
     ("text", "right({name}, 1)"),
     ("integer", "ascii(right({name}, 1))"),
     (
@@ -60,7 +60,7 @@ const TENANTS: [(&str, &str); 3] = [
 /// The columns with tenant and slug, computed from the name of the agent. The writers know the name
 /// alone, and the daemon knows the two columns alone. The index is not unique, because the writers
 /// know the conflicts of names alone.
-fn tenants((of_type, tenant): (&str, &str)) -> String {
+pub fn tenants((of_type, tenant): (&str, &str)) -> String {
     let tables = [("agents", "slug"), ("agent_configurations", "agent_slug")];
     let columns = tables.map(|(table, name)| {
         let tenant = tenant.replace("{name}", name);
@@ -71,6 +71,26 @@ fn tenants((of_type, tenant): (&str, &str)) -> String {
         )
     });
     columns.join("; ")
+}
+
+/// The settings of these columns: the name in an entry of the settings, and the column.
+pub const COLUMNS: [(&str, &str); 4] = [
+    ("AGENTS__COLUMNS__SLUG", "short"),
+    ("AGENTS__COLUMNS__TENANT", "client_id"),
+    ("CONFIGURATIONS__COLUMNS__AGENT_SLUG", "short"),
+    ("CONFIGURATIONS__COLUMNS__TENANT", "client_id"),
+];
+
+/// The name of an agent in a request (I7), as an expression over its name `name`, with tenants of this
+/// type.
+pub fn request(of_type: Option<&str>) -> &'static str {
+    match of_type {
+        Some("text") => "right(name, 1) || '/' || left(name, -1)",
+        Some("integer") => "ascii(right(name, 1)) || '/' || left(name, -1)",
+        // Of every tenant.
+        Some(_) => "left(name, -1)",
+        None => "name",
+    }
 }
 
 impl World {
@@ -179,27 +199,15 @@ impl World {
         ] {
             command.env(format!("AGENT_SYNC__{name}"), value);
         }
-        let columns = [
-            ("AGENTS__COLUMNS__SLUG", "short"),
-            ("AGENTS__COLUMNS__TENANT", "client_id"),
-            ("CONFIGURATIONS__COLUMNS__AGENT_SLUG", "short"),
-            ("CONFIGURATIONS__COLUMNS__TENANT", "client_id"),
-        ];
-        for (name, column) in columns.iter().filter(|_| self.tenants.is_some()) {
+        for (name, column) in COLUMNS.iter().filter(|_| self.tenants.is_some()) {
             command.env(format!("AGENT_SYNC__DATABASES__DEFAULT__{name}"), column);
         }
         command
     }
 
-    /// The name of an agent in a request (I7), as an expression over its name `name`.
+    /// The name of an agent in a request, as an expression over its name `name`.
     pub fn request(&self) -> &'static str {
-        match self.tenants {
-            Some("text") => "right(name, 1) || '/' || left(name, -1)",
-            Some("integer") => "ascii(right(name, 1)) || '/' || left(name, -1)",
-            // Of every tenant.
-            Some(_) => "left(name, -1)",
-            None => "name",
-        }
+        request(self.tenants)
     }
 
     /// Runs a command of agent-sync.
@@ -374,7 +382,8 @@ impl World {
 pub const DISCONNECT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE \
     application_name LIKE 'agent-sync/%'";
 
-async fn populate(admin: &mut Link, rng: &mut Rng) {
+/// Inserts the agents, most of them with configurations.
+pub async fn populate(admin: &mut Link, rng: &mut Rng) {
     for number in 0..AGENTS {
         let slug = format!("agent-{number}");
         admin

@@ -46,15 +46,23 @@ type Done = Result<(), Failed>;
 
 impl Writer {
     pub fn new(world: &World, name: String, rng: Rng, refused: bool) -> Self {
-        let link = Link::to(&world.url("storm_writer"), NAME);
         Self {
-            link,
+            two_phase: world.two_phase,
+            refused,
+            ..Self::at(&world.url("storm_writer"), world.request(), name, rng)
+        }
+    }
+
+    /// A writer at this URL, where this is the name of an agent in a request.
+    pub fn at(url: &str, request: &'static str, name: String, rng: Rng) -> Self {
+        Self {
+            link: Link::to(url, NAME),
             rng,
             name,
             stamps: 0,
-            two_phase: world.two_phase,
-            refused,
-            request: world.request(),
+            two_phase: false,
+            refused: false,
+            request,
             tally: Tally::default(),
             open: 0,
         }
