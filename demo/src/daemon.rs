@@ -16,6 +16,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(1);
 pub(crate) struct Program {
     exe: PathBuf,
     settings: PathBuf,
+    url: String,
 }
 
 impl Program {
@@ -33,14 +34,27 @@ impl Program {
 
     /// The program with one database, named in a settings file in `folder`.
     pub(crate) fn new(exe: PathBuf, folder: &Path, url: &str) -> anyhow::Result<Self> {
-        let settings = folder.join("agent-sync.toml");
+        let program = Self {
+            exe,
+            settings: folder.join("agent-sync.toml"),
+            url: url.to_owned(),
+        };
+        program.with_entry("demo", "")
+    }
+
+    /// The program with one entry for the same database, in a settings file of its own.
+    pub(crate) fn with_entry(&self, name: &str, settings: &str) -> anyhow::Result<Self> {
+        let file = self.settings.with_file_name(format!("{name}.toml"));
         // The demo does not use HTTP, and another daemon may use the port.
         let text = format!(
-            "[admin]\nlisten = \"off\"\n\n[databases.demo]\nurl = {}\n",
-            Value::from(url)
+            "[admin]\nlisten = \"off\"\n\n[databases.{name}]\nurl = {}\n{settings}\n",
+            Value::from(&*self.url)
         );
-        std::fs::write(&settings, text).context("could not write the settings of the demo")?;
-        Ok(Self { exe, settings })
+        std::fs::write(&file, text).context("could not write the settings of the demo")?;
+        Ok(Self {
+            settings: file,
+            ..self.clone()
+        })
     }
 
     /// Runs a command of agent-sync and returns its output.

@@ -6,6 +6,7 @@ mod platform;
 mod show;
 mod steps;
 mod story;
+mod tenants;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@ use agent_sync::show::{count, time};
 
 use crate::platform::{TIMEOUT, diff};
 use crate::story::{Scene, Story, Writer, rate};
+use crate::tenants;
 
 /// The number of agents that are imported and then changed by one statement.
 const MANY: i64 = 5_000;
@@ -40,7 +41,8 @@ pub(crate) async fn all(story: &mut Story) -> anyhow::Result<()> {
             6 => no_configuration(story).await?,
             7 => many_at_once(story).await?,
             8 => while_the_daemon_is_stopped(story).await?,
-            9 => final_check(story).await?,
+            9 => tenants::equal_slugs(story).await?,
+            10 => final_check(story).await?,
             _ => break,
         }
         if story.screen.failures() > 0 {

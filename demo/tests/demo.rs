@@ -36,6 +36,7 @@ fn the_story_comes_true_and_nothing_is_left_behind() {
         "+ tts.output_format  \"pcm_44100\"",
         "✓ provider_config equals the worked example",
         "✓ the parts that agent-sync does not own are unchanged",
+        "✓ north: Nils, voice alloy; south: Sami, voice coral",
         "✓ nothing is pending",
         "Every claim is true.",
         "✓ the server is stopped, and its folder is gone",
