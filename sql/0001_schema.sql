@@ -53,6 +53,7 @@ BEGIN
             last_tried       text,
             tries            integer     NOT NULL DEFAULT 0,
             mapping          text        NOT NULL DEFAULT '',
+            audit            jsonb,
             CONSTRAINT install_pkey PRIMARY KEY (only_row),
             CONSTRAINT install_has_one_row CHECK (only_row)
         );
@@ -75,7 +76,8 @@ BEGIN
         SELECT c.name, c.definition
         FROM (VALUES ('last_sync', 'timestamptz'), ('last_tried', 'text'),
                      ('tries', 'integer NOT NULL DEFAULT 0'),
-                     ('mapping', 'text NOT NULL DEFAULT ''''')) AS c (name, definition)
+                     ('mapping', 'text NOT NULL DEFAULT '''''), ('audit', 'jsonb'))
+              AS c (name, definition)
         WHERE NOT EXISTS (SELECT FROM pg_attribute a
                           WHERE a.attrelid = 'agent_sync.install'::regclass AND a.attname = c.name
                             AND NOT a.attisdropped)
@@ -92,7 +94,10 @@ BEGIN
                            'slug, or tenant/slug; null after that batch is committed.'),
             ('tries', 'How often the batch of last_tried has been tried.'),
             ('mapping', 'The MD5 sum of the rules and columns of the mapping under which every '
-                        'configuration was last in sync.')) AS c (name, comment)
+                        'configuration was last in sync.'),
+            ('audit', 'The last comparison of every agent with its configurations (last), the last '
+                      'changes that were never noticed (unnoticed), and how far the present '
+                      'comparison is (running).')) AS c (name, comment)
         JOIN pg_attribute a ON a.attrelid = 'agent_sync.install'::regclass AND a.attname = c.name
         WHERE col_description(a.attrelid, a.attnum) IS DISTINCT FROM c.comment
     LOOP

@@ -14,8 +14,8 @@
 -- and a dump that was restored into another cluster, where OIDs differ, names its roles. Any other
 -- role of a noted name gets nothing and is forgotten, with a NOTICE and in agent_sync.strangers.
 --
--- The role can then SELECT the mapped columns of the agents, SELECT the compared columns of the
--- configurations and their primary key, UPDATE those that are written, and use the tables in the
+-- The role can then SELECT the mapped columns of the agents and xmin, SELECT the compared columns of
+-- the configurations and their primary key, UPDATE those that are written, and use the tables in the
 -- schema agent_sync. The system columns ctid, tableoid and xmin need a grant as well. The role can
 -- use the schemas of these objects, and of the types of the written columns. It cannot read other
 -- columns, such as API keys. Earlier privileges of the role stay.
@@ -163,7 +163,9 @@ BEGIN
     END LOOP;
     PERFORM set_config('role', acting, true);
 
-    read_agents := ARRAY(SELECT c.value FROM jsonb_each_text(given #> '{agents,columns}') c);
+    read_agents := ARRAY(SELECT c.value FROM jsonb_each_text(given #> '{agents,columns}') c)
+        -- The version of the row, for the audit.
+        || ARRAY['xmin'];
     -- PostgreSQL computes generated columns, so they are neither written nor compared.
     write_configs := ARRAY(
         SELECT c.value FROM jsonb_each_text(given #> '{configurations,columns}') c
@@ -235,7 +237,7 @@ BEGIN
                          ('UPDATE', configs, write_configs),
                          ('UPDATE', 'agent_sync.install'::regclass,
                           ARRAY['uncaptured_seen', 'seal', 'last_sync', 'last_tried', 'tries',
-                                'mapping'])) AS o (privilege, relation, columns)
+                                'mapping', 'audit'])) AS o (privilege, relation, columns)
             JOIN pg_class c ON c.oid = o.relation
             JOIN pg_namespace n ON n.oid = c.relnamespace
             JOIN pg_attribute a ON a.attrelid = o.relation AND a.attname = ANY (o.columns)

@@ -284,7 +284,7 @@ BEGIN
                'uncaptured_seen bigint', 'seal text',
                    'installed_at timestamp with time zone'],
              ARRAY['last_sync timestamp with time zone', 'last_tried text', 'tries integer',
-               'mapping text']),
+               'mapping text', 'audit jsonb']),
             ('outbox', 'r', 'table', 'Slugs whose agent or configuration changed',
              ARRAY['slug text', 'at timestamp with time zone'],
              ARRAY['application_name text', 'role text', 'tenant text']),

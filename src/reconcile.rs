@@ -235,7 +235,7 @@ impl<'a> Reconciler<'a> {
         let scope = Scope {
             named: Some((Named::Keys, portion)),
             noted: true,
-            planned: None,
+            ..Scope::default()
         };
         survey(
             self.session.db(),

@@ -1,5 +1,6 @@
 //! The figures, one file each, with the names of `--only`.
 
+mod audit;
 mod bulk;
 mod cpu;
 mod heal;
@@ -37,6 +38,7 @@ pub enum Figure {
     Scale,
     Memory,
     Mapping,
+    Audit,
 }
 
 impl Figure {
@@ -56,6 +58,7 @@ impl Figure {
             Self::Scale => "scale",
             Self::Memory => "memory",
             Self::Mapping => "mapping",
+            Self::Audit => "audit",
         }
     }
 
@@ -75,6 +78,7 @@ impl Figure {
             Self::Scale => "drain time and latency by the number of agents",
             Self::Memory => "memory during a drain of a million agents",
             Self::Mapping => "the mapping in process, per agent",
+            Self::Audit => "what an audit of a million agents takes, idle and under load",
         }
     }
 
@@ -94,6 +98,7 @@ impl Figure {
             Self::Scale => scale::measure(lab).await,
             Self::Memory => memory::measure(lab).await,
             Self::Mapping => mapping::measure(lab).await,
+            Self::Audit => audit::measure(lab).await,
         }
     }
 }

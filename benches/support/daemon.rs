@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent_sync_testbed::Daemon as Process;
 use anyhow::Context as _;
@@ -21,12 +21,13 @@ pub struct Daemon {
 
 /// The settings of the daemon: the defaults with its databases, and the history if a database has
 /// one.
-fn settings(databases: &[&Database]) -> String {
+fn settings(databases: &[&Database], further: &str) -> String {
     let keeps = databases
         .iter()
         .any(|database| database.flavour == Flavour::Keeping);
-    let mut text =
-        format!("[admin]\nlisten = \"off\"\n[history]\nenabled = {keeps}\nmax_rows = 100000000\n");
+    let mut text = format!(
+        "{further}[admin]\nlisten = \"off\"\n[history]\nenabled = {keeps}\nmax_rows = 100000000\n"
+    );
     for database in databases {
         text.push_str(&format!(
             "[databases.{}]\nurl = {}\n",
@@ -62,13 +63,48 @@ pub fn install(url: &str, flavour: Flavour) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What `agent-sync check` took.
+#[derive(Debug, Clone, Copy)]
+pub struct Checked {
+    /// From its start to its end.
+    pub seconds: f64,
+    /// The processor time of its process.
+    pub cpu_seconds: f64,
+}
+
+/// Runs `agent-sync check` over a database that is in sync.
+pub async fn check(url: &str) -> anyhow::Result<Checked> {
+    let mut command = program(&["check".as_ref()]);
+    command.env("DATABASE_URL", url).stdin(Stdio::null());
+    let own = procfs::cpu_of_children()?;
+    let begun = Instant::now();
+    let output = tokio::task::spawn_blocking(move || command.output());
+    let output = output
+        .await?
+        .context("could not start `agent-sync check`")?;
+    anyhow::ensure!(
+        output.status.success(),
+        "`agent-sync check` found a difference: {}",
+        String::from_utf8_lossy(&output.stdout).trim()
+    );
+    Ok(Checked {
+        seconds: begun.elapsed().as_secs_f64(),
+        cpu_seconds: procfs::cpu_of_children()? - own,
+    })
+}
+
 impl Daemon {
     /// Starts a daemon for these databases.
     pub fn start(lab: &Lab, databases: &[&Database]) -> anyhow::Result<Self> {
+        Self::start_with(lab, databases, "")
+    }
+
+    /// The same with further sections of the settings.
+    pub fn start_with(lab: &Lab, databases: &[&Database], further: &str) -> anyhow::Result<Self> {
         let name = databases
             .first()
             .map_or("none", |database| database.name.as_str());
-        let file = lab.file(&format!("{name}.toml"), &settings(databases))?;
+        let file = lab.file(&format!("{name}.toml"), &settings(databases, further))?;
         let command = program(&["--config".as_ref(), file.as_ref(), "run".as_ref()]);
         Ok(Self {
             process: Process::spawn(&command),
@@ -87,7 +123,8 @@ impl Daemon {
         Ok(daemon)
     }
 
-    async fn catch_up(&self) -> anyhow::Result<()> {
+    /// Waits until the daemon has caught up, as [`Daemon::caught_up`] does.
+    pub async fn catch_up(&self) -> anyhow::Result<()> {
         let time_limit = TIMEOUT + Duration::from_micros(500) * self.agents;
         let lines = until(
             "the daemon has caught up",

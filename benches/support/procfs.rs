@@ -38,6 +38,13 @@ pub fn cpu_of_family(parent: u32) -> anyhow::Result<f64> {
     Ok(sum as f64 / ticks_per_second() as f64)
 }
 
+/// The CPU time of the ended children of this process so far, in seconds.
+pub fn cpu_of_children() -> anyhow::Result<f64> {
+    let stat = process(std::process::id())?.stat()?;
+    let ended = u64::try_from(stat.cutime + stat.cstime)?;
+    Ok(ended as f64 / ticks_per_second() as f64)
+}
+
 /// The activity of the threads of a process so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Activity {

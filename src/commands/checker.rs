@@ -131,7 +131,7 @@ impl<'a> Checker<'a> {
         let scope = Scope {
             named: way.map(|way| (way, &*given)),
             noted,
-            planned: None,
+            ..Scope::default()
         };
         let by_name = !self.slugs.is_empty();
         let rules = self.rules;

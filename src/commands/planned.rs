@@ -69,6 +69,7 @@ async fn of_database(
         named: way.map(|way| (way, &*given)),
         noted: false,
         planned: Some(rules.1),
+        ..Scope::default()
     };
     let mut groups = Groups::default();
     page.hold();

@@ -256,10 +256,9 @@ fn lines(states: &[State]) -> Vec<String> {
     let troubled = states.iter().filter(|state| !state.trouble.is_empty());
     lines.extend(troubled.flat_map(trouble));
     lines.push(String::new());
-    lines.push(format!(
-        "{DIM}{}{DIM:#}",
-        indented("", &last_writes(states), WIDTH)
-    ));
+    for text in [last_writes(states), last_audits(states)] {
+        lines.push(format!("{DIM}{}{DIM:#}", indented("", &text, WIDTH)));
+    }
     lines
 }
 
@@ -302,6 +301,27 @@ fn last_writes(states: &[State]) -> String {
     )
 }
 
+/// The last audit of each database.
+fn last_audits(states: &[State]) -> String {
+    let asked = states
+        .iter()
+        .filter_map(|state| Some((&state.name, state.look.as_ref()?.audit.as_ref())));
+    let texts: Vec<_> = asked
+        .map(|(name, audit)| match audit {
+            Some(audit) => format!("{name} {}", audit.sentence()),
+            None => format!("{name}: none yet"),
+        })
+        .collect();
+    format!(
+        "Last audit: {}.",
+        if texts.is_empty() {
+            "not known".to_owned()
+        } else {
+            texts.join(", ")
+        }
+    )
+}
+
 fn object(state: &State) -> Value {
     let look = state.look.as_ref();
     let with = |kind| look.and_then(|look| look.with_problem(kind));
@@ -325,6 +345,7 @@ fn object(state: &State) -> Value {
         "ambiguous": with("ambiguous"),
         "failed": with("failed"),
         "problems": look.and_then(|look| look.problems.as_ref()),
+        "audit": look.and_then(|look| look.audit.as_ref()),
         "last_sync": look.and_then(|look| look.last_sync.as_ref()).map(|(at, _)| at),
         "trouble": state.trouble,
     })

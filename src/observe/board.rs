@@ -72,7 +72,7 @@ impl Board {
         let compared = databases
             .get(database)
             .and_then(|cell| cell.lock().compared);
-        compared.is_some_and(|compared| compared.differing > 0)
+        compared.is_some_and(|compared| compared.counts.differing > 0)
     }
 
     /// Removes a database.

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::event::{Committed, Connection, Event, Mapping, Problem, Tables};
+use super::event::{Audit, Committed, Connection, Event, Mapping, Problem, Tables};
 use super::flood::{Flood, Manner};
 use super::state::{
-    Backlog, CHANGES, Change, Columns, Compared, FINDINGS, Finding, InForce, Outcome, Phase, State,
-    Trouble, WakeUp,
+    Backlog, CHANGES, Change, Columns, FINDINGS, Finding, InForce, Outcome, Phase, State, Trouble,
+    WakeUp,
 };
 use super::totals::Totals;
 use super::unmapped::{Novelty, UnmappedSettings};
@@ -107,13 +107,7 @@ impl Cell {
                 }
             }
             Event::InForce(findings) => replace_findings(state, findings),
-            Event::Mapping(Mapping::Changed(totals) | Mapping::Compared(totals)) => {
-                state.compared = Some(Compared {
-                    at: SystemTime::now(),
-                    differing: totals.written,
-                    equal: totals.unchanged,
-                });
-            }
+            Event::Audit(ref audit) => note_audit(state, audit),
             Event::Mapping(Mapping::Adopted) => state.unmapped = UnmappedSettings::default(),
             // The last comparison used other rules.
             Event::Mapping(Mapping::DriftUnknown(_)) => state.compared = None,
@@ -174,6 +168,22 @@ fn replace_findings(state: &mut State, findings: &[Finding]) {
             finding,
         })
         .collect();
+}
+
+/// Notes what a comparison of every agent has found.
+fn note_audit(state: &mut State, audit: &Audit<'_>) {
+    match audit {
+        Audit::Finished(compared) => state.compared = Some(*compared),
+        Audit::Known(compared, unnoticed) => {
+            state.compared = Some(*compared);
+            state.unnoticed = unnoticed.cloned();
+        }
+        Audit::Unnoticed(unnoticed) => {
+            state.unnoticed_total += unnoticed.agents;
+            state.unnoticed = Some((*unnoticed).clone());
+        }
+        Audit::Edited { .. } | Audit::Interrupted(_) => {}
+    }
 }
 
 /// Sets the backlog to zero rows, because a later scan found the outbox empty.

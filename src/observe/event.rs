@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::compared::{Compared, Unnoticed};
 use super::state::{Backlog, Columns, Finding, Phase, WakeUp};
 use super::totals::Totals;
 use crate::key::Key;
@@ -32,6 +33,8 @@ pub enum Event<'a> {
     FullCheck(FullCheck),
     /// About the mapping.
     Mapping(Mapping<'a>),
+    /// About the comparison of every agent with its configurations.
+    Audit(Audit<'a>),
     /// An agent is not in sync.
     NotInSync {
         /// The agent.
@@ -205,9 +208,6 @@ pub enum Mapping<'a> {
     /// The rules have changed; this writes nothing. In the totals, `written` counts configurations
     /// that would be written.
     Changed(Totals),
-    /// Every configuration has been compared once more, because some differed after a change of the
-    /// rules. For the registry alone; the totals are as above.
-    Compared(Totals),
     /// The rules have changed, and the number of configurations that differ is unknown, for this
     /// cause.
     DriftUnknown(&'a str),
@@ -224,6 +224,28 @@ pub enum Mapping<'a> {
     },
     /// No rule reads further voice settings, which get no lines of their own.
     FurtherUnmapped,
+}
+
+/// An event about the comparison of every agent with its configurations.
+#[derive(Debug)]
+pub enum Audit<'a> {
+    /// It is complete. Besides the registry, only the debug log has it.
+    Finished(Compared),
+    /// A daemon has completed it before this one leads. For the registry alone.
+    Known(Compared, Option<&'a Unnoticed>),
+    /// It found changes of agents that were never noticed, and put the agents into the outbox.
+    Unnoticed(&'a Unnoticed),
+    /// It found configurations that somebody has edited.
+    Edited {
+        /// The number of their agents.
+        agents: u64,
+        /// The slugs of some of them.
+        some: &'a [String],
+        /// Whether they were put into the outbox.
+        are_requested: bool,
+    },
+    /// It could not go on, for this cause, several times in a row. It is tried again.
+    Interrupted(&'a str),
 }
 
 /// Why an agent is not in sync.
@@ -264,6 +286,7 @@ subjects! {
     Tables: Tables<'a>,
     FullCheck: FullCheck,
     Mapping: Mapping<'a>,
+    Audit: Audit<'a>,
 }
 
 impl Tables<'_> {

@@ -10,7 +10,7 @@
 //!   severity for systemd's journal.
 //! - `flood` limits the lines about single agents, and `row` like lines in a row.
 //! - `board` has the current states of all databases; `cell` applies the events to the state of
-//!   one, whose fields are in `state`.
+//!   one, whose fields are in `state` and `compared`.
 //! - `pulse` records the heartbeats of the database tasks; `verdict` decides whether a task makes
 //!   progress and whether a database is served.
 //!
@@ -20,6 +20,7 @@
 
 mod board;
 mod cell;
+pub mod compared;
 pub mod event;
 mod flood;
 mod form;

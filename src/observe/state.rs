@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::compared::{Compared, Unnoticed};
 use super::histogram::{Histogram, LATENCY, ROWS};
 use super::hour::Hour;
 use super::totals::Totals;
@@ -298,22 +299,6 @@ pub struct Backlog {
     pub listed: Vec<Problem>,
 }
 
-/// The remedy for configurations that differ.
-pub const DRIFT_REMEDY: &str =
-    "`agent-sync check` lists them, `agent-sync reconcile --all` brings them in sync.";
-
-/// The result of the last comparison of every configuration with the mapping of its agent. The
-/// daemon compares after a change of the rules, and repeats the comparison until nothing differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Compared {
-    /// The time of the comparison.
-    pub at: SystemTime,
-    /// The number of configurations that differ.
-    pub differing: u64,
-    /// The number of configurations in sync.
-    pub equal: u64,
-}
-
 /// The state of one database.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -331,8 +316,12 @@ pub struct State {
     pub trouble: Option<Trouble>,
     /// The current findings.
     pub findings: Arc<[InForce]>,
-    /// The last comparison.
+    /// The last comparison of every agent.
     pub compared: Option<Compared>,
+    /// The changes of agents that were never noticed, as a comparison last found some.
+    pub unnoticed: Option<Unnoticed>,
+    /// Their number, over all comparisons.
+    pub unnoticed_total: u64,
     /// The voice settings that no rule reads.
     pub unmapped: UnmappedSettings,
     /// The totals of all batches.
@@ -372,6 +361,8 @@ impl State {
             trouble: None,
             findings: Arc::default(),
             compared: None,
+            unnoticed: None,
+            unnoticed_total: 0,
             unmapped: UnmappedSettings::default(),
             totals: Totals::default(),
             failed: 0,

@@ -1,10 +1,13 @@
 //! The log line of each event: its level, its text and its fields.
 
+mod audit;
+
 use tracing::{Span, debug, error, error_span, info, warn};
 
+use super::compared::DRIFT_REMEDY;
 use super::event::{CaptureFault, Connection, Event, FullCheck, Leader, Mapping, Problem, Tables};
 use super::flood::Kind;
-use super::state::{self, Finding};
+use super::state::Finding;
 use super::totals::Totals;
 use crate::key::Key;
 
@@ -64,6 +67,7 @@ pub(super) fn line(event: &Event<'_>) {
         } => capture_fault(kind, (trigger, fault, remedy)),
         Event::FullCheck(reason) => full_check(reason),
         Event::Mapping(event) => mapping(event),
+        Event::Audit(event) => audit::line(event),
         Event::NotInSync {
             key,
             problem,
@@ -268,7 +272,7 @@ fn mapping(event: &Mapping<'_>) {
                 ..
             } = *totals;
             if differ > 0 {
-                let remedy = state::DRIFT_REMEDY;
+                let remedy = DRIFT_REMEDY;
                 warn!(
                     differ,
                     in_sync,
@@ -301,7 +305,7 @@ fn mapping(event: &Mapping<'_>) {
             "further voice settings of agents are mapped to nothing; `agent-sync check --unmapped` \
             lists them"
         ),
-        Mapping::Compared(_) | Mapping::Adopted => {}
+        Mapping::Adopted => {}
     }
 }
 

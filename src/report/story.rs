@@ -19,7 +19,7 @@ use crate::settings::Database;
 use crate::show::{age, plural};
 use crate::store::Layout;
 use crate::store::report;
-use crate::store::surveyed::{self, Named, Surveyed};
+use crate::store::surveyed::{self, Extent, Named, Surveyed};
 use crate::survey::{Comparison, Scope, Verdict, survey};
 use crate::time;
 
@@ -168,7 +168,7 @@ pub async fn story(
     let scope = Scope {
         named: Some((Named::Keys, &[key])),
         noted: installed,
-        planned: None,
+        ..Scope::default()
     };
     survey(db, layout, rules, scope, |found| {
         findings = Some(found.clone());
@@ -206,7 +206,10 @@ async fn saved(
         (&no_bound, Type::TEXT),
     ];
     let rows = match db
-        .all(&surveyed::survey(layout, false, Named::Keys), &scope)
+        .all(
+            &surveyed::survey(layout, Extent::default(), Named::Keys),
+            &scope,
+        )
         .await
     {
         Ok(rows) => rows,

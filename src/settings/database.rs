@@ -16,7 +16,8 @@ use super::layers::{DEFAULT, Values};
 use super::libpq::{LibpqSources, passfile};
 use super::problem::{Problem, SettingsError};
 use super::secrets::{SecretFiles, read_secret};
-use super::sections::{Database, Tls};
+use super::sections::Database;
+use super::words::Tls;
 
 /// Everything about a connection that no setting holds by itself: addresses, user and password, and
 /// the files with secrets. Neither field prints a secret.

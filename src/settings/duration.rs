@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize as _, Deserializer, de};
 
+use super::value_type::OFF;
+
 /// The largest number of digits. A sum of so few cannot overflow, and `humantime` panics where some
 /// sums do.
 const DIGITS: usize = 10;
@@ -21,6 +23,11 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
     humantime::parse_duration(text).ok()
 }
 
+/// Whether an interval is switched off.
+pub(crate) fn is_off(text: &str) -> bool {
+    text == OFF || text == "0" || parse(text).is_some_and(|interval| interval.is_zero())
+}
+
 /// Reads a duration from an argument.
 pub fn argument(text: &str) -> Result<Duration, &'static str> {
     parse(text).ok_or("expected a number with a unit, such as 500ms, 30s or 5m")
@@ -32,6 +39,18 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
 ) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse(&text).ok_or_else(|| de::Error::custom("not a duration"))
+}
+
+/// Reads an interval from a value that the schema has accepted.
+pub(crate) fn deserialize_interval<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if is_off(&text) {
+        return Ok(None);
+    }
+    let interval = parse(&text).ok_or_else(|| de::Error::custom("not an interval"))?;
+    Ok(Some(interval))
 }
 
 #[cfg(test)]

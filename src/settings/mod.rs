@@ -6,7 +6,7 @@
 //! `databases.d/*.toml` beside it; the environment.
 //!
 //! - `sections` declares every setting once: type, value type, default and documentation; `columns`
-//!   declares the names of the columns.
+//!   declares the names of the columns, and `words` the types of settings that take one word.
 //! - `schema` finds keys by their path; `value_type` checks values; `suggest` finds similar keys.
 //! - `file` and `env` read a source into a layer of `layers`; `paths` resolves its relative paths.
 //! - `connection` and `dsn` read connection strings; `libpq` reads the `PG*` variables, the service
@@ -40,6 +40,7 @@ mod sections;
 mod shared;
 mod suggest;
 mod value_type;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -57,10 +58,11 @@ pub use load::{Loaded, Sources};
 pub use problem::{Problem, SettingsError, is_withheld};
 pub(crate) use problem::{WITHHELD, shown};
 pub use sections::{
-    Admin, AgentsTable, Announce, Capture, ConfigurationsTable, Database, History, InstallSettings,
-    Libpq, Log, LogFormat, Reconcile, Reconnect, Rules, Shutdown, SyncSettings, Tls,
+    Admin, AgentsTable, Announce, Audit, Capture, ConfigurationsTable, Database, History,
+    InstallSettings, Libpq, Log, Reconcile, Reconnect, Rules, Shutdown, SyncSettings,
 };
 pub use value_type::ValueType;
+pub use words::{LogFormat, Repair, Tls};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -75,6 +77,8 @@ pub struct Settings {
     pub capture: Capture,
     /// `[sync]`
     pub sync: SyncSettings,
+    /// `[audit]`
+    pub audit: Audit,
     /// `[announce]`
     #[serde(default)]
     pub announce: Announce,

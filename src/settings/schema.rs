@@ -6,7 +6,7 @@
 
 use super::columns::{AgentsColumns, ConfigurationsColumns};
 use super::sections::{
-    Admin, AgentsTable, Announce, CONNECTION_STRING, Capture, ConfigurationsTable, Database,
+    Admin, AgentsTable, Announce, Audit, CONNECTION_STRING, Capture, ConfigurationsTable, Database,
     History, InstallSettings, Libpq, Log, Reconcile, Reconnect, Rules, Shutdown, SyncSettings,
 };
 use super::value_type::ValueType;
@@ -89,6 +89,7 @@ const SECTIONS: &[&[Key]] = &[
     Rules::KEYS,
     Capture::KEYS,
     SyncSettings::KEYS,
+    Audit::KEYS,
     Announce::KEYS,
     History::KEYS,
     Reconcile::KEYS,

@@ -15,6 +15,7 @@ use super::install_schema::InstallSchema;
 use super::schema::DefaultValue::{Bool, Integer, Text, Unset, UnsetList};
 use super::schema::{Key, key_table};
 use super::value_type::{self, ValueType, duration, integer};
+use super::words::{LogFormat, Repair, Tls};
 
 /// Declares a section: the type that holds its values, and the description of its keys.
 ///
@@ -60,18 +61,6 @@ section! {
         /// by module such as "info,agent_sync=debug". The variable RUST_LOG sets it as well.
         level: String = ValueType::LogLevel, Text("info");
     }
-}
-
-/// The form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// `Pretty` on a terminal and in systemd's journal, `Json` elsewhere.
-    Auto,
-    /// For people.
-    Pretty,
-    /// For machines.
-    Json,
 }
 
 section! {
@@ -130,6 +119,22 @@ section! {
         /// The time limit of one statement of the daemon.
         #[serde(with = "duration")]
         statement_timeout: Duration = duration("100ms", "1h"), Text("30s");
+    }
+}
+
+section! {
+    /// The audit.
+    #[derive(Copy)]
+    Audit = "audit" {
+        /// The interval at which the daemon that leads compares every agent with its
+        /// configurations, whatever the triggers have noted. "off" (or 0) switches the audit off;
+        /// after a change of the rules the daemon compares all the same.
+        #[serde(deserialize_with = "duration::deserialize_interval")]
+        interval: Option<Duration> = ValueType::Interval { min: "1s", max: "720h" }, Text("1h");
+        /// What an audit does about a configuration that somebody has edited since the last write
+        /// of the daemon: "report" leaves it as it is, "reconcile" puts its agent into the outbox.
+        /// The change of an agent that was never noticed is put there in either case.
+        repair: Repair = ValueType::OneOf(&["report", "reconcile"]), Text("report");
     }
 }
 
@@ -259,20 +264,6 @@ pub(super) const CONNECTION_STRING: &[Key] = key_table! {
 
 /// The modes of `tls`, from the weakest to the strongest.
 pub(super) const TLS_MODES: &[&str] = &["disable", "require", "verify-ca", "verify-full"];
-
-/// How a connection is encrypted. It is never negotiated down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Tls {
-    /// In the clear.
-    Disable,
-    /// Encrypted; the certificate is not verified.
-    Require,
-    /// The certificate is signed by a known authority.
-    VerifyCa,
-    /// The certificate is signed by a known authority and made out to the host.
-    VerifyFull,
-}
 
 section! {
     /// A database under `[databases.NAME]`.

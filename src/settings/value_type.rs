@@ -10,7 +10,7 @@ use super::duration;
 use super::install_schema::InstallSchema;
 use super::problem::{is_withheld, shown};
 
-/// The word that switches off a key with a [`ValueType::Listen`].
+/// The word that switches off a key with a [`ValueType::Listen`] or [`ValueType::Interval`].
 pub(crate) const OFF: &str = "off";
 
 /// The values that a key takes.
@@ -27,6 +27,13 @@ pub enum ValueType {
     },
     /// Numbers, each with a unit.
     Duration {
+        /// The shortest.
+        min: &'static str,
+        /// The longest.
+        max: &'static str,
+    },
+    /// The same, or "off", which 0 stands for as well.
+    Interval {
         /// The shortest.
         min: &'static str,
         /// The longest.
@@ -95,6 +102,9 @@ impl ValueType {
                 };
                 (min..=max).contains(&number).then(|| number.into())
             }
+            (Self::Interval { .. }, RawValue::Typed(value)) if integer_of(value) == Some(0) => {
+                Some(OFF.into())
+            }
             (Self::Command, RawValue::Typed(value)) => command(value),
             (Self::Command, value) => command(DeValue::parse(value.text()?).ok()?.get_ref()),
             (_, value) => {
@@ -107,10 +117,8 @@ impl ValueType {
     pub(crate) fn fits(self, text: &str) -> bool {
         match self {
             Self::Bool | Self::Integer { .. } | Self::Command => false,
-            Self::Duration { min, max } => {
-                let value = duration::parse(text);
-                value.is_some() && value >= duration::parse(min) && value <= duration::parse(max)
-            }
+            Self::Duration { min, max } => is_within(text, min, max),
+            Self::Interval { min, max } => duration::is_off(text) || is_within(text, min, max),
             Self::OneOf(words) => words.contains(&text),
             Self::LogLevel => text.split(',').all(is_directive),
             // A message names the path of a file that cannot be read.
@@ -135,6 +143,9 @@ impl ValueType {
             Self::Bool => "true or false".to_owned(),
             Self::Integer { min, max } => format!("an integer from {min} to {max}"),
             Self::Duration { min, max } => format!("a duration from \"{min}\" to \"{max}\""),
+            Self::Interval { min, max } => {
+                format!("a duration from \"{min}\" to \"{max}\", or \"{OFF}\"")
+            }
             Self::OneOf(words) => one_of(words),
             Self::LogLevel => "off, error, warn, info, debug or trace, or a list such as \
                 \"info,agent_sync=debug\""
@@ -200,6 +211,12 @@ fn command(value: &DeValue<'_>) -> Option<ValueKind> {
 fn integer_of(value: &DeValue<'_>) -> Option<i64> {
     let digits = value.as_integer()?;
     i64::from_str_radix(digits.as_str(), digits.radix()).ok()
+}
+
+/// Whether the text is a duration between these, both included.
+fn is_within(text: &str, min: &str, max: &str) -> bool {
+    let value = duration::parse(text);
+    value.is_some() && value >= duration::parse(min) && value <= duration::parse(max)
 }
 
 fn starts_like_a_path(text: &str) -> bool {
@@ -277,6 +294,29 @@ mod tests {
             ("61s", false),
         ] {
             assert_eq!(fits(duration("1s", "1m"), value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn an_interval_is_a_duration_or_off() {
+        let interval = ValueType::Interval {
+            min: "1s",
+            max: "1h",
+        };
+        for (toml, expected) in [
+            ("\"1s\"", true),
+            ("\"1h\"", true),
+            ("\"off\"", true),
+            ("\"0\"", true),
+            ("\"0s\"", true),
+            ("0", true),
+            ("1", false),
+            ("\"500ms\"", false),
+            ("\"2h\"", false),
+            ("\"never\"", false),
+            ("false", false),
+        ] {
+            assert_eq!(check(interval, toml).is_some(), expected, "{toml}");
         }
     }
 

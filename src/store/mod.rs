@@ -12,6 +12,7 @@
 //!   only leaves out a copied text that the configuration has already.
 
 mod attempt;
+pub mod audited;
 pub mod awaited;
 pub mod backlog;
 mod batch;
@@ -42,6 +43,7 @@ use tokio::sync::OnceCell;
 use tokio_postgres::Statement;
 
 pub use attempt::{ForeignCode, Tried};
+pub use audited::Audited;
 pub use batch::{Claimed, Group, Lossy, NotText, Outcome, Pair, Taken, Versions};
 pub use capture::{CaptureFault, FaultKind, Seal, broken_triggers, is_unsealed};
 pub use finding::Finding;

@@ -79,13 +79,14 @@ const ON_OURS: [(&str, &[&str]); 5] = [
 ];
 
 /// The columns of `agent_sync.install` that the daemon updates.
-const NOTED: [&str; 6] = [
+const NOTED: [&str; 7] = [
     "\"uncaptured_seen\"",
     "\"seal\"",
     "\"last_sync\"",
     "\"last_tried\"",
     "\"tries\"",
     "\"mapping\"",
+    "\"audit\"",
 ];
 
 /// The privileges of `sql/grant.sql` that the daemon needs.
@@ -111,6 +112,7 @@ fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
         .chain(tenant)
         .chain(mapped)
         .map(|column| &*column.name)
+        .chain(["\"xmin\""])
         .collect();
     on(&agents.schema, &agents.table, "SELECT", &read);
 

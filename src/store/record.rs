@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postgres_types::Type;
 
-use super::{Store, queries};
+use super::{Audited, Store, queries};
 use crate::pg::{Db, QueryError};
 
 /// The counts of missed changes, from `agent_sync.install` and its sequence.
@@ -36,6 +36,11 @@ impl Store {
     /// The counts of missed changes; none if the install has no record.
     pub async fn installed(&self) -> Result<Option<Installed>, QueryError> {
         Installed::read(&self.db).await
+    }
+
+    /// The record of the audits.
+    pub async fn audited(&self) -> Result<Audited, QueryError> {
+        Audited::read(&self.db).await
     }
 
     /// Notes in `agent_sync.install` that changes may have been missed: see [`queries::DISTRUST`].

@@ -131,15 +131,40 @@ fn is_named(agents: &Agents, named: Named) -> String {
     }
 }
 
+/// What a survey reads beside the two tables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// The outbox and the problems; without, as if they were empty.
+    pub noted: bool,
+    /// The versions of the rows.
+    pub versions: bool,
+}
+
+/// Whether the version of the agent `a` is younger than that of its configuration `c`, null where
+/// that is not asked; and the version of the configuration.
+///
+/// The time of the commits decides where the server keeps it. Otherwise the order of the transaction
+/// numbers does. They are given at the first write of a transaction, so an edit within a longer
+/// transaction of another may count as later than that.
+fn versions(read: Extent) -> &'static str {
+    if !read.versions {
+        return "NULL::boolean AS is_younger, NULL::text AS version";
+    }
+    "coalesce(CASE WHEN current_setting('track_commit_timestamp') = 'on'
+        THEN pg_xact_commit_timestamp(a.xmin) >= pg_xact_commit_timestamp(c.xmin) END,
+        age(a.xmin) <= age(c.xmin)) AS is_younger, c.xmin::text AS version"
+}
+
 /// Every agent with its configurations, those of an agent together, in the order of the keys; of
 /// those `named` by `$1` alone, of those after the key `$2` and of those up to `$3`, unless these are
-/// null. With `noted`, what the outbox and the problems say of it; without, as if they were empty.
+/// null.
 ///
 /// The columns are those of [`Surveyed`].
-pub fn survey(layout: &Layout, noted: bool, named: Named) -> String {
+pub fn survey(layout: &Layout, read: Extent, named: Named) -> String {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
     let (own, key) = (&agents.slug.name, agents.key("a"));
-    let (said, from) = if noted {
+    let versions = versions(read);
+    let (said, from) = if read.noted {
         noted_of(agents)
     } else {
         (
@@ -172,7 +197,7 @@ pub fn survey(layout: &Layout, noted: bool, named: Named) -> String {
     };
     format!(
         "SELECT {result} AS slug, {said}, {}, c.ctid IS NOT NULL AS is_configured, {},
-                {number} AS agents, heavy.weight
+                {number} AS agents, heavy.weight, {versions}
          FROM {} a LEFT JOIN {} c ON {}
          {from} {counting} CROSS JOIN LATERAL {}
          WHERE a.{own} IS NOT NULL AND {asked}
@@ -226,6 +251,11 @@ pub struct Surveyed<'a> {
     pub agents: i64,
     /// What the settings weigh at least, where that is too much: then none of them came.
     pub weight: Option<f64>,
+    /// Whether the version of the agent is younger than that of the configuration; `None` if that
+    /// was not read, or there is no configuration.
+    pub is_younger: Option<bool>,
+    /// The version of the configuration, under the same conditions.
+    pub version: Option<String>,
 }
 
 /// A problem as it is noted.
@@ -267,6 +297,8 @@ impl<'a> Surveyed<'a> {
             configuration,
             agents,
             weight,
+            is_younger: row.try_get("is_younger")?,
+            version: row.try_get("version")?,
         })
     }
 }

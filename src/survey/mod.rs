@@ -1,8 +1,9 @@
 //! Compares every agent with its configurations by the mapping of the daemon, and writes nothing.
 //!
 //! Usually one read-only transaction with one snapshot covers all agents, so the counts are
-//! consistent. An unreadable agent splits it into several. A save waits behind DDL that waits for a
-//! lock of the transaction, so the transaction ends when DDL waits, and another one continues (G3).
+//! consistent. An unreadable agent splits it into several, and a [`Walk`] in portions has one for
+//! each portion. A save waits behind DDL that waits for a lock of the transaction, so the
+//! transaction ends when DDL waits, and another one continues (G3).
 //! The rows arrive through a cursor, a bounded number of bytes at a time, ordered by key: memory
 //! does not depend on the number of agents (G12).
 //!
@@ -13,6 +14,7 @@
 mod planned;
 mod unmatched;
 mod verdict;
+mod walk;
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -22,10 +24,11 @@ use postgres_types::Type;
 pub use planned::Planned;
 pub use unmatched::{Unmatched, unmatched};
 pub use verdict::{Comparison, Tally, Verdict};
+pub use walk::{Step, Walk};
 
 use crate::mapping::Rules;
 use crate::pg::{Db, Parameter, QueryError};
-use crate::store::surveyed::{self, Named, Surveyed};
+use crate::store::surveyed::{self, Extent, Named, Surveyed};
 use crate::store::{Layout, request};
 
 /// The time limit of the server for sorting the rows, before the first one arrives.
@@ -52,22 +55,26 @@ enum Ended {
 }
 
 /// The agents to compare.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Scope<'a> {
     /// Their slugs or keys; `None` means all.
     pub named: Option<(Named, &'a [&'a str])>,
     /// Whether the outbox and the problems are read; they exist only after the install.
     pub noted: bool,
+    /// Whether the versions of the rows are compared; the role needs their `xmin` for it.
+    pub versions: bool,
     /// Rules whose effect is planned beside those in force.
     pub planned: Option<&'a Rules>,
 }
 
-/// The number of agents in a range after an unreadable agent was found: at first, and at most.
-const NARROWED: (i64, i64) = (512, 4096);
-
-/// The number of unreadable agents after which the survey fails, because single rows are no longer
-/// the cause.
-const UNREADABLE: u32 = 100;
+impl Scope<'_> {
+    fn extent(self) -> Extent {
+        Extent {
+            noted: self.noted,
+            versions: self.versions,
+        }
+    }
+}
 
 /// Passes each agent of the scope to `visit`, until `visit` stops it.
 ///
@@ -81,58 +88,9 @@ pub async fn survey(
     scope: Scope<'_>,
     mut visit: impl FnMut(&Comparison) -> ControlFlow<()>,
 ) -> Result<(), QueryError> {
-    let db = &db.with_time_limit(LONGEST + Duration::from_secs(5));
-    let (mut after, mut number, mut unreadable) = (None::<String>, None, 0);
-    loop {
-        let upto = match number {
-            None => None,
-            Some(number) => match next(db, layout, after.as_deref(), number).await? {
-                None => return Ok(()),
-                next => next,
-            },
-        };
-        let (mut visited, mut ends) = (None, upto.is_none());
-        let range = (after.as_deref(), upto.as_deref());
-        let outcome = survey_range(db, layout, rules, scope, range, |comparison| {
-            visited = Some(comparison.key.clone());
-            let flow = visit(comparison);
-            ends |= flow.is_break();
-            flow
-        });
-        let (error, narrower) = match outcome.await {
-            Ok(Ended::Yielded) => {
-                after = visited.or(after);
-                continue;
-            }
-            Ok(_) if ends => return Ok(()),
-            Ok(_) => {
-                (after, number) = (upto, number.map(|number| NARROWED.1.min(number * 2)));
-                continue;
-            }
-            Err(error) if !error.is_of_a_row() || unreadable >= UNREADABLE => return Err(error),
-            Err(error) => (error, number.map_or(NARROWED.0, |number| number / 2)),
-        };
-        after = visited.or(after);
-        number = Some(narrower.max(1));
-        if let Some(key) = upto.filter(|_| narrower == 0) {
-            unreadable += 1;
-            if visit(&Comparison::unreadable(layout.keys(), &key, &error)).is_break() {
-                return Ok(());
-            }
-            after = Some(key);
-        }
-    }
-}
-
-/// The last of the next `number` keys after `after`; `None` if there are no more.
-async fn next(
-    db: &Db,
-    layout: &Layout,
-    after: Option<&str>,
-    number: i64,
-) -> Result<Option<String>, QueryError> {
-    let range: [Parameter<'_>; 2] = [(&after, Type::TEXT), (&number, Type::INT8)];
-    db.value(&surveyed::next_keys(layout), &range).await
+    let mut walk = Walk::whole();
+    while let Step::More = walk.step(db, layout, rules, scope, &mut visit).await? {}
+    Ok(())
 }
 
 /// Passes the agents of one range to `visit`, in one transaction. The range excludes its first key
@@ -145,6 +103,7 @@ async fn survey_range(
     range: (Option<&str>, Option<&str>),
     visit: impl FnMut(&Comparison) -> ControlFlow<()>,
 ) -> Result<Ended, QueryError> {
+    let db = &db.with_time_limit(LONGEST + Duration::from_secs(5));
     db.batch(&begin()).await?;
     let outcome = read(db, layout, rules, scope, range, visit).await;
     // After an early end the callback may wait for its reader, so the transaction ends first. After
@@ -177,7 +136,7 @@ async fn read(
     mut visit: impl FnMut(&Comparison) -> ControlFlow<()>,
 ) -> Result<Ended, QueryError> {
     let (named, given) = scope.named.unzip();
-    let survey = surveyed::survey(layout, scope.noted, named.unwrap_or(Named::Keys));
+    let survey = surveyed::survey(layout, scope.extent(), named.unwrap_or(Named::Keys));
     let agents = format!("DECLARE agents NO SCROLL CURSOR FOR {survey}");
     let bounds: [Parameter<'_>; 3] = [
         (&given, Type::TEXT_ARRAY),

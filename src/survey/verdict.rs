@@ -76,6 +76,17 @@ pub struct Comparison {
     pub unmapped: Unmapped,
     /// The effect of other rules, where it is asked for.
     pub planned: Planned,
+    /// Of the rows that are not in sync, where the versions were read.
+    pub versions: Versions,
+}
+
+/// The versions of an agent and of its configurations that are not in sync with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Versions {
+    /// Whether the agent has a younger version than one of them.
+    pub agent_is_younger: bool,
+    /// Their versions.
+    pub of_configurations: Vec<String>,
 }
 
 impl Comparison {
@@ -99,6 +110,7 @@ impl Comparison {
             remarks: Vec::new(),
             unmapped: Unmapped::default(),
             planned: Planned::default(),
+            versions: Versions::default(),
         };
         comparison.add(rules, targets, row);
         comparison
@@ -125,6 +137,7 @@ impl Comparison {
             remarks: Vec::new(),
             unmapped: Unmapped::default(),
             planned: Planned::default(),
+            versions: Versions::default(),
         }
     }
 
@@ -181,6 +194,7 @@ impl Comparison {
             self.reasons = None;
             return;
         }
+        let before = (self.differing.len(), self.mistakes.len());
         match (&row.agent, configuration) {
             (Ok(agent), Ok(configuration)) => {
                 self.judge(rules, targets, agent, configuration);
@@ -192,6 +206,10 @@ impl Comparison {
             (Err(not_text), _) | (_, Err(not_text)) => {
                 self.reject(not_text.to_string());
             }
+        }
+        if before != (self.differing.len(), self.mistakes.len()) {
+            self.versions.agent_is_younger |= row.is_younger == Some(true);
+            self.versions.of_configurations.extend(row.version.clone());
         }
     }
 
@@ -244,6 +262,18 @@ impl Comparison {
             _ if self.differing.is_empty() => Verdict::InSync,
             _ if self.pending => Verdict::Pending,
             _ => Verdict::Drifted,
+        }
+    }
+
+    /// Whether a configuration is to be written, or the row in `agent_sync.problem`, and no change is
+    /// pending from which the daemon would know.
+    pub fn is_unsettled(&self) -> bool {
+        match self.verdict() {
+            _ if self.pending => false,
+            Verdict::Drifted => self.refused().is_none(),
+            // It cannot be known whether the noted reason is that of the daemon.
+            Verdict::Rejected if self.reasons.is_none() => false,
+            _ => self.is_misnoted(),
         }
     }
 
@@ -315,12 +345,15 @@ pub struct Tally {
     pub differing: i64,
     /// Configurations in sync.
     pub equal: i64,
+    /// Agents with a voice setting that no rule reads.
+    pub unmapped: i64,
 }
 
 impl Tally {
     /// Counts one agent.
     pub fn add(&mut self, comparison: &Comparison) {
         self.agents += 1;
+        self.unmapped += i64::from(!comparison.unmapped.is_empty());
         let differing = i64::try_from(comparison.differing.len()).unwrap_or(i64::MAX);
         self.differing += differing;
         self.misnoted += i64::from(comparison.is_misnoted() && !comparison.pending);

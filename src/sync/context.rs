@@ -7,8 +7,10 @@ use tokio::sync::{Notify, watch};
 use super::heavy::HeavyWork;
 use crate::mapping::Rules;
 use crate::observe::Observer;
-use crate::settings::{Announce, Capture, Database, History, Reconnect, Settings, SyncSettings};
-use crate::store::{ForeignCode, Store};
+use crate::settings::{
+    Announce, Audit, Capture, Database, History, Reconnect, Settings, SyncSettings,
+};
+use crate::store::{Audited, ForeignCode, Store};
 
 /// The settings that apply to every database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct Options {
     pub announce: Announce,
     /// The limits of the history.
     pub history: History,
+    /// How often every agent is compared, and what follows.
+    pub audit: Audit,
 }
 
 impl Options {
@@ -34,6 +38,7 @@ impl Options {
             reconnect: settings.reconnect,
             announce: settings.announce.clone(),
             history: settings.history,
+            audit: settings.audit,
         }
     }
 }
@@ -52,7 +57,55 @@ pub struct Context {
     /// The last comparison in which no configuration differed, until the session that leads has
     /// noted it.
     pub(super) in_sync: watch::Sender<Option<InSync>>,
+    /// Whether this process leads, for the audit.
+    pub(super) lead: watch::Sender<Lead>,
+    /// The record of the audits, as it was when this process began to lead.
+    pub(super) audited: watch::Sender<Audited>,
     pub(super) turns: Turns,
+}
+
+/// Whether this process leads in the database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Lead {
+    /// It does not, or has not caught up.
+    #[default]
+    None,
+    /// It leads, and there may be more to drain.
+    Working,
+    /// It leads, and nothing is left that can be taken now.
+    Idle,
+}
+
+/// The lead of one connection, which ends with it.
+#[derive(Debug)]
+pub(super) struct LeadOf<'a>(pub(super) &'a watch::Sender<Lead>);
+
+impl LeadOf<'_> {
+    /// Nothing is left that can be taken now.
+    pub(super) fn rests(&self) {
+        self.set(|_| Lead::Idle);
+    }
+
+    /// There may be more to drain. Before the end of the catch-up, nothing is told.
+    pub(super) fn works(&self) {
+        self.set(|known| match known {
+            Lead::None => Lead::None,
+            Lead::Working | Lead::Idle => Lead::Working,
+        });
+    }
+
+    fn set(&self, next: impl Fn(Lead) -> Lead) {
+        self.0.send_if_modified(|known| {
+            let next = next(*known);
+            std::mem::replace(known, next) != next
+        });
+    }
+}
+
+impl Drop for LeadOf<'_> {
+    fn drop(&mut self) {
+        self.set(|_| Lead::None);
+    }
 }
 
 /// A comparison in which no configuration differed.
@@ -89,6 +142,8 @@ impl Context {
             observer,
             mapping_changed: Arc::default(),
             in_sync: watch::Sender::default(),
+            lead: watch::Sender::default(),
+            audited: watch::Sender::default(),
             turns: Turns::default(),
         }
     }

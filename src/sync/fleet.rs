@@ -9,9 +9,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use super::audit::{Told, keep_audited};
 use super::context::{Context, Options, Turns};
 use super::database::keep_in_sync;
-use super::survey::{Told, report_change, report_drift};
+
 use crate::mapping::Rules;
 use crate::observe::{Board, pulse};
 use crate::settings::Database;
@@ -88,8 +89,8 @@ impl Fleet {
     }
 
     /// Adds, removes and changes databases, options and rules. Databases that stay the same are not
-    /// disturbed; when the rules change, each tells how many of its configurations now differ, and
-    /// nothing is enqueued.
+    /// disturbed; when the rules change, the audit of each tells how many of its configurations now
+    /// differ, and nothing is enqueued.
     pub fn reload<'a>(
         &mut self,
         databases: impl IntoIterator<Item = &'a Database>,
@@ -111,9 +112,6 @@ impl Fleet {
             match gone.remove(&name) {
                 Some(member) if member.serves(database, &self.board) && !other_options => {
                     self.members.insert(name, member);
-                    if reloaded.rules {
-                        self.compare(database);
-                    }
                 }
                 Some(member) => {
                     // The comparisons that went on have ended with the former task.
@@ -170,8 +168,8 @@ impl Fleet {
         let (stop, stopped) = watch::channel(false);
         let (running, ended) = oneshot::channel();
         let context = self.context(database);
-        let reporting = report_change(context.clone(), stop.subscribe(), told);
-        tokio::spawn(reporting.instrument(context.observer.span()));
+        let auditing = keep_audited(context.clone(), stop.subscribe(), told);
+        tokio::spawn(auditing.instrument(context.observer.span()));
         let running_in = context.clone();
         // On the heap, so that what moves through the spawn is small.
         let work = Box::pin(async move {
@@ -196,17 +194,6 @@ impl Fleet {
             ended,
         };
         self.members.insert(database.name.clone(), member);
-    }
-
-    /// Compares every configuration with its agent until nothing differs, for as long as the task
-    /// of the database runs.
-    fn compare(&self, database: &Database) {
-        if let Some(member) = self.members.get(&database.name) {
-            let context = member.context.clone();
-            let span = context.observer.span();
-            let reporting = report_drift(context, member.stop.subscribe(), Told::Nothing);
-            tokio::spawn(reporting.instrument(span));
-        }
     }
 
     fn context(&self, database: &Database) -> Context {

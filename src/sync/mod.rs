@@ -4,7 +4,8 @@
 //! - `database` keeps one database in sync for good: connection after connection, with `backoff` in
 //!   between (G8).
 //! - `oneshot` drains the outbox for a command, where no daemon leads.
-//! - `survey` counts the configurations that differ after a change of the rules.
+//! - `audit` compares every agent with its configurations, from time to time and after a change of
+//!   the rules.
 //! - `connection` is the life of one connection: connect, stand by, catch up, wait, drain. Its
 //!   phases are documented there; `connection::sweep` is the periodic check.
 //! - `backlog_poll` queries the backlog for the reports over HTTP.
@@ -22,6 +23,7 @@
 //! A module uses only modules below it in this list, and the modules below `sync` in
 //! `ARCHITECTURE.md`.
 
+mod audit;
 mod backlog_poll;
 mod backoff;
 mod batch_plan;
@@ -42,7 +44,6 @@ mod reasons;
 mod remembered;
 mod report;
 mod slow;
-mod survey;
 
 pub use context::{Context, Options};
 pub use database::keep_in_sync;

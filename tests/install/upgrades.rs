@@ -15,7 +15,7 @@ use crate::support::{Daemon, Platform};
 const MADE_UP_OLDER: &str = "
     ALTER TABLE agent_sync.outbox DROP COLUMN application_name, DROP COLUMN role;
     ALTER TABLE agent_sync.install DROP COLUMN last_sync, DROP COLUMN last_tried,
-        DROP COLUMN tries, DROP COLUMN mapping;
+        DROP COLUMN tries, DROP COLUMN mapping, DROP COLUMN audit;
     ALTER TABLE agent_sync.outbox DROP COLUMN tenant;
     ALTER TABLE agent_sync.history DROP COLUMN tenant;
     DROP INDEX agent_sync.problem_slug;

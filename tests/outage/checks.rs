@@ -150,14 +150,14 @@ async fn missing_privileges_are_told_at_once_with_their_grants() {
     let (cause, remedy) = found(&daemon).await;
     for lack in [
         "USAGE ON SCHEMA hidden",
-        "SELECT (name, system_prompt, agent_image, voice_settings) ON hidden.agents",
+        "SELECT (xmin, name, system_prompt, agent_image, voice_settings) ON hidden.agents",
         "SELECT (tableoid, xmin, ctid, agent_slug, agent_name,",
         "UPDATE (agent_name, system_prompt, agent_image, voice_id, temperature, provider_config, \
         voice_settings, updated_at, last_updated) ON public.agent_configurations",
         "INSERT ON agent_sync.outbox",
         "DELETE ON agent_sync.problem",
         "SELECT ON SEQUENCE agent_sync.uncaptured",
-        "UPDATE (uncaptured_seen, seal, last_sync, last_tried, tries, mapping) ON \
+        "UPDATE (uncaptured_seen, seal, last_sync, last_tried, tries, mapping, audit) ON \
         agent_sync.install",
     ] {
         assert!(cause.contains(lack), "{lack} in {cause}");

@@ -618,9 +618,13 @@ async fn every_query_can_be_prepared(platform: Platform) {
         queries::claim_page(&layout),
         queries::take(keys),
     );
+    let noted = surveyed::Extent {
+        noted: true,
+        versions: true,
+    };
     let (survey, bare_survey) = (
-        surveyed::survey(&layout, true, surveyed::Named::Slugs),
-        surveyed::survey(&layout, false, surveyed::Named::Keys),
+        surveyed::survey(&layout, noted, surveyed::Named::Slugs),
+        surveyed::survey(&layout, surveyed::Extent::default(), surveyed::Named::Keys),
     );
     let (next_keys, foreign_types) = (surveyed::next_keys(&layout), queries::foreign_types());
     let is = layout.agents.is("x", "given.tenant", "given.slug");
@@ -633,7 +637,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
     let every_tenant = queries::enqueue_tenants(&layout);
     assert_eq!(every_tenant.is_some(), platform.tenants);
     let of_tenant = platform.tenants.then(|| {
-        let of_tenant = surveyed::survey(&layout, true, surveyed::Named::Tenant);
+        let of_tenant = surveyed::survey(&layout, noted, surveyed::Named::Tenant);
         [of_tenant, report::keys_of_slug(&layout)]
     });
     let of_tenants = every_tenant
@@ -696,6 +700,9 @@ async fn every_query_can_be_prepared(platform: Platform) {
         queries::NOTE_MAPPING,
         queries::MIX_MAPPINGS,
         queries::NOTED_MAPPING,
+        queries::AUDIT,
+        queries::NOTE_AUDIT,
+        queries::NOTE_POSITION,
         queries::RIVALS,
         queries::UNLOGGED,
         &misses,

@@ -57,6 +57,10 @@ probe_timeout = "5s"       # default
 lock_timeout = "500ms"     # default
 statement_timeout = "30s"  # default
 
+[audit]
+interval = "1h"    # default
+repair = "report"  # default
+
 [history]
 enabled = false   # default
 keep = "720h"     # default

@@ -345,6 +345,12 @@ fn property(key: &Key) -> Map<String, Value> {
         ValueType::Duration { .. } => {
             json!({ "type": "string", "pattern": "^([0-9.]+ *[A-Za-zµ]+ *)+$" })
         }
+        ValueType::Interval { .. } => json!({
+            "type": ["string", "integer"],
+            "pattern": "^(off|0|([0-9.]+ *[A-Za-zµ]+ *)+)$",
+            "minimum": 0,
+            "maximum": 0,
+        }),
         ValueType::OneOf(words) => json!({ "type": "string", "enum": words }),
         ValueType::Identifier => json!({ "type": "string", "minLength": 1, "maxLength": 63 }),
         ValueType::InstallSchema => {
@@ -363,7 +369,7 @@ fn property(key: &Key) -> Map<String, Value> {
         unreachable!()
     };
     let mut description = key.doc.to_owned();
-    if let ValueType::Duration { min, max } = key.value_type {
+    if let ValueType::Duration { min, max } | ValueType::Interval { min, max } = key.value_type {
         write!(description, " From {min} to {max}.").unwrap();
     }
     property.insert("description".to_owned(), description.into());

@@ -1,5 +1,6 @@
 //! The main job: the written values, their agents and the cost.
 
+mod audit;
 mod basics;
 mod columns;
 mod encoding;

@@ -177,9 +177,13 @@ pub const METRICS: &[Metric] = &[
         unit: "",
         label: None,
         help: "Configurations that differ from the mapping of their agents, as of the last \
-            comparison. The daemon compares when the rules change, and again about once a \
-            minute until none differs. Absent before the first comparison.",
-        read: Read::Database(|state, _| state.compared.map(|compared| float(compared.differing))),
+            comparison of every agent, and that nothing is going to write. The daemon compares at \
+            audit.interval, when the rules change, and while one differs again, about once a \
+            minute. Absent before the first comparison.",
+        read: Read::Database(|state, _| {
+            let compared = state.compared?;
+            Some(float(compared.counts.differing))
+        }),
     },
     Metric {
         name: "agent_sync_compared_timestamp_seconds",
@@ -192,6 +196,38 @@ pub const METRICS: &[Metric] = &[
                 .compared
                 .map(|compared| seconds_since_1970(compared.at))
         }),
+    },
+    Metric {
+        name: "agent_sync_last_audit_seconds",
+        kind: Kind::Gauge,
+        unit: "seconds since 1970",
+        label: None,
+        help: "The same time, under the name of the contract: the end of the last complete audit.",
+        read: Read::Database(|state, _| {
+            state
+                .compared
+                .map(|compared| seconds_since_1970(compared.at))
+        }),
+    },
+    Metric {
+        name: "agent_sync_unmapped",
+        kind: Kind::Gauge,
+        unit: "",
+        label: None,
+        help: "Agents with a voice setting that no rule reads, as of that comparison.",
+        read: Read::Database(|state, _| {
+            let compared = state.compared?;
+            Some(float(compared.counts.unmapped))
+        }),
+    },
+    Metric {
+        name: "agent_sync_unnoticed_total",
+        kind: Kind::Counter,
+        unit: "",
+        label: None,
+        help: "Changes of agents that the capture never noticed, as audits have found and \
+            repaired them. Any increase is a fault of the capture.",
+        read: Read::Database(|state, _| Some(float(state.unnoticed_total))),
     },
     Metric {
         name: "agent_sync_unmapped_settings",

@@ -144,6 +144,10 @@ function facts(pairs) {
   return list;
 }
 
+function auditOf({ at, in_sync, drifted, unmapped }) {
+  return [timeOf(at), `: ${number(in_sync)} in sync, ${number(drifted)} drifted, ${number(unmapped)} with a setting that no rule reads`];
+}
+
 function fillBody(body, database) {
   const notices = database.not_ready
     .filter(() => !["connecting", "catching_up"].includes(database.phase))
@@ -165,6 +169,7 @@ function fillBody(body, database) {
     ["PostgreSQL", database.server_version || "not known yet"],
     ["Role", database.leader ? "this daemon leads" : database.connected ? "stands by" : "not connected"],
     ["Since", timeOf(database.phase_since)],
+    ["Last audit", database.audit ? auditOf(database.audit) : "none yet"],
     ["Last sync", database.last_sync_at ? timeOf(database.last_sync_at) : "none yet"],
     ["Reconnects", number(database.reconnects)],
     ["Outages", database.outage_seconds > 0 ? seconds(database.outage_seconds) : "none"],

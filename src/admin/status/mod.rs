@@ -12,8 +12,8 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use self::parts::{
-    Agents, Change, Compared, Finding, InMinute, LastError, Latencies, Latency, Outbox, Problems,
-    Reason, Unmapped, seconds,
+    Agents, Audit, Change, Compared, Finding, InMinute, LastError, Latencies, Latency, Outbox,
+    Problems, Reason, Unmapped, seconds,
 };
 use crate::observe::histogram::{Histogram, LATENCY};
 use crate::observe::state::{CHANGES, PROBLEMS, WakeUp};
@@ -92,6 +92,7 @@ struct Database<'a> {
     last_error: Option<LastError<'a>>,
     findings: Vec<Finding<'a>>,
     compared: Option<Compared>,
+    audit: Option<Audit>,
     unmapped: Unmapped<'a>,
     outbox: Option<Outbox>,
     problems: Option<Problems<'a>>,
@@ -140,6 +141,7 @@ fn database<'a>(
         last_hour.merge(&minute.latency);
     }
     let findings = state.findings.iter().map(Finding::of);
+    let unnoticed = state.unnoticed.as_ref();
     let changes = state.changes.iter().rev().take(wanted.changes);
     Database {
         name,
@@ -155,8 +157,10 @@ fn database<'a>(
         last_error: state.trouble.as_ref().map(LastError::of),
         findings: findings
             .chain(state.compared.as_ref().and_then(Finding::of_drift))
+            .chain(unnoticed.and_then(|found| Finding::of_unnoticed(found, snapshot.taken.0)))
             .collect(),
         compared: state.compared.as_ref().map(Compared::of),
+        audit: state.compared.as_ref().map(Audit::of),
         unmapped: Unmapped::of(&state.unmapped),
         outbox: backlog.map(|backlog| Outbox::of(backlog, snapshot)),
         problems: backlog.map(|backlog| Problems::of(backlog, wanted.problems)),

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::observe::compared::{self, Counts, Unnoticed};
 use crate::observe::histogram::Histogram;
 use crate::observe::hour::Minute;
 use crate::observe::state::{self, Backlog, InForce, Problem, Trouble};
@@ -72,20 +73,70 @@ impl<'a> Finding<'a> {
     }
 
     /// The finding about configurations that differ, from the last comparison.
-    pub(super) fn of_drift(compared: &state::Compared) -> Option<Self> {
-        let (are, differ) = match compared.differing {
+    pub(super) fn of_drift(compared: &compared::Compared) -> Option<Self> {
+        let (are, differ) = match compared.counts.differing {
             0 => return None,
             1 => ("configuration", "differs"),
             _ => ("configurations", "differ"),
         };
-        let number = compared.differing;
+        let number = compared.counts.differing;
         let what = format!("{number} {are} {differ} from the mapping of their agents");
         Some(Self {
             what: what.into(),
-            remedy: state::DRIFT_REMEDY,
+            remedy: compared::DRIFT_REMEDY,
             misses_changes: false,
             since: compared.at,
         })
+    }
+
+    /// The finding about changes that were never noticed, for a day after they were found.
+    pub(super) fn of_unnoticed(found: &'a Unnoticed, now: SystemTime) -> Option<Self> {
+        let age = now.duration_since(found.at).unwrap_or_default();
+        (age < compared::TOLD_FOR).then(|| Self {
+            what: found.sentence().into(),
+            remedy: compared::UNNOTICED_REMEDY,
+            misses_changes: false,
+            since: found.at,
+        })
+    }
+}
+
+/// The last comparison of every agent, in numbers of agents.
+#[derive(Serialize)]
+pub(super) struct Audit {
+    #[serde(serialize_with = "time::serialize")]
+    at: SystemTime,
+    agents: u64,
+    in_sync: u64,
+    drifted: u64,
+    pending: u64,
+    problems: u64,
+    unmapped: u64,
+    unnoticed: u64,
+}
+
+impl Audit {
+    pub(super) fn of(compared: &compared::Compared) -> Self {
+        let Counts {
+            agents,
+            in_sync,
+            drifted,
+            pending,
+            problems,
+            unmapped,
+            unnoticed,
+            ..
+        } = compared.counts;
+        Self {
+            at: compared.at,
+            agents,
+            in_sync,
+            drifted,
+            pending,
+            problems,
+            unmapped,
+            unnoticed,
+        }
     }
 }
 
@@ -99,11 +150,11 @@ pub(super) struct Compared {
 }
 
 impl Compared {
-    pub(super) fn of(compared: &state::Compared) -> Self {
+    pub(super) fn of(compared: &compared::Compared) -> Self {
         Self {
             at: compared.at,
-            differing: compared.differing,
-            equal: compared.equal,
+            differing: compared.counts.differing,
+            equal: compared.counts.equal,
         }
     }
 }

@@ -47,6 +47,7 @@ impl Asking<'_> {
         if self.look.installed {
             self.outbox().await?;
             self.last_sync().await?;
+            self.audit().await?;
             self.agents().await?;
             self.problems().await?;
         }

@@ -5,6 +5,7 @@
 //! and the others still run unless the connection is lost.
 
 mod asking;
+mod audit;
 mod words;
 mod work;
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 use self::asking::Asking;
 use super::note::{Level, Note};
 use crate::mapping::Rules;
+use crate::observe::compared::Counts;
 use crate::pg::Db;
 use crate::settings::{Database, Settings};
 use crate::store::Layout;
@@ -37,6 +39,8 @@ pub struct Look {
     /// The time of the last write and its age in seconds, from the history or the daemon's last
     /// sweep.
     pub last_sync: Option<(String, f64)>,
+    /// The last complete audit.
+    pub audit: Option<Audit>,
     /// The number of agents.
     pub agents: Option<Counted>,
     /// Whether changes may have been missed, so the number of agents in sync is unknown.
@@ -102,6 +106,18 @@ pub struct Outbox {
     pub oldest: Option<String>,
     /// For how long, in seconds.
     pub oldest_seconds: Option<f64>,
+}
+
+/// The last comparison of every agent by the daemon that leads.
+#[derive(Debug, Clone, Serialize)]
+pub struct Audit {
+    /// The time of its end.
+    pub at: String,
+    /// How long ago that was, in seconds.
+    pub seconds: f64,
+    /// The numbers.
+    #[serde(flatten)]
+    pub counts: Counts,
 }
 
 /// A number that may be an estimate.

@@ -135,6 +135,12 @@ impl Agents {
         exact_key(&escaped, &exact_slug(alias, &self.slug))
     }
 
+    /// Whether an index has the order of the keys, so that a range of them is found without a look at
+    /// the others.
+    pub fn is_in_order_of_an_index(&self) -> bool {
+        self.tenant.is_none() && self.key_is_indexed && self.lookup == Lookup::Column
+    }
+
     /// Whether keys have a tenant.
     pub fn keys(&self) -> Keys {
         Keys::with_tenants(self.tenant.is_some())

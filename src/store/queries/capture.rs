@@ -276,6 +276,7 @@ pub const CAPTURE_FAULTS: &str = "
           'text NOT NULL DEFAULT '''''),
         ('install', 'mapping', 'text NOT NULL DEFAULT '''''), ('install', 'last_sync',
           'timestamp with time zone'),
+        ('install', 'audit', 'jsonb'),
         ('install', 'last_tried', 'text'), ('install', 'tries', 'integer NOT NULL DEFAULT 0'),
         ('history', 'at', 'timestamp with time zone NOT NULL DEFAULT now()'), ('history', 'slug',
           'text NOT NULL'),

@@ -71,6 +71,31 @@ pub const MIX_MAPPINGS: &str = "UPDATE agent_sync.install SET mapping = 'mixed s
 /// The noted mapping.
 pub const NOTED_MAPPING: &str = "SELECT i.mapping FROM agent_sync.install i";
 
+/// The record of the audits: the last complete one as JSON, with its time and how long ago that was;
+/// the same for the last changes that were never noticed; and the position of a running one.
+pub const AUDIT: &str = "
+    SELECT i.audit ->> 'last' AS last, a.last_at,
+           extract(epoch FROM clock_timestamp() - a.last_at)::float8 AS last_seconds,
+           i.audit ->> 'unnoticed' AS unnoticed, a.unnoticed_at,
+           extract(epoch FROM clock_timestamp() - a.unnoticed_at)::float8 AS unnoticed_seconds,
+           i.audit ->> 'running' AS running
+    FROM agent_sync.install i
+    CROSS JOIN LATERAL (SELECT (i.audit #>> '{last,at}')::timestamptz AS last_at,
+                               (i.audit #>> '{unnoticed,at}')::timestamptz AS unnoticed_at) AS a";
+
+/// Notes a complete audit `$1`, and the changes `$2` that were never noticed, unless null.
+pub const NOTE_AUDIT: &str = "
+    UPDATE agent_sync.install i
+    SET audit = jsonb_strip_nulls(jsonb_build_object(
+        'last', $1::text::jsonb || jsonb_build_object('at', clock_timestamp()),
+        'unnoticed', coalesce($2::text::jsonb || jsonb_build_object('at', clock_timestamp()),
+                              i.audit -> 'unnoticed')))";
+
+/// Notes the position `$1` of a running audit.
+pub const NOTE_POSITION: &str = "
+    UPDATE agent_sync.install i
+    SET audit = coalesce(i.audit, '{}') || jsonb_build_object('running', $1::text::jsonb)";
+
 /// Other installs of this database that serve the quoted table `$1` of the configurations as well, a
 /// partition or a parent of it; and those whose advisory locks have the key of this one: the schema,
 /// and the table, null for a lock. `sql/guard.sql` asks the same.

@@ -37,7 +37,7 @@ pub(super) use open::connect;
 use wake_up::LOCKED_PAUSE;
 
 use super::backlog_poll::BacklogPoll;
-use super::context::{Context, Tools};
+use super::context::{Context, LeadOf, Tools};
 use super::drain::{Drain, Drained};
 use super::error::AttemptError;
 use super::health::Health;
@@ -103,6 +103,7 @@ struct ConnectionLoop<'a> {
     /// The indexes that a sweep of this connection has found to miss rows.
     bad_indexes: Vec<Finding>,
     caught_up: bool,
+    lead: LeadOf<'a>,
     /// The settings of the session at the beginning of the lead.
     settings: String,
     /// The code of others that runs in the session when a configuration is written.
@@ -193,6 +194,7 @@ impl<'a> ConnectionLoop<'a> {
             uncaptured: None,
             bad_indexes: Vec::new(),
             caught_up: false,
+            lead: LeadOf(&context.lead),
             settings: String::new(),
             foreign_code: ForeignCode::None,
             rules: Arc::clone(&context.rules.borrow()),
@@ -306,6 +308,7 @@ impl<'a> ConnectionLoop<'a> {
             Drained::More => {
                 self.no_lock();
                 self.backlog_poll.expect_news();
+                self.lead.works();
                 return Ok(Phase::Draining);
             }
             Drained::Locked => {
@@ -378,21 +381,6 @@ impl<'a> ConnectionLoop<'a> {
         if !std::mem::replace(&mut self.caught_up, true) {
             self.health.mark_caught_up(&self.context.observer, totals);
         }
-    }
-
-    /// Checks that the session is as the daemon has set it up, after code of others has run in it.
-    /// This precedes a sleep, which depends on LISTEN.
-    pub(super) async fn verify_session(&mut self) -> Result<(), AttemptError> {
-        let state = self.store.session_state().await?;
-        let changed = if !state.listens {
-            "the channels that it listens on (UNLISTEN)"
-        } else if !state.leads || self.drain.holds_idle_lock() && !state.holds_idle {
-            "the locks that it holds (pg_advisory_unlock)"
-        } else if state.settings != self.settings {
-            "its settings (SET)"
-        } else {
-            return Ok(());
-        };
-        Err(AttemptError::SessionChanged(changed))
+        self.lead.rests();
     }
 }

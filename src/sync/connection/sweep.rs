@@ -45,6 +45,10 @@ impl ConnectionLoop<'_> {
 
     async fn sweep_tables(&mut self) -> Result<(), AttemptError> {
         self.sweep().await?;
+        if !self.caught_up {
+            let audited = self.store.audited().await?;
+            self.context.audited.send_replace(audited);
+        }
         self.look_at_everything().await?;
         self.look_elsewhere();
         self.foreign_code = self.store.foreign_code().await?;
@@ -278,5 +282,21 @@ impl ConnectionLoop<'_> {
         }
         self.uncaptured = Some((saves, left));
         Ok(())
+    }
+
+    /// Checks that the session is as the daemon has set it up, after code of others has run in it.
+    /// This precedes a sleep, which depends on LISTEN.
+    pub(super) async fn verify_session(&mut self) -> Result<(), AttemptError> {
+        let state = self.store.session_state().await?;
+        let changed = if !state.listens {
+            "the channels that it listens on (UNLISTEN)"
+        } else if !state.leads || self.drain.holds_idle_lock() && !state.holds_idle {
+            "the locks that it holds (pg_advisory_unlock)"
+        } else if state.settings != self.settings {
+            "its settings (SET)"
+        } else {
+            return Ok(());
+        };
+        Err(AttemptError::SessionChanged(changed))
     }
 }

@@ -1,0 +1,100 @@
+//! The result of the comparison of every agent with its configurations: plain data, bounded.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+/// The remedy for configurations that differ.
+pub const DRIFT_REMEDY: &str =
+    "`agent-sync check` lists them, `agent-sync reconcile --all` brings them in sync.";
+
+/// The remedy for changes of agents that were never noticed.
+pub const UNNOTICED_REMEDY: &str = "The changes are being applied. Find the cause: `agent-sync \
+    doctor` checks the capture, and the log of the server may show who has deleted rows of the \
+    outbox.";
+
+/// The time for which a finding tells of changes that were never noticed.
+pub const TOLD_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// The number of slugs that an event names.
+pub const NAMED: usize = 3;
+
+/// The numbers of agents and configurations by the result of their comparison.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// The agents that were compared.
+    pub agents: u64,
+    /// Those whose every configuration equals their mapping.
+    pub in_sync: u64,
+    /// Those with a configuration that differs, which no pending change and no problem explains.
+    pub drifted: u64,
+    /// Those that are in the outbox.
+    pub pending: u64,
+    /// Those with a problem.
+    pub problems: u64,
+    /// Those with a voice setting that no rule reads.
+    pub unmapped: u64,
+    /// Those with a change that was never noticed. They are in the outbox by now.
+    pub unnoticed: u64,
+    /// Those that the comparison has put into the outbox.
+    pub requested: u64,
+    /// Configurations that differ and that nothing is going to write: the configurations of
+    /// `drifted` agents; and, after a change of the rules, rejected agents without a problem noted.
+    pub differing: u64,
+    /// Configurations in sync.
+    pub equal: u64,
+}
+
+impl Counts {
+    /// Adds others.
+    pub fn add(&mut self, other: &Self) {
+        self.agents += other.agents;
+        self.in_sync += other.in_sync;
+        self.drifted += other.drifted;
+        self.pending += other.pending;
+        self.problems += other.problems;
+        self.unmapped += other.unmapped;
+        self.unnoticed += other.unnoticed;
+        self.requested += other.requested;
+        self.differing += other.differing;
+        self.equal += other.equal;
+    }
+}
+
+/// The result of the last comparison of every agent. The daemon compares at `audit.interval`, after a
+/// change of the rules, and again while a configuration differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compared {
+    /// The time of its end.
+    pub at: SystemTime,
+    /// The numbers.
+    pub counts: Counts,
+}
+
+/// Changes of agents that were never noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unnoticed {
+    /// The time of the comparison that found them.
+    pub at: SystemTime,
+    /// Their number.
+    pub agents: u64,
+    /// The slugs of some of them.
+    pub some: Arc<[String]>,
+}
+
+impl Unnoticed {
+    /// The finding, in words.
+    pub fn sentence(&self) -> String {
+        let (changes, were) = match self.agents {
+            1 => ("change of an agent", "was"),
+            _ => ("changes of agents", "were"),
+        };
+        format!(
+            "{} {changes} {were} never noticed: a fault of the capture; the audit has put the agents \
+            into the outbox: {}",
+            self.agents,
+            self.some.join(", ")
+        )
+    }
+}

@@ -1,0 +1,74 @@
+//! The log lines of the comparison of every agent.
+
+use tracing::{debug, warn};
+
+use crate::observe::compared::{self, Counts, Unnoticed};
+use crate::observe::event::Audit;
+
+pub(super) fn line(event: &Audit<'_>) {
+    match event {
+        Audit::Finished(result) => {
+            let Counts {
+                agents,
+                in_sync,
+                drifted,
+                pending,
+                problems,
+                unmapped,
+                unnoticed,
+                ..
+            } = result.counts;
+            debug!(
+                agents,
+                in_sync,
+                drifted,
+                pending,
+                problems,
+                unmapped,
+                unnoticed,
+                "every agent has been compared"
+            );
+        }
+        Audit::Known(..) => {}
+        Audit::Unnoticed(Unnoticed { agents, some, .. }) => {
+            let (some, remedy) = (some.join(", "), compared::UNNOTICED_REMEDY);
+            warn!(
+                agents,
+                some,
+                remedy,
+                "changes of agents were never noticed: a fault of the capture; the audit has put \
+                the agents into the outbox"
+            );
+        }
+        Audit::Edited {
+            agents,
+            some,
+            are_requested,
+        } => edited(*agents, &some.join(", "), *are_requested),
+        Audit::Interrupted(cause) => warn!(
+            cause,
+            "the audit is interrupted: whether every agent is in sync is unknown; the daemon \
+            tries again"
+        ),
+    }
+}
+
+fn edited(agents: u64, some: &str, are_requested: bool) {
+    if are_requested {
+        warn!(
+            agents,
+            some,
+            remedy = "`agent-sync why SLUG` shows one of them.",
+            "configurations were edited and differ from their agents; the audit has put the agents \
+            into the outbox (audit.repair)"
+        );
+    } else {
+        warn!(
+            agents,
+            some,
+            remedy = compared::DRIFT_REMEDY,
+            "configurations were edited and differ from their agents; they stay as they are \
+            (audit.repair)"
+        );
+    }
+}

@@ -1,0 +1,397 @@
+//! The audit: compares every agent with its configurations, whatever the triggers have noted.
+//!
+//! It runs over a connection of its own, at `audit.interval` where this process leads, after a
+//! change of the mapping, and again while a configuration differs. A [`pass`] reads in portions, each
+//! in a short read-only transaction, and takes a share of the time. The position is a key, so a lost
+//! connection or lead interrupts it, and it goes on from there.
+//!
+//! Authority: the audit writes no configuration. It puts agents into the outbox, as a save does; the
+//! session that leads decides on the values and writes them (G2).
+//!
+//! After a change of the mapping it puts nothing into the outbox, and only counts what differs. Where
+//! nothing does, the session that leads notes the mapping in `agent_sync.install`. No other session
+//! may: another daemon may lead, and write under other rules meanwhile (G14).
+
+mod pass;
+mod second_look;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::watch;
+
+use self::pass::{Ground, Pass};
+use self::second_look::{Remembered, Standing};
+use super::context::{Context, InSync, Lead};
+use super::error::AttemptError;
+use crate::mapping::Rules;
+use crate::observe::compared::{Compared, Unnoticed};
+use crate::observe::{Totals, event};
+use crate::session::{Limits, Session};
+use crate::settings::Repair;
+use crate::store::Layout;
+use crate::store::audited::{note_audit, note_position};
+use crate::survey::Step;
+
+/// The first and the longest pause between two passes while a configuration differs. Of a large
+/// database, such passes take a hundredth of the time at most.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// The pauses for each portion, as multiples of its duration: while changes are pending, and
+/// otherwise. So an audit takes a tenth or a quarter of the time.
+const RESTS: (u32, u32) = (9, 3);
+
+/// The interval at which the position is noted in `agent_sync.install`, for another daemon.
+const NOTED: Duration = Duration::from_secs(5);
+
+/// The failures in a row after which the audit is reported as interrupted.
+const FAILURES: u32 = 3;
+
+/// The reported drift under the rules in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Nothing: the rules have just changed.
+    Nothing,
+    /// That some configurations differ.
+    Drift,
+}
+
+/// Why a pass begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The rules or the columns have changed.
+    Mapping,
+    /// It is time.
+    Due,
+}
+
+/// The next pass.
+#[derive(Debug, Clone, Copy)]
+struct Next {
+    at: Instant,
+    /// Whether it needs the lead. After a change of the mapping every daemon counts what differs
+    /// under its own.
+    needs_lead: bool,
+}
+
+struct Auditor<'a> {
+    context: &'a Context,
+    rules: watch::Receiver<Arc<Rules>>,
+    lead: watch::Receiver<Lead>,
+    next: Option<Next>,
+    /// The running or interrupted pass.
+    pass: Option<Pass>,
+    pause: Duration,
+    failures: u32,
+    /// Whether this process leads, as far as the audit knows.
+    leads: bool,
+    told: Told,
+    /// The edited configurations that were reported last: how many agents, and some slugs.
+    told_edited: (u64, Vec<String>),
+    remembered: Remembered,
+}
+
+/// Audits a database until its task is told to stop. What is `told` holds for the first change of
+/// the mapping.
+pub(super) async fn keep_audited(context: Context, mut stop: watch::Receiver<bool>, told: Told) {
+    let mut auditor = Auditor::new(&context, told);
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = auditor.run() => {}
+    }
+}
+
+impl<'a> Auditor<'a> {
+    fn new(context: &'a Context, told: Told) -> Self {
+        let mut auditor = Self {
+            context,
+            rules: context.rules.clone(),
+            lead: context.lead.subscribe(),
+            next: None,
+            pass: None,
+            pause: PAUSE.0,
+            failures: 0,
+            leads: false,
+            told,
+            told_edited: (0, Vec::new()),
+            remembered: Remembered::default(),
+        };
+        auditor.rules.mark_unchanged();
+        auditor.next = auditor.at_interval(0.1);
+        auditor
+    }
+
+    /// The next pass at the interval of the settings, where it has one. The databases of a process
+    /// are spread over the last part of the interval, from `least` on.
+    fn at_interval(&self, least: f64) -> Option<Next> {
+        let interval = self.context.options.audit.interval?;
+        let spread = least + (1.0 - least) * fastrand::f64();
+        Some(Next {
+            at: Instant::now() + interval.mul_f64(spread),
+            needs_lead: true,
+        })
+    }
+
+    async fn run(&mut self) {
+        let mut next = None;
+        loop {
+            let cause = match next.take() {
+                Some(cause) => cause,
+                None => self.cause().await,
+            };
+            if self.rules.has_changed().unwrap_or_default() {
+                self.told = Told::Nothing;
+            }
+            let rules = Arc::clone(&self.rules.borrow_and_update());
+            let mut others = self.rules.clone();
+            let context = self.context;
+            tokio::select! {
+                biased;
+                () = changed(&mut others) => next = Some(Cause::Mapping),
+                () = context.mapping_changed.notified(), if cause == Cause::Due => {
+                    next = Some(Cause::Mapping);
+                }
+                () = self.audit(cause, &rules) => {}
+            }
+        }
+    }
+
+    /// Waits for the next pass.
+    async fn cause(&mut self) -> Cause {
+        let mut other_lead = self.lead.clone();
+        loop {
+            let leads = self.leads;
+            tokio::select! {
+                biased;
+                () = changed(&mut self.rules) => {
+                    self.told = Told::Nothing;
+                    return Cause::Mapping;
+                }
+                () = self.context.mapping_changed.notified() => return Cause::Mapping,
+                Ok(_) = other_lead.wait_for(|lead| (*lead != Lead::None) != leads) => {}
+                () = due(self.next, &mut self.lead) => return Cause::Due,
+            }
+            self.leads = !leads;
+            if self.leads {
+                self.adopt();
+            }
+        }
+    }
+
+    /// Goes on from the record of the audits, as this process begins to lead. The audits before may
+    /// be those of another daemon.
+    fn adopt(&mut self) {
+        let audited = self.context.audited.borrow().clone();
+        let unnoticed = audited.unnoticed.as_ref().map(|(found, _)| found);
+        if let Some((last, _)) = audited.last {
+            let known = event::Audit::Known(last, unnoticed);
+            self.context.observer.tell(known);
+        }
+        if let Some(running) = &audited.running {
+            self.pass = Pass::restored(running);
+        }
+        let Some(interval) = self.context.options.audit.interval else {
+            return;
+        };
+        let (differs, ago) = match audited.last {
+            Some((last, ago)) => (last.counts.differing > 0, ago),
+            None if self.pass.is_some() => (false, 0.0),
+            None => return,
+        };
+        let ago = Duration::try_from_secs_f64(ago).unwrap_or_default();
+        let is_soon = differs || self.pass.is_some() || ago >= interval;
+        let longest = if is_soon {
+            PAUSE.1.min(interval)
+        } else {
+            interval.saturating_sub(ago)
+        };
+        self.next = Some(Next {
+            at: Instant::now() + longest.mul_f64(fastrand::f64()),
+            needs_lead: true,
+        });
+    }
+
+    /// One pass, however often its connection is lost, unless the lead is.
+    async fn audit(&mut self, cause: Cause, rules: &Rules) {
+        if cause == Cause::Mapping {
+            self.pass = None;
+        }
+        let needs_lead = cause == Cause::Due && self.next.is_none_or(|next| next.needs_lead);
+        loop {
+            match Box::pin(self.attempt(needs_lead, rules)).await {
+                Ok(Some((standing, key))) => return self.conclude(cause, standing, key),
+                Ok(None) => return,
+                Err(error) => self.failed(cause, &error),
+            }
+            let pause = PAUSE.0.saturating_mul(1 << self.failures.min(6));
+            tokio::time::sleep(pause.min(PAUSE.1)).await;
+            if needs_lead && *self.lead.borrow() == Lead::None {
+                return;
+            }
+        }
+    }
+
+    /// The rest of the pass over one connection. Returns how the install stands, and the key of the
+    /// mapping; nothing where the lead is lost.
+    async fn attempt(
+        &mut self,
+        needs_lead: bool,
+        rules: &Rules,
+    ) -> Result<Option<(Standing, String)>, AttemptError> {
+        let (context, database) = (self.context, &self.context.database);
+        let limits = Limits::of(&context.options.sync);
+        let session = Session::connect_further("agent-sync audit", database, limits)
+            .await?
+            .trusted(database)
+            .await?;
+        let layout = Layout::read(session.db(), database).await?;
+        let ground = Ground {
+            db: session.db(),
+            key: layout.mapping_key(rules),
+            layout: &layout,
+            rules,
+            needs_lead,
+            repair: context.options.audit.repair,
+        };
+        let known = self.pass.take().filter(|pass| pass.fits(&ground));
+        let pass = match known {
+            Some(pass) => self.pass.insert(pass),
+            None => self.pass.insert(Pass::begin(&ground).await?),
+        };
+        let mut noted = Instant::now();
+        loop {
+            let turn = context.turns.checks.wait().await;
+            let portion = pass.portion(&ground, &self.remembered, &mut self.lead);
+            let (step, worked) = portion.await?;
+            drop(turn);
+            self.failures = 0;
+            if step == Step::Over {
+                if *self.lead.borrow() != Lead::None {
+                    note_audit(ground.db, &pass.found.counts, &pass.unnoticed).await?;
+                }
+                let standing = Standing::read(&ground).await?;
+                return Ok(Some((standing, ground.key)));
+            }
+            if !needs_lead {
+                continue;
+            }
+            if noted.elapsed() >= NOTED {
+                note_position(ground.db, pass).await?;
+                noted = Instant::now();
+            }
+            let is_working = *self.lead.borrow() == Lead::Working;
+            let rest = worked * if is_working { RESTS.0 } else { RESTS.1 };
+            tokio::select! {
+                biased;
+                _ = self.lead.wait_for(|lead| *lead == Lead::None) => return Ok(None),
+                () = tokio::time::sleep(rest) => {}
+            }
+        }
+    }
+
+    fn failed(&mut self, cause: Cause, error: &AttemptError) {
+        self.failures = self.failures.saturating_add(1);
+        if let Some(pass) = &mut self.pass {
+            pass.shorten();
+        }
+        let (observer, text) = (&self.context.observer, error.to_string());
+        match cause {
+            // A later failure leaves the earlier report, with its time.
+            Cause::Mapping if self.failures == 1 && self.told == Told::Nothing => {
+                observer.tell(event::Mapping::DriftUnknown(&text));
+            }
+            // A lock of another session is reported by the session that leads (G16).
+            Cause::Due if error.is_locked() => {}
+            Cause::Due if self.failures == FAILURES && *self.lead.borrow() != Lead::None => {
+                observer.tell(event::Audit::Interrupted(&text));
+            }
+            _ => {}
+        }
+    }
+
+    /// Reports a complete pass, and sets the time of the next.
+    fn conclude(&mut self, cause: Cause, standing: Standing, key: String) {
+        let Some(pass) = self.pass.take() else {
+            return;
+        };
+        let (observer, counts, at) = (&self.context.observer, pass.found.counts, SystemTime::now());
+        observer.tell(event::Audit::Finished(Compared { at, counts }));
+        if cause == Cause::Mapping && self.told == Told::Nothing {
+            observer.tell(event::Mapping::Changed(Totals {
+                written: counts.differing,
+                unchanged: counts.equal,
+                missing: pass.found.missing,
+                rejected: pass.found.rejected,
+                ..Totals::default()
+            }));
+        }
+        let differs = counts.differing > 0;
+        self.told = if differs && standing != Standing::Settled {
+            Told::Drift
+        } else {
+            Told::Nothing
+        };
+        if counts.unnoticed > 0 {
+            let agents = counts.unnoticed;
+            let some = pass.unnoticed.into();
+            observer.tell(event::Audit::Unnoticed(&Unnoticed { at, agents, some }));
+        }
+        let edited = (pass.edited_agents, pass.edited);
+        if edited.0 > 0 && edited != self.told_edited {
+            observer.tell(event::Audit::Edited {
+                agents: edited.0,
+                some: &edited.1,
+                are_requested: self.context.options.audit.repair == Repair::Reconcile,
+            });
+        }
+        self.told_edited = edited;
+        self.remembered.merge(pass.seen);
+        let is_settled = standing == Standing::Settled;
+        if let (false, Some(noted)) = (is_settled, pass.noted)
+            && (counts.differing, counts.pending, counts.requested) == (0, 0, 0)
+        {
+            self.context
+                .in_sync
+                .send_replace(Some(InSync { key, noted }));
+        }
+        self.next = self.after(pass.worked, differs, is_settled);
+    }
+
+    /// The pass after one that has read for this long: at the interval, or sooner while a
+    /// configuration differs.
+    fn after(&mut self, worked: Duration, differs: bool, is_settled: bool) -> Option<Next> {
+        let regular = self.at_interval(0.9);
+        if !differs {
+            self.pause = PAUSE.0;
+            return regular;
+        }
+        let longer = self.pause.max(worked * 100);
+        self.pause = (self.pause * 2).min(PAUSE.1);
+        let again = Next {
+            at: Instant::now() + longer,
+            needs_lead: is_settled,
+        };
+        let both = regular.into_iter().chain([again]);
+        both.min_by_key(|next| next.at)
+    }
+}
+
+/// Returns when the rules have changed.
+async fn changed(rules: &mut watch::Receiver<Arc<Rules>>) {
+    if rules.changed().await.is_err() {
+        // Nobody can change them any more.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Returns when it is time for a pass, and this process leads where that is needed.
+async fn due(next: Option<Next>, lead: &mut watch::Receiver<Lead>) {
+    let Some(next) = next else {
+        return std::future::pending().await;
+    };
+    tokio::time::sleep_until(next.at.into()).await;
+    if next.needs_lead && lead.wait_for(|lead| *lead != Lead::None).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

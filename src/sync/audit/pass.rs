@@ -1,0 +1,200 @@
+//! One comparison of every agent, portion by portion.
+//!
+//! Invariants:
+//! - A portion is one read-only transaction with one snapshot. The trigger notes a change in the
+//!   transaction of the save, and a batch writes and takes the row of the outbox in one transaction.
+//!   So a snapshot that shows an agent outside of the outbox shows it in sync, unless a change was
+//!   not noted, a configuration was edited, or a problem stands.
+//! - A portion counts once it is complete, so a lost connection repeats it and counts nothing twice.
+//! - Memory is bounded: a portion keeps the keys of at most [`UNSETTLED`] agents, which the
+//!   [second look](super::second_look) then reads again.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::second_look::{Remembered, Standing, hash, look_again};
+use crate::mapping::Rules;
+use crate::observe::compared::Counts;
+use crate::pg::{Db, QueryError};
+use crate::settings::Repair;
+use crate::store::{Layout, noted_mapping};
+use crate::survey::{Comparison, Scope, Step, Verdict, Walk};
+use crate::sync::context::Lead;
+
+/// The agents in a portion where an index has the order of the keys, and where each portion reads
+/// the whole table.
+const PORTION: (i64, i64) = (4096, 65_536);
+
+/// The most agents of a portion that are looked at again, and the most bytes of their keys.
+const UNSETTLED: (usize, usize) = (4096, 1024 * 1024);
+
+/// The parts that a pass works with.
+pub(super) struct Ground<'a> {
+    pub(super) db: &'a Db,
+    pub(super) layout: &'a Layout,
+    pub(super) rules: &'a Rules,
+    /// The [key](Layout::mapping_key) of the mapping.
+    pub(super) key: String,
+    /// Whether the pass is one of the daemon that leads.
+    pub(super) needs_lead: bool,
+    pub(super) repair: Repair,
+}
+
+/// A comparison of every agent that has begun. It is noted in this form.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Pass {
+    walk: Walk,
+    portion: i64,
+    /// The mapping that it compares with, as a hash.
+    mapping: String,
+    /// The mapping that was noted when it began.
+    pub(super) noted: Option<String>,
+    pub(super) found: Found,
+    /// The agents whose configuration was edited, and the slugs of some.
+    pub(super) edited_agents: u64,
+    pub(super) edited: Vec<String>,
+    /// The slugs of some agents with a change that was never noticed.
+    pub(super) unnoticed: Vec<String>,
+    /// The edited configurations of this pass.
+    #[serde(skip)]
+    pub(super) seen: Remembered,
+    /// The time in which it has read.
+    #[serde(skip)]
+    pub(super) worked: Duration,
+}
+
+/// The numbers that a portion, or all of them, have found.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Found {
+    pub(super) counts: Counts,
+    /// The agents without a configuration, and the rejected ones.
+    pub(super) missing: u64,
+    pub(super) rejected: u64,
+}
+
+impl Pass {
+    pub(super) async fn begin(ground: &Ground<'_>) -> Result<Self, QueryError> {
+        let is_ordered = ground.layout.agents.is_in_order_of_an_index();
+        let portion = if is_ordered { PORTION.0 } else { PORTION.1 };
+        Ok(Self {
+            walk: Walk::in_portions(None, portion),
+            portion,
+            mapping: hash(&ground.key).to_string(),
+            noted: noted_mapping(ground.db).await?,
+            found: Found::default(),
+            edited_agents: 0,
+            edited: Vec::new(),
+            unnoticed: Vec::new(),
+            seen: Remembered::default(),
+            worked: Duration::ZERO,
+        })
+    }
+
+    /// Whether it can go on here: the mapping is the same.
+    pub(super) fn fits(&self, ground: &Ground<'_>) -> bool {
+        self.mapping == hash(&ground.key).to_string()
+    }
+
+    /// From its noted form; nothing, if that is another one.
+    pub(super) fn restored(noted: &str) -> Option<Self> {
+        serde_json::from_str(noted).ok()
+    }
+
+    /// Halves the portions, after one that has failed.
+    pub(super) fn shorten(&mut self) {
+        self.portion = (self.portion / 2).max(1);
+        self.walk = Walk::in_portions(self.walk.position().map(str::to_owned), self.portion);
+    }
+
+    /// Compares the next portion. Returns for how long it has read.
+    pub(super) async fn portion(
+        &mut self,
+        ground: &Ground<'_>,
+        remembered: &Remembered,
+        lead: &mut watch::Receiver<Lead>,
+    ) -> Result<(Step, Duration), QueryError> {
+        let began = Instant::now();
+        // After a change of the mapping, nearly every agent may differ, and nobody has edited them.
+        let counts_all = !ground.needs_lead && Standing::read(ground).await? != Standing::Settled;
+        let (mut walk, mut found) = (self.walk.clone(), Found::default());
+        let (mut unsettled, mut bytes) = (Vec::new(), 0);
+        let everything = Scope {
+            noted: true,
+            ..Scope::default()
+        };
+        let Ground {
+            db, layout, rules, ..
+        } = ground;
+        let step = walk
+            .step(db, layout, rules, everything, &mut |comparison| {
+                if counts_all || !comparison.is_unsettled() {
+                    found.count(comparison);
+                    return ControlFlow::Continue(());
+                }
+                bytes += comparison.key.len();
+                unsettled.push(comparison.key.clone());
+                if unsettled.len() >= UNSETTLED.0 || bytes >= UNSETTLED.1 {
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            })
+            .await?;
+        let mut worked = began.elapsed();
+        if !unsettled.is_empty() {
+            let keys: Vec<&str> = unsettled.iter().map(String::as_str).collect();
+            worked += look_again(self, &mut found, ground, &keys, remembered, lead).await?;
+        }
+        self.found.add(&found);
+        self.walk = walk;
+        self.worked += worked;
+        Ok((step, worked))
+    }
+}
+
+impl Found {
+    /// Adds others.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.counts.add(&other.counts);
+        self.missing += other.missing;
+        self.rejected += other.rejected;
+    }
+
+    /// Counts an agent by its verdict.
+    pub(super) fn count(&mut self, comparison: &Comparison) {
+        let counts = &mut self.counts;
+        counts.agents += 1;
+        counts.unmapped += u64::from(!comparison.unmapped.is_empty());
+        let (is_unsettled, differing) = (comparison.is_unsettled(), number(comparison));
+        match comparison.verdict() {
+            _ if comparison.pending => counts.pending += 1,
+            Verdict::InSync => counts.in_sync += 1,
+            Verdict::Drifted if is_unsettled => {
+                counts.drifted += 1;
+                counts.differing += differing;
+            }
+            Verdict::Missing => {
+                counts.problems += 1;
+                self.missing += 1;
+            }
+            Verdict::Rejected => {
+                counts.problems += 1;
+                self.rejected += 1;
+                // It is as little in sync as one whose configuration differs.
+                counts.differing += u64::from(is_unsettled);
+            }
+            Verdict::Drifted | Verdict::Pending | Verdict::Ambiguous => counts.problems += 1,
+        }
+        if comparison.mistakes.is_empty() && !comparison.pending {
+            let all = u64::try_from(comparison.configurations).unwrap_or(u64::MAX);
+            counts.equal += all.saturating_sub(differing);
+        }
+    }
+}
+
+/// The number of configurations that differ.
+fn number(comparison: &Comparison) -> u64 {
+    u64::try_from(comparison.differing.len()).unwrap_or(u64::MAX)
+}

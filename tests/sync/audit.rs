@@ -1,0 +1,420 @@
+//! The audit: every agent is compared from time to time, whatever the triggers have noted.
+
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+
+use agent_sync::mapping::Rules;
+use agent_sync::survey::{Comparison, Scope, Step, Walk};
+use serde_json::Value;
+
+use crate::support::http::{address, command, metric, metric_becomes, status};
+use crate::support::platform::{EXAMPLE, EXPECTED};
+use crate::support::{Daemon, Platform, eventually};
+
+const EDITED: &str = "configurations were edited and differ from their agents";
+const UNNOTICED: &str = "changes of agents were never noticed";
+const COMPARED: &str = "every agent has been compared";
+
+/// An edit of a field that agent-sync owns.
+const EDIT: &str = "UPDATE agent_configurations
+    SET provider_config = jsonb_set(provider_config, '{llm,model}', '\"other\"')
+    WHERE agent_slug = ";
+
+/// A save that no row of the outbox is left of: a superuser has deleted it.
+fn unnoticed(slug: &str) -> String {
+    format!(
+        "BEGIN;
+         UPDATE agents SET voice_settings = jsonb_set(voice_settings, '{{llm_model}}', '\"new\"')
+           WHERE slug = '{slug}';
+         DELETE FROM agent_sync.outbox WHERE slug = '{slug}';
+         COMMIT"
+    )
+}
+
+/// A daemon that audits about once a second, and its address.
+async fn auditing(platform: &Platform, variables: &[(&str, &str)]) -> (Daemon, SocketAddr) {
+    let mut command = command(platform);
+    command
+        .env("AGENT_SYNC__AUDIT__INTERVAL", "1s")
+        .envs(variables.iter().copied());
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    let address = address(&daemon).await;
+    (daemon, address)
+}
+
+/// Agents in sync.
+async fn with_agents(slugs: &[&str]) -> Platform {
+    let platform = Platform::installed().await;
+    for slug in slugs {
+        platform.configure(slug).await;
+        platform.save(slug, EXAMPLE).await;
+    }
+    platform
+}
+
+/// Waits for so many further audits, and returns the last.
+async fn audits(daemon: &Daemon, further: usize) -> Value {
+    let before = daemon.lines(COMPARED).len();
+    let mut lines = daemon.logged_times(COMPARED, before + further).await;
+    lines.pop().unwrap()
+}
+
+async fn model(platform: &Platform, slug: &str) -> Value {
+    platform.provider_config(slug).await["llm"]["model"].clone()
+}
+
+/// A configuration that somebody edits is reported with its slug and the command, once, and stays as
+/// it is.
+#[tokio::test]
+async fn g17_an_edited_configuration_is_reported_and_left() {
+    let platform = with_agents(&["a", "b"]).await;
+    let (daemon, address) = auditing(&platform, &[]).await;
+    platform.drained().await;
+    platform.run(&format!("{EDIT} 'a'")).await;
+    let line = daemon.logged(EDITED).await;
+    assert_eq!(
+        (&line["level"], &line["agents"], &line["some"]),
+        (&"WARN".into(), &1.into(), &"a".into()),
+        "{line}"
+    );
+    assert!(
+        line["remedy"].as_str().unwrap().contains("reconcile --all"),
+        "{line}"
+    );
+    metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 1.0).await;
+    let told = status(address).await;
+    let audit = &told["audit"];
+    assert_eq!(
+        (
+            &audit["agents"],
+            &audit["in_sync"],
+            &audit["drifted"],
+            &audit["unnoticed"]
+        ),
+        (&2.into(), &1.into(), &1.into(), &0.into()),
+        "{told}"
+    );
+    assert_eq!(told["ready"], true, "{told}");
+    let said = platform.says(&["status", "--json"]).await.object();
+    assert_eq!(said["audit"]["drifted"], 1, "{said}");
+    let said = platform.says(&["status"]).await.fits();
+    for words in ["Last audit: default", "1 drifted", "as of the audit"] {
+        let words_in_a_row = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words_in_a_row.contains(words), "{words}: {said:?}");
+    }
+
+    // An irrelevant save gives the agent the younger version.
+    platform
+        .run("UPDATE agents SET description = 'other' WHERE slug = 'a'")
+        .await;
+    audits(&daemon, 3).await;
+    assert_eq!(daemon.lines(EDITED).len(), 1, "told once");
+    assert!(daemon.lines(UNNOTICED).is_empty());
+    assert_eq!(model(&platform, "a").await, "other");
+
+    platform.run("NOTIFY agent_sync, 'a'").await;
+    platform.becomes("a", EXPECTED).await;
+    metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 0.0).await;
+}
+
+/// With `audit.repair = "reconcile"`, an edited configuration is synced.
+#[tokio::test]
+async fn g17_an_edited_configuration_is_repaired_where_asked() {
+    let platform = with_agents(&["a", "b"]).await;
+    let (daemon, address) =
+        auditing(&platform, &[("AGENT_SYNC__AUDIT__REPAIR", "reconcile")]).await;
+    platform.drained().await;
+    platform.run(&format!("{EDIT} 'a'")).await;
+    let line = daemon.logged(EDITED).await;
+    assert_eq!((&line["agents"], &line["some"]), (&1.into(), &"a".into()));
+    platform.becomes("a", EXPECTED).await;
+    metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 0.0).await;
+    assert!(daemon.lines(UNNOTICED).is_empty());
+}
+
+/// A change that was never noticed is a fault of the capture: it is told as such, and repaired
+/// whatever `audit.repair` says.
+#[tokio::test]
+async fn g17_a_change_that_was_never_noticed_is_told_and_repaired() {
+    for repair in ["report", "reconcile"] {
+        let platform = with_agents(&["a", "b"]).await;
+        let (daemon, address) = auditing(&platform, &[("AGENT_SYNC__AUDIT__REPAIR", repair)]).await;
+        platform.drained().await;
+        platform.becomes("a", EXPECTED).await;
+        platform.run(&unnoticed("a")).await;
+        let line = daemon.logged(UNNOTICED).await;
+        assert_eq!(
+            (&line["level"], &line["agents"], &line["some"]),
+            (&"WARN".into(), &1.into(), &"a".into()),
+            "{line}"
+        );
+        assert!(
+            line["remedy"].as_str().unwrap().contains("doctor"),
+            "{line}"
+        );
+        eventually("the change is applied", async || {
+            model(&platform, "a").await == "new"
+        })
+        .await;
+        let series = "agent_sync_unnoticed_total{database=\"default\"}";
+        assert_eq!(metric(address, series).await, Some(1.0));
+        audits(&daemon, 2).await;
+        assert_eq!(daemon.lines(UNNOTICED).len(), 1, "told once");
+        assert!(daemon.lines(EDITED).is_empty());
+        let told = status(address).await;
+        let findings = told["findings"].to_string();
+        assert!(
+            findings.contains("1 change of an agent was never noticed"),
+            "{told}"
+        );
+        let said = platform.says(&["status", "--json"]).await.object();
+        assert!(
+            said["trouble"].to_string().contains("never noticed"),
+            "{said}"
+        );
+        assert_eq!(metric(address, series).await, Some(1.0));
+    }
+}
+
+/// An agent whose change is pending is no drift, however long it waits.
+#[tokio::test]
+async fn g17_a_pending_change_is_no_drift() {
+    let platform = with_agents(&["a", "b"]).await;
+    let (daemon, address) = auditing(&platform, &[]).await;
+    platform.drained().await;
+    let holder = platform.connect().await;
+    holder
+        .batch_execute("BEGIN; SELECT FROM agent_configurations WHERE agent_slug = 'a' FOR UPDATE")
+        .await
+        .unwrap();
+    let changed = EXAMPLE.replace("mixtral-8x7b-32768", "changed");
+    platform.save("a", &changed).await;
+    eventually("an audit counts it as pending", async || {
+        status(address).await["audit"]["pending"] == 1
+    })
+    .await;
+    let line = audits(&daemon, 2).await;
+    assert_eq!((&line["pending"], &line["drifted"]), (&1.into(), &0.into()));
+    holder.batch_execute("COMMIT").await.unwrap();
+    eventually("the change is applied", async || {
+        model(&platform, "a").await == "changed"
+    })
+    .await;
+    audits(&daemon, 2).await;
+    assert!(daemon.lines(EDITED).is_empty() && daemon.lines(UNNOTICED).is_empty());
+}
+
+/// While agents are saved all the time, no audit takes a change in flight for drift.
+#[tokio::test]
+async fn g17_no_audit_of_busy_tables_gives_a_false_alarm() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agent_configurations (agent_slug, provider_config)
+               SELECT 'a' || n, '{}' FROM generate_series(1, 300) AS n;
+             INSERT INTO agents (slug, voice_settings)
+               SELECT 'a' || n, '{\"llm_provider\": \"groq\"}' FROM generate_series(1, 300) AS n",
+        )
+        .await;
+    let (daemon, _) = auditing(&platform, &[]).await;
+    platform.drained().await;
+    let writers = (0..3).map(|writer| {
+        let url = platform.url.clone();
+        tokio::spawn(async move {
+            let (client, _) = crate::support::platform::connect(&url).await;
+            for round in 0.. {
+                let save = format!(
+                    "UPDATE agents SET voice_settings = jsonb_set(voice_settings, '{{llm_model}}',
+                       to_jsonb('m{writer}-{round}'::text))
+                     WHERE slug IN ('a' || 1 + {round} % 300, 'a' || 1 + (7 * {round}) % 300);
+                     UPDATE agents SET description = '{round}' WHERE slug = 'a' || 1 + {round} % 300"
+                );
+                // Two writers may meet in a deadlock, and the database is dropped at the end.
+                let _ = client.batch_execute(&save).await;
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let last = audits(&daemon, 6).await;
+    writers.iter().for_each(tokio::task::JoinHandle::abort);
+    assert_eq!(last["agents"], 300, "{last}");
+    for line in daemon.lines(COMPARED) {
+        assert_eq!(
+            (&line["drifted"], &line["unnoticed"]),
+            (&0.into(), &0.into()),
+            "{line}"
+        );
+    }
+    assert!(daemon.lines(EDITED).is_empty() && daemon.lines(UNNOTICED).is_empty());
+}
+
+/// A killed session of the audit, or of the daemon, interrupts the audit, and it goes on.
+#[tokio::test]
+async fn g17_an_audit_outlives_the_end_of_its_session() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agent_configurations (agent_slug, provider_config)
+               SELECT 'a' || n, '{}' FROM generate_series(1, 9000) AS n;
+             INSERT INTO agents (slug, voice_settings)
+               SELECT 'a' || n, '{}' FROM generate_series(1, 9000) AS n",
+        )
+        .await;
+    let (daemon, _) = auditing(&platform, &[]).await;
+    platform.drained().await;
+    for program in ["agent-sync audit%", "agent-sync/%"] {
+        platform
+            .holds(&format!(
+                "SELECT count(pg_terminate_backend(a.pid)) > 0 FROM pg_stat_activity a
+                 WHERE a.datname = current_database() AND a.application_name LIKE '{program}'
+                   AND EXISTS (SELECT FROM pg_stat_activity b WHERE b.datname = a.datname
+                     AND b.application_name LIKE 'agent-sync audit%')"
+            ))
+            .await;
+        let line = audits(&daemon, 1).await;
+        assert_eq!(
+            (&line["agents"], &line["drifted"], &line["unnoticed"]),
+            (&9000.into(), &0.into(), &0.into()),
+            "{line}"
+        );
+    }
+    assert!(daemon.lines("the audit is interrupted").is_empty());
+}
+
+/// The position of a walk is a key: it goes on over another connection, and meets each agent once.
+#[tokio::test]
+async fn g17_a_walk_goes_on_over_another_connection() {
+    for tenants in [false, true] {
+        let platform = if tenants {
+            Platform::with_tenants("text").await
+        } else {
+            Platform::new().await
+        };
+        platform
+            .run("INSERT INTO agents (slug) SELECT 'a' || n FROM generate_series(1, 25) AS n")
+            .await;
+        if tenants {
+            platform
+                .run("UPDATE agents SET client_id = 't' || length(slug)")
+                .await;
+        }
+        let (layout, rules) = (platform.layout().await, Rules::embedded());
+        let scope = Scope {
+            versions: true,
+            ..Scope::default()
+        };
+        let mut met = Vec::new();
+        let mut walk = Walk::in_portions(None, 4);
+        let mut steps = 0;
+        loop {
+            let noted = serde_json::to_string(&walk).unwrap();
+            walk = serde_json::from_str(&noted).unwrap();
+            let db = platform.new_db().await;
+            let mut visit = |comparison: &Comparison| {
+                met.push(comparison.key.clone());
+                ControlFlow::Continue(())
+            };
+            let step = walk.step(&db, &layout, rules, scope, &mut visit);
+            if step.await.unwrap() == Step::Over {
+                break;
+            }
+            steps += 1;
+        }
+        let mut unique = met.clone();
+        unique.dedup();
+        assert_eq!((met.len(), unique.len(), steps), (25, 25, 7), "{met:?}");
+    }
+}
+
+/// The record of an audit outlives the daemon: the next one knows the result, and goes on with an
+/// audit that was interrupted.
+#[tokio::test]
+async fn g17_the_next_daemon_knows_the_last_audit() {
+    let platform = with_agents(&["a", "b", "c"]).await;
+    let (daemon, _) = auditing(&platform, &[]).await;
+    platform.drained().await;
+    platform.run(&format!("{EDIT} 'a'")).await;
+    daemon.logged(EDITED).await;
+    assert!(daemon.terminate().await.success());
+    let daemon = Daemon::start(command(&platform));
+    let address = address(&daemon).await;
+    metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 1.0).await;
+    assert_eq!(status(address).await["audit"]["in_sync"], 2);
+    assert!(daemon.lines(COMPARED).is_empty(), "its interval is an hour");
+}
+
+/// Tenants: the report names tenant and slug, and only that agent is synced.
+#[tokio::test]
+async fn g17_the_audit_knows_tenants_apart() {
+    let platform = Platform::with_tenants("text").await;
+    platform.install();
+    platform
+        .run(&format!(
+            "INSERT INTO agent_configurations (client_id, agent_slug, provider_config)
+               VALUES ('t', 'a', '{{}}'), ('u', 'a', '{{}}');
+             INSERT INTO agents (client_id, slug, voice_settings)
+               VALUES ('t', 'a', '{EXAMPLE}'), ('u', 'a', '{EXAMPLE}')"
+        ))
+        .await;
+    let (daemon, _) = auditing(&platform, &[]).await;
+    platform.drained().await;
+    platform
+        .run(&format!("{EDIT} 'a' AND client_id = 'u'"))
+        .await;
+    let line = daemon.logged(EDITED).await;
+    assert_eq!((&line["agents"], &line["some"]), (&1.into(), &"u/a".into()));
+    platform
+        .run(
+            "BEGIN;
+             UPDATE agents SET voice_settings = jsonb_set(voice_settings, '{llm_model}', '\"new\"')
+               WHERE client_id = 't';
+             DELETE FROM agent_sync.outbox WHERE tenant = 't';
+             COMMIT",
+        )
+        .await;
+    let line = daemon.logged(UNNOTICED).await;
+    assert_eq!((&line["agents"], &line["some"]), (&1.into(), &"t/a".into()));
+    platform
+        .holds(
+            "SELECT bool_and(provider_config #>> '{llm,model}' = CASE client_id WHEN 't' THEN 'new'
+               ELSE 'other' END) FROM agent_configurations",
+        )
+        .await;
+}
+
+/// Of several daemons, the one that leads audits.
+#[tokio::test]
+async fn g17_only_the_leader_audits() {
+    let platform = with_agents(&["a"]).await;
+    let (leader, _) = auditing(&platform, &[]).await;
+    let mut second = command(&platform);
+    second.env("AGENT_SYNC__AUDIT__INTERVAL", "1s");
+    let standby = Daemon::start(second);
+    standby.logged("another daemon leads here").await;
+    audits(&leader, 3).await;
+    assert!(standby.lines(COMPARED).is_empty());
+    assert!(leader.terminate().await.success());
+    standby.logged(COMPARED).await;
+}
+
+/// A problem that is not noted as it is now, such as that of a deleted configuration, is noted.
+#[tokio::test]
+async fn g7_g17_the_audit_notes_a_configuration_that_was_deleted() {
+    let platform = with_agents(&["a", "b"]).await;
+    let (daemon, _) = auditing(&platform, &[]).await;
+    platform.drained().await;
+    platform.becomes("a", EXPECTED).await;
+    platform
+        .run("DELETE FROM agent_configurations WHERE agent_slug = 'a'")
+        .await;
+    eventually("the problem is noted", async || {
+        platform
+            .problem("a")
+            .await
+            .is_some_and(|(kind, _)| kind == "missing_configuration")
+    })
+    .await;
+    assert!(daemon.lines(EDITED).is_empty() && daemon.lines(UNNOTICED).is_empty());
+}
