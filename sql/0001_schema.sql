@@ -54,6 +54,11 @@ BEGIN
             tries            integer     NOT NULL DEFAULT 0,
             mapping          text        NOT NULL DEFAULT '',
             audit            jsonb,
+            paused_since     timestamptz,
+            paused_until     timestamptz,
+            paused_by        text,
+            pause_reason     text,
+            pause_releases   boolean     NOT NULL DEFAULT false,
             CONSTRAINT install_pkey PRIMARY KEY (only_row),
             CONSTRAINT install_has_one_row CHECK (only_row)
         );
@@ -76,7 +81,10 @@ BEGIN
         SELECT c.name, c.definition
         FROM (VALUES ('last_sync', 'timestamptz'), ('last_tried', 'text'),
                      ('tries', 'integer NOT NULL DEFAULT 0'),
-                     ('mapping', 'text NOT NULL DEFAULT '''''), ('audit', 'jsonb'))
+                     ('mapping', 'text NOT NULL DEFAULT '''''), ('audit', 'jsonb'),
+                     ('paused_since', 'timestamptz'), ('paused_until', 'timestamptz'),
+                     ('paused_by', 'text'), ('pause_reason', 'text'),
+                     ('pause_releases', 'boolean NOT NULL DEFAULT false'))
               AS c (name, definition)
         WHERE NOT EXISTS (SELECT FROM pg_attribute a
                           WHERE a.attrelid = 'agent_sync.install'::regclass AND a.attname = c.name
@@ -97,7 +105,14 @@ BEGIN
                         'configuration was last in sync.'),
             ('audit', 'The last comparison of every agent with its configurations (last), the last '
                       'changes that were never noticed (unnoticed), and how far the present '
-                      'comparison is (running).')) AS c (name, comment)
+                      'comparison is (running).'),
+            ('paused_since', 'When the database was paused; null while it is not. A daemon writes '
+                             'no configuration while this is set and paused_until is not over.'),
+            ('paused_until', 'When the pause ends by itself; null: when agent-sync resume ends it.'),
+            ('paused_by', 'Who paused the database.'),
+            ('pause_reason', 'Why.'),
+            ('pause_releases', 'Whether daemons close their connections for the pause.'))
+            AS c (name, comment)
         JOIN pg_attribute a ON a.attrelid = 'agent_sync.install'::regclass AND a.attname = c.name
         WHERE col_description(a.attrelid, a.attnum) IS DISTINCT FROM c.comment
     LOOP

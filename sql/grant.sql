@@ -237,7 +237,9 @@ BEGIN
                          ('UPDATE', configs, write_configs),
                          ('UPDATE', 'agent_sync.install'::regclass,
                           ARRAY['uncaptured_seen', 'seal', 'last_sync', 'last_tried', 'tries',
-                                'mapping', 'audit'])) AS o (privilege, relation, columns)
+                                'mapping', 'audit', 'paused_since', 'paused_until', 'paused_by',
+                                'pause_reason', 'pause_releases']))
+                 AS o (privilege, relation, columns)
             JOIN pg_class c ON c.oid = o.relation
             JOIN pg_namespace n ON n.oid = c.relnamespace
             JOIN pg_attribute a ON a.attrelid = o.relation AND a.attname = ANY (o.columns)

@@ -1,17 +1,20 @@
 //! The command line. The commands and [`crate::settings`] interpret it.
 
 mod global;
+mod install;
+mod pause;
 mod probe;
 mod tenant;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
 use global::GLOBAL;
 pub use global::{Verbosity, colours};
+pub use install::{Install, Uninstall};
+pub use pause::{Pause, Until};
 pub use probe::{Probe, Question};
 pub use tenant::OfTenant;
 
@@ -154,6 +157,24 @@ Examples:
   agent-sync wait reception --timeout 30s      this agent"
     )]
     Wait(Wait),
+    /// Stop applying changes until `resume`; they are still noted
+    #[command(
+        after_help = "The pause is kept in the database. It holds for every daemon, also after a
+restart. The command returns when no daemon writes any more. With --release,
+daemons close their connections as well and look for the end of the pause every
+10 seconds, so that the database can be dropped, copied or restored. status,
+the log, /status and the metrics show the pause.
+
+Examples:
+  agent-sync pause --reason 'bulk import' --until 2h
+  agent-sync pause --database eu --release"
+    )]
+    Pause(Pause),
+    /// End a pause; the changes that were noted meanwhile are applied
+    #[command(after_help = "Examples:
+  agent-sync resume
+  agent-sync resume --database eu")]
+    Resume(Databases),
     /// Run the mapping on one agent from standard input, without a database
     #[command(after_help = "Example:
   echo '{\"agent\":{\"voice_settings\":{\"voice_id\":\"v\"}}}' | agent-sync render")]
@@ -201,20 +222,6 @@ pub struct Databases {
     /// Only this database; may be repeated [default: every database of the settings]
     #[arg(long = "database", value_name = "NAME")]
     pub names: Vec<String>,
-}
-
-/// The arguments of `uninstall`.
-#[derive(Debug, Args)]
-pub struct Uninstall {
-    /// The databases to uninstall from.
-    #[command(flatten)]
-    pub databases: Databases,
-    /// Uninstall from every database of the settings
-    #[arg(long, conflicts_with = "names")]
-    pub all: bool,
-    /// Do not ask
-    #[arg(long)]
-    pub yes: bool,
 }
 
 /// The arguments of a reporting command.
@@ -318,24 +325,6 @@ pub struct Why {
     /// The databases, and the form of the output.
     #[command(flatten)]
     pub reporting: Reporting,
-}
-
-/// The arguments of `install`.
-#[derive(Debug, Args)]
-pub struct Install {
-    /// The databases to install into.
-    #[command(flatten)]
-    pub databases: Databases,
-    /// Print the SQL for a migration tool or an SQL editor instead of running it
-    #[arg(long)]
-    pub print: bool,
-    /// Grant this role exactly what the daemon needs; create it without a password if it does not
-    /// exist
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
-    pub role: Option<String>,
-    /// Serve the tables of the settings in place of those that the install was made for
-    #[arg(long = "move")]
-    pub moves: bool,
 }
 
 /// The arguments of `rules`.

@@ -33,6 +33,8 @@ fn main() -> ExitCode {
         Command::Status(args) => commands::status::status(config, &args),
         Command::Why(args) => commands::why::why(config, &args),
         Command::Wait(args) => commands::wait::wait(config, &args),
+        Command::Pause(args) => commands::pause::pause(config, &args),
+        Command::Resume(args) => commands::pause::resume(config, &args),
         Command::Doctor(args) => commands::doctor::doctor(config, &args),
         Command::Render => commands::render::render(config),
         Command::Rules(args) => commands::rules::rules(config, &args),

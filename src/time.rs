@@ -20,6 +20,18 @@ pub fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::O
     serializer.serialize_str(&rfc3339(*time))
 }
 
+/// Serializes a time that may be unknown.
+#[allow(clippy::ref_option, reason = "serde asks for it")]
+pub fn serialize_option<S: Serializer>(
+    time: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serialize(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use postgres_types::Type;
 use serde_json::json;
 
+use super::hints;
 use super::named::named;
 use super::page::{Page, part};
 use super::todo::Todo;
@@ -16,11 +17,10 @@ use super::verdicts::{lines, object};
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
 use crate::pg::{Db, QueryError};
-use crate::report::problem;
 use crate::settings::{Database, Settings, WITHHELD, is_withheld};
-use crate::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, indented, plural};
+use crate::show::{BOLD, CYAN, GREEN, RED, YELLOW, plural};
 use crate::store::finding::{Finding, Rights};
-use crate::store::{Layout, checks, owners, report};
+use crate::store::{Layout, checks, owners, pause, report};
 use crate::survey::{self, Comparison, Scope, Tally, Verdict, survey};
 
 /// The remedy where the schema `agent_sync` is absent or closed to this role.
@@ -97,8 +97,16 @@ impl<'a> Checker<'a> {
         let session = super::open_or_fault("check", database, self.settings).await?;
         let checked = self.survey(database, session.db()).await?;
         let led = session.db().value(report::LED, &[]).await;
-        let led = led.map_err(|error| super::unanswered(database, error))?;
-        self.sum_up(database, &checked, led);
+        let led: bool = led.map_err(|error| super::unanswered(database, error))?;
+        let paused = if checked.noted && !led {
+            let pause = pause::in_force(session.db()).await;
+            pause
+                .map_err(|error| super::unanswered(database, error))?
+                .is_some()
+        } else {
+            false
+        };
+        self.sum_up(database, &checked, led, paused);
         if let Some(unmapped) = &mut self.unmapped {
             let counted = std::mem::take(unmapped);
             counted.print(&mut self.page, &database.name, self.rules, self.json);
@@ -267,7 +275,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Prints the summary of one database.
-    fn sum_up(&mut self, database: &Database, checked: &Checked, led: bool) {
+    fn sum_up(&mut self, database: &Database, checked: &Checked, led: bool, paused: bool) {
         let Tally {
             agents,
             in_sync,
@@ -286,7 +294,7 @@ impl<'a> Checker<'a> {
                     "rejected": rejected, "ambiguous": ambiguous,
                 },
                 "unmatched": unmatched::object(&checked.unmatched),
-                "led": led,
+                "led": led, "paused": paused,
             }));
             return;
         }
@@ -309,37 +317,13 @@ impl<'a> Checker<'a> {
             plural(agents, "agent")
         ));
         unmatched::print(&mut self.page, &checked.unmatched);
-        self.give_hints(checked, led);
-    }
-
-    /// The steps that follow from the summary.
-    fn give_hints(&mut self, checked: &Checked, led: bool) {
-        let tally = &checked.tally;
         let scope = match (self.slugs.is_empty(), self.tenant) {
             (true, None) => "--all",
             (true, Some(_)) => "--all --tenant TENANT",
             (false, None) => "SLUG",
             (false, Some(_)) => "SLUG --tenant TENANT",
         };
-        if tally.drifted > 0 && checked.noted {
-            self.hint(&format!(
-                "`agent-sync reconcile {scope}` brings the drifted configurations in sync."
-            ));
-        }
-        if tally.pending > 0 && !led {
-            self.hint(&format!(
-                "No daemon leads, so the pending changes wait. {}.",
-                problem::START
-            ));
-        }
-        if tally.missing + tally.rejected + tally.ambiguous > 0 {
-            self.hint("`agent-sync why SLUG` explains one that is missing or rejected.");
-        }
-    }
-
-    fn hint(&mut self, text: &str) {
-        self.page
-            .line(format_args!("{DIM}{}{DIM:#}", indented("  ", text, WIDTH)));
+        hints::print(&mut self.page, checked, scope, (led, paused));
     }
 
     /// Prints the requested slugs that no agent has. `reached` of `of` databases could be checked.

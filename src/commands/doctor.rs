@@ -69,7 +69,7 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
     };
     let mut notes = vec![connection(&session, database).await];
     let look = look(session.db(), database, settings, rules).await;
-    let fit = look.installed;
+    let (fit, is_paused) = (look.installed, look.pause.is_some());
     notes.extend(look.notes);
     if session.inbox().is_closed() {
         notes.push(Note::fail(
@@ -84,7 +84,7 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
         rest.push(unmatched::configurations(session.db(), layout).await);
     }
     rest.push(if fit {
-        canary(session.db(), settings).await
+        canary(session.db(), settings, is_paused).await
     } else {
         Note::warn(
             "round trip",

@@ -16,12 +16,13 @@ use super::page::Page;
 use crate::cli::{Check, Databases, Reconcile, Reporting, Verbosity};
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
+use crate::observe::Pause;
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
 use crate::reconcile::{ReconcileError, Reconciler};
 use crate::settings::{Database, Settings};
 use crate::show::{count, plural};
-use crate::store::{Layout, report};
+use crate::store::{Layout, pause, report};
 
 /// Checks the databases, asks for confirmation, and reconciles.
 pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit> {
@@ -134,6 +135,7 @@ async fn plan<'a>(
 ) -> anyhow::Result<Work<'a>> {
     let session = super::open_or_fault("reconcile", database, settings).await?;
     let db = session.db();
+    let unanswered = |error| super::unanswered(database, error);
     let checked = by.survey(database, db).await?;
     if !checked.noted {
         let what = format!(
@@ -142,7 +144,10 @@ async fn plan<'a>(
         );
         return Err(Fault::new(Exit::Failed, what).into());
     }
-    let unanswered = |error| super::unanswered(database, error);
+    if let Some(pause) = pause::in_force(db).await.map_err(unanswered)? {
+        let fault = Fault::unavailable(format!("database {}: {pause}", database.name));
+        return Err(fault.remedy(Pause::REMEDY).into());
+    }
     let led: bool = db.value(report::LED, &[]).await.map_err(unanswered)?;
     let mut touches = checked.todo.configurations;
     if !led && !checked.todo.is_empty() {

@@ -93,6 +93,8 @@ enum Phase {
     Awake,
     /// No daemon leads.
     Unled,
+    /// No daemon leads, because the database is paused.
+    Paused,
     /// Something is broken.
     Unfit,
     /// It cannot be reached.
@@ -105,6 +107,7 @@ impl Phase {
             Self::Asleep => "asleep",
             Self::Awake => "awake",
             Self::Unled => "unled",
+            Self::Paused => "paused",
             Self::Unfit => "unfit",
             Self::Down => "down",
         }
@@ -114,6 +117,7 @@ impl Phase {
         let broken = look.notes.iter().any(|note| note.level == Level::Fail);
         match look.leader() {
             _ if broken => Self::Unfit,
+            None if look.pause.is_some() => Self::Paused,
             None => Self::Unled,
             Some(leader) if leader.sleeps => Self::Asleep,
             Some(_) => Self::Awake,
@@ -247,7 +251,7 @@ fn lines(states: &[State]) -> Vec<String> {
     for (row, state) in rows.zip(states) {
         let colour = match state.phase {
             Phase::Asleep | Phase::Awake => GREEN,
-            Phase::Unled => YELLOW,
+            Phase::Unled | Phase::Paused => YELLOW,
             Phase::Unfit | Phase::Down => RED,
         };
         let word = format!(" {} ", state.phase.name());
@@ -335,6 +339,7 @@ fn object(state: &State) -> Value {
     json!({
         "database": state.name,
         "phase": state.phase.name(),
+        "pause": look.and_then(|look| look.pause.as_ref()),
         "leader": leader,
         "standbys": standbys,
         "outbox": look.and_then(|look| look.outbox.as_ref()),

@@ -13,9 +13,8 @@ use super::named;
 use super::page::Page;
 use crate::cli::Wait;
 use crate::exit::{Exit, Fault};
-use crate::report::{
-    Awaited, Level, Look, NamedAgents, Note, awaited, look, moment, problem, problems_of,
-};
+use crate::observe::Pause;
+use crate::report::{Awaited, Level, Look, NamedAgents, Note, awaited, look, moment, problems_of};
 use crate::settings::{Database, Settings};
 use crate::show::{WIDTH, count, indented};
 
@@ -90,6 +89,10 @@ async fn in_one(
         let remedy = remedy.unwrap_or_else(|| "Run `agent-sync doctor`.".to_owned());
         return Err(anyhow::Error::msg(cause.to_owned()).context(fault.remedy(remedy)));
     }
+    if let Some(pause) = &first.pause {
+        let fault = Fault::unavailable(format!("database {}: {pause}", database.name));
+        return Err(fault.remedy(Pause::REMEDY).into());
+    }
     let layout = first.layout.as_ref();
     let layout = layout.ok_or_else(|| Fault::new(Exit::Failed, "the tables cannot be read"))?;
     if let Some(tenant) = agents.tenant.take() {
@@ -158,7 +161,7 @@ impl Waited {
             humantime::format_duration(timeout)
         );
         Fault::unavailable(what).remedy(if self.look.leader().is_none() {
-            format!("{}.", problem::START)
+            self.look.remedy_without_leader()
         } else {
             "`agent-sync doctor` names the cause.".to_owned()
         })

@@ -11,7 +11,8 @@ use std::time::{Instant, SystemTime};
 
 use super::cell::{Cell, lock, minute};
 use super::observer::Observer;
-use super::state::{Phase, State};
+use super::phase::Phase;
+use super::state::State;
 
 /// The states of all databases.
 #[derive(Debug)]

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::event::{Audit, Committed, Connection, Event, Mapping, Problem, Tables};
 use super::flood::{Flood, Manner};
+use super::pause::Pause;
+use super::phase::Phase;
 use super::state::{
-    Backlog, CHANGES, Change, Columns, FINDINGS, Finding, InForce, Outcome, Phase, State, Trouble,
-    WakeUp,
+    Backlog, CHANGES, Change, Columns, FINDINGS, Finding, InForce, Outcome, State, Trouble, WakeUp,
 };
 use super::totals::Totals;
 use super::unmapped::{Novelty, UnmappedSettings};
@@ -80,6 +81,7 @@ impl Cell {
         let state = &mut *state;
         match *event {
             Event::Phase(phase) => enter(state, phase),
+            Event::Paused(pause) => begin_pause(state, pause),
             Event::Connected {
                 server_version,
                 target,
@@ -142,9 +144,15 @@ fn enter(state: &mut State, phase: Phase) {
         state.findings = Arc::default();
     }
     (state.phase, state.since) = (phase, (SystemTime::now(), now));
+    state.pause = None;
     if !phase.leads() {
         state.backlog = None;
     }
+}
+
+fn begin_pause(state: &mut State, pause: &Pause) {
+    enter(state, Phase::Paused);
+    state.pause = Some(Arc::new(pause.clone()));
 }
 
 /// Replaces the findings. A finding that is already known keeps its time.

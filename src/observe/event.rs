@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::compared::{Compared, Unnoticed};
-use super::state::{Backlog, Columns, Finding, Phase, WakeUp};
+use super::pause::Pause;
+use super::phase::Phase;
+use super::state::{Backlog, Columns, Finding, WakeUp};
 use super::totals::Totals;
 use crate::key::Key;
 use crate::settings::InstallSchema;
@@ -81,6 +83,8 @@ pub enum Event<'a> {
     },
     /// The loop is in a phase. For the registry alone, like all that follow.
     Phase(Phase),
+    /// The database is paused, and the loop is in [`Phase::Paused`].
+    Paused(&'a Pause),
     /// There is a connection, and the checks have passed.
     Connected {
         /// The version of the server.
@@ -148,6 +152,10 @@ pub enum Leader<'a> {
     Hangs(&'a Finding),
     /// Changes are applied again.
     Works,
+    /// The database is paused, so no daemon leads.
+    Paused(&'a Pause),
+    /// The pause is over.
+    Resumed,
     /// The leading daemon has other rules or columns than this one; with the remedy.
     OtherMapping(&'a str),
 }

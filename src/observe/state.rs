@@ -14,6 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 use super::compared::{Compared, Unnoticed};
 use super::histogram::{Histogram, LATENCY, ROWS};
 use super::hour::Hour;
+use super::pause::Pause;
+use super::phase::Phase;
 use super::totals::Totals;
 use super::unmapped::UnmappedSettings;
 use crate::columns::{Column, MappedColumn as _, PerColumn};
@@ -29,57 +31,6 @@ pub const CHANGES: usize = 200;
 
 /// The largest number of findings that are kept; there are never more than a few.
 pub const FINDINGS: usize = 32;
-
-/// The phase of a database task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// The first connection attempt runs.
-    Connecting,
-    /// Another daemon leads.
-    Standby,
-    /// This daemon leads, and the first drain after LISTEN is not finished.
-    CatchingUp,
-    /// This daemon leads, and batches run.
-    Draining,
-    /// This daemon leads and sleeps.
-    Waiting,
-    /// There is no connection, or the database is unusable.
-    Lost,
-}
-
-impl Phase {
-    /// Every phase.
-    pub const ALL: [Self; 6] = [
-        Self::Connecting,
-        Self::Standby,
-        Self::CatchingUp,
-        Self::Draining,
-        Self::Waiting,
-        Self::Lost,
-    ];
-
-    /// Its name in metrics and in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Connecting => "connecting",
-            Self::Standby => "standby",
-            Self::CatchingUp => "catching_up",
-            Self::Draining => "draining",
-            Self::Waiting => "waiting",
-            Self::Lost => "lost",
-        }
-    }
-
-    /// Whether there is a usable connection.
-    pub fn is_connected(self) -> bool {
-        !matches!(self, Self::Connecting | Self::Lost)
-    }
-
-    /// Whether this daemon leads.
-    pub fn leads(self) -> bool {
-        matches!(self, Self::CatchingUp | Self::Draining | Self::Waiting)
-    }
-}
 
 /// The cause that ended the sleep of a database task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -312,6 +263,8 @@ pub struct State {
     pub since: (SystemTime, Instant),
     /// The time of the last heartbeat, and the time at which the next one is due.
     pub alive: (Instant, Instant),
+    /// The pause, in [`Phase::Paused`].
+    pub pause: Option<Arc<Pause>>,
     /// The last error.
     pub trouble: Option<Trouble>,
     /// The current findings.
@@ -358,6 +311,7 @@ impl State {
             phase: Phase::Connecting,
             since: (SystemTime::now(), now),
             alive: (now, now),
+            pause: None,
             trouble: None,
             findings: Arc::default(),
             compared: None,

@@ -5,7 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::state::{Phase, State};
+use super::phase::Phase;
+use super::state::State;
 
 /// The allowed delay of a heartbeat: the tasks share one thread, and the machine may be busy.
 pub const SLACK: Duration = Duration::from_secs(15);
@@ -49,6 +50,8 @@ pub fn unready(state: &State) -> Vec<Reason> {
                 remedy: trouble.map(|trouble| trouble.remedy.to_string()),
             }]
         }
+        // On purpose, and shown everywhere; a daemon that is restarted would change nothing.
+        Phase::Paused => Vec::new(),
         Phase::Standby | Phase::Draining | Phase::Waiting => {
             let findings = state
                 .findings
@@ -106,6 +109,7 @@ mod tests {
             (Phase::CatchingUp, false),
             (Phase::Draining, true),
             (Phase::Waiting, true),
+            (Phase::Paused, true),
             (Phase::Lost, false),
         ] {
             let state = board_and(|observer| observer.tell(Event::Phase(phase)));

@@ -7,6 +7,7 @@ use tracing::{Span, debug, error, error_span, info, warn};
 use super::compared::DRIFT_REMEDY;
 use super::event::{CaptureFault, Connection, Event, FullCheck, Leader, Mapping, Problem, Tables};
 use super::flood::Kind;
+use super::pause::Pause;
 use super::state::Finding;
 use super::totals::Totals;
 use crate::key::Key;
@@ -78,20 +79,7 @@ pub(super) fn line(event: &Event<'_>) {
             let (tenant, slug) = fields(key);
             warn!(tenant, slug, "{warning}");
         }
-        Event::Batch { totals, .. } => {
-            let Totals {
-                written,
-                unchanged,
-                missing,
-                rejected,
-                gone,
-                busy,
-            } = totals;
-            debug!(
-                written,
-                unchanged, missing, rejected, gone, busy, "batch committed"
-            );
-        }
+        Event::Batch { totals, .. } => batch(*totals),
         Event::Retrying(cause) => debug!(cause, "batch is done again"),
         Event::Found { finding, remedy } => warn!(remedy, "{finding}"),
         Event::Left { key, since, schema } => {
@@ -107,12 +95,28 @@ pub(super) fn line(event: &Event<'_>) {
             );
         }
         Event::Phase(_)
+        | Event::Paused(_)
         | Event::Connected { .. }
         | Event::Woken(_)
         | Event::Emptied
         | Event::Backlog(_)
         | Event::InForce(_) => {}
     }
+}
+
+fn batch(totals: Totals) {
+    let Totals {
+        written,
+        unchanged,
+        missing,
+        rejected,
+        gone,
+        busy,
+    } = totals;
+    debug!(
+        written,
+        unchanged, missing, rejected, gone, busy, "batch committed"
+    );
 }
 
 /// The remedy of [`Event::Left`].
@@ -173,6 +177,12 @@ fn leader(event: &Leader<'_>) {
             "the daemon that leads here works with other rules or columns than this one"
         ),
         Leader::Works => info!("the changes that waited are applied"),
+        Leader::Paused(pause) => warn!(
+            pause = %pause,
+            remedy = Pause::REMEDY,
+            "the database is paused; changes are noted and not applied"
+        ),
+        Leader::Resumed => info!("the pause is over"),
     }
 }
 

@@ -36,7 +36,7 @@ fn limit(settings: &Settings) -> Duration {
 }
 
 /// Makes the round trip and returns its check.
-pub async fn canary(db: &Db, settings: &Settings) -> Note {
+pub async fn canary(db: &Db, settings: &Settings, is_paused: bool) -> Note {
     let limit = limit(settings);
     match db.value(report::LED, &[]).await {
         Ok(true) => {}
@@ -44,7 +44,7 @@ pub async fn canary(db: &Db, settings: &Settings) -> Note {
             return Note::warn(
                 "round trip",
                 "not tried, because no daemon leads here",
-                format!("{}.", problem::START),
+                problem::without_leader(is_paused),
             );
         }
         Err(error) => return Note::unanswered("round trip", &error),

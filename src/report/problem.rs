@@ -1,6 +1,7 @@
 //! Texts and remedies for the problem of an agent.
 
 use crate::key::Key;
+use crate::observe::Pause;
 use crate::settings::Database;
 use crate::show::{count, quoted, shorten};
 use crate::store::Remedies;
@@ -70,8 +71,17 @@ pub fn of_tenant(key: &Key<'_>) -> String {
     shorten(&tenant.unwrap_or_default(), LONGEST_SHOWN)
 }
 
-/// The remedy while no daemon leads.
+/// The remedy while no daemon leads in a database that is not paused.
 pub const START: &str = "Start the daemon (`agent-sync run`)";
+
+/// The remedy while no daemon leads.
+pub fn without_leader(is_paused: bool) -> String {
+    if is_paused {
+        Pause::REMEDY.to_owned()
+    } else {
+        format!("{START}.")
+    }
+}
 
 /// The sentence about a problem that `number` agents have; `some` are the names to print.
 pub fn sentence(kind: &str, number: i64, some: &[String]) -> String {

@@ -245,8 +245,8 @@ pub fn conclude(database: &Database, look: &Look, story: &Story, key: &Key<'_>) 
         && !remedy.contains("agent-sync r")
     {
         *remedy = format!(
-            "{remedy} No daemon leads here, so this has no effect before one runs: {}.",
-            problem::START
+            "{remedy} No daemon leads here, so this has no effect before one does: {}",
+            look.remedy_without_leader()
         );
     }
     conclusion
@@ -307,7 +307,15 @@ fn weigh(database: &Database, look: &Look, story: &Story, key: &Key<'_>) -> Conc
                 {}.", broken.text),
             broken.remedy.clone(),
         ),
+        (Verdict::Pending, None) if look.pause.is_some() => during_pause(look),
         (Verdict::Drifted | Verdict::Pending, None) => differing(database, look, story, key, verdict),
+    }
+}
+
+fn during_pause(look: &Look) -> Conclusion {
+    Conclusion {
+        conclusion: "The change waits for the end of the pause of the database.".to_owned(),
+        remedy: Some(look.remedy_without_leader()),
     }
 }
 

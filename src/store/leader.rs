@@ -27,11 +27,6 @@ pub struct Leader {
 }
 
 impl Store {
-    /// Tries to take the leader lock.
-    pub async fn try_lead(&self) -> Result<bool, QueryError> {
-        self.db.value(queries::TRY_LEAD, &[]).await
-    }
-
     /// The leader, and whether it works.
     pub async fn leader(&self) -> Result<Leader, QueryError> {
         let row = self.db.one(&queries::leader(), &[]).await?;

@@ -78,8 +78,8 @@ const ON_OURS: [(&str, &[&str]); 5] = [
     ("uncaptured", &["SELECT"]),
 ];
 
-/// The columns of `agent_sync.install` that the daemon updates.
-const NOTED: [&str; 7] = [
+/// The columns of `agent_sync.install` that the daemon, `pause` and `resume` update.
+const NOTED: [&str; 12] = [
     "\"uncaptured_seen\"",
     "\"seal\"",
     "\"last_sync\"",
@@ -87,6 +87,11 @@ const NOTED: [&str; 7] = [
     "\"tries\"",
     "\"mapping\"",
     "\"audit\"",
+    "\"paused_since\"",
+    "\"paused_until\"",
+    "\"paused_by\"",
+    "\"pause_reason\"",
+    "\"pause_releases\"",
 ];
 
 /// The privileges of `sql/grant.sql` that the daemon needs.

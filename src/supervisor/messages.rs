@@ -136,7 +136,15 @@ fn status(board: &Snapshot) -> String {
         .map(|backlog| backlog.problems.total())
         .sum();
     let noun = if all == 1 { "database" } else { "databases" };
-    let mut line = format!("{served} of {all} {noun} served");
+    let paused = board
+        .databases
+        .iter()
+        .filter(|(_, state)| state.phase == Phase::Paused);
+    let paused = paused.count();
+    let mut line = format!("{} of {all} {noun} served", served - paused);
+    if paused > 0 {
+        let _ = write!(line, "; {paused} paused");
+    }
     if problems > 0 {
         let noun = if problems == 1 { "agent" } else { "agents" };
         let _ = write!(line, "; {problems} {noun} not in sync");

@@ -146,6 +146,16 @@ impl Comparison {
         self.keys.parts(&self.key)
     }
 
+    /// Notes the settings that no rule reads, which are those of the agent alone, where it has no
+    /// configuration.
+    fn note_unmapped(&mut self, rules: &Rules, targets: &Targets, row: &Surveyed<'_>) {
+        if let Ok(agent) = &row.agent
+            && let Ok(plan) = mapping::plan(rules, targets, agent, &Configuration::default())
+        {
+            self.unmapped.merge(plan.unmapped);
+        }
+    }
+
     /// Adds a further row of the same agent: another configuration.
     pub(super) fn add(
         &mut self,
@@ -174,13 +184,7 @@ impl Comparison {
             return;
         }
         let Some(configuration) = &row.configuration else {
-            // The settings that no rule reads are those of the agent alone.
-            if let Ok(agent) = &row.agent
-                && let Ok(plan) = mapping::plan(rules, targets, agent, &Configuration::default())
-            {
-                self.unmapped.merge(plan.unmapped);
-            }
-            return;
+            return self.note_unmapped(rules, targets, row);
         };
         self.configurations += 1;
         if self.configurations > MOST_CONFIGURATIONS as usize {

@@ -17,6 +17,9 @@ use crate::observe::{Event, Phase, event, pulse};
 /// The pause before the next attempt when another session held a lock, or the tables have changed.
 const SHORT_PAUSE: Duration = Duration::from_millis(20);
 
+/// The time between two connections during a pause that closes them.
+const RELEASED: Duration = Duration::from_secs(10);
+
 /// Runs until told to stop.
 pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
     let reconnect = &context.options.reconnect;
@@ -24,51 +27,18 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
     let mut health = Health::default();
     context.observer.tell(Event::Phase(Phase::Connecting));
     while let Err(error) = Box::pin(connection::run(&context, &mut health, stop.clone())).await {
-        if matches!(error, AttemptError::Renewed) {
-            continue;
-        }
-        let was_healthy = health.healthy.is_some();
-        if let Some(since) = health.healthy.take() {
-            backoff.lost_after(since.elapsed());
-        }
-        let (cause, remedy) = (error.to_string(), error.remedy());
-        let schema = &context.database.install.schema;
-        let (cause, remedy) = (
-            schema.localize(&cause).into_owned(),
-            schema.localize(&remedy),
-        );
-        // Neither is an outage: the server is there, and will let us work again (G16).
-        let is_usual = error.is_locked() || was_healthy && error.is_layout_change();
-        if health.outage.is_none() && (error.has_seen_a_change() || health.was_healthy && is_usual)
-        {
-            if error.is_layout_change() {
-                context.observer.tell(event::Tables::Changed(&cause));
+        let pause = match &error {
+            AttemptError::Renewed => continue,
+            AttemptError::Paused(paused) => {
+                health.note_pause(&context.observer, paused);
+                // The end of a pause that closes no connection is awaited over a new one.
+                if !paused.releases {
+                    continue;
+                }
+                RELEASED
             }
-            health.noticed.misses_changes |= error.misses_changes();
-            tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => break,
-                () = pulse::sleep(SHORT_PAUSE) => continue,
-            }
-        }
-        let pause = backoff.delay();
-        health.noticed.misses_changes |= error.misses_changes();
-        // A finding is told though the outage began for another reason: its remedy is another
-        // (G10).
-        if health.outage.is_none() || (error.is_finding() && health.told.as_ref() != Some(&cause)) {
-            health.outage.get_or_insert_with(Instant::now);
-            context.observer.tell(event::Connection::Lost {
-                cause: &cause,
-                remedy: &remedy,
-            });
-            health.told = Some(cause);
-        } else {
-            context.observer.tell(event::Connection::StillLost {
-                cause: &cause,
-                remedy: &remedy,
-                pause,
-            });
-        }
+            error => after_error(&context, &mut health, &mut backoff, error),
+        };
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
@@ -76,4 +46,49 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
         }
     }
     context.observer.tell(event::Connection::Stopped);
+}
+
+/// Reports the end of a connection. Returns the pause before the next one.
+fn after_error(
+    context: &Context,
+    health: &mut Health,
+    backoff: &mut Backoff,
+    error: &AttemptError,
+) -> Duration {
+    let was_healthy = health.healthy.is_some();
+    if let Some(since) = health.healthy.take() {
+        backoff.lost_after(since.elapsed());
+    }
+    let (cause, remedy) = (error.to_string(), error.remedy());
+    let schema = &context.database.install.schema;
+    let (cause, remedy) = (
+        schema.localize(&cause).into_owned(),
+        schema.localize(&remedy),
+    );
+    health.noticed.misses_changes |= error.misses_changes();
+    // Neither is an outage: the server is there, and will let us work again (G16).
+    let is_usual = error.is_locked() || was_healthy && error.is_layout_change();
+    if health.outage.is_none() && (error.has_seen_a_change() || health.was_healthy && is_usual) {
+        if error.is_layout_change() {
+            context.observer.tell(event::Tables::Changed(&cause));
+        }
+        return SHORT_PAUSE;
+    }
+    let pause = backoff.delay();
+    // A finding is told though the outage began for another reason: its remedy is another (G10).
+    if health.outage.is_none() || (error.is_finding() && health.told.as_ref() != Some(&cause)) {
+        health.outage.get_or_insert_with(Instant::now);
+        context.observer.tell(event::Connection::Lost {
+            cause: &cause,
+            remedy: &remedy,
+        });
+        health.told = Some(cause);
+    } else {
+        context.observer.tell(event::Connection::StillLost {
+            cause: &cause,
+            remedy: &remedy,
+            pause,
+        });
+    }
+    pause
 }

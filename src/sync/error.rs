@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
+use crate::observe::Pause;
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
 use crate::session::SessionError;
-use crate::store::{Finding, LayoutError};
+use crate::store::{Finding, LayoutError, Store};
 
 /// The remedy for code of others that runs in the session of the daemon.
 const FOREIGN_CODE: &str = "Look for UNLISTEN, pg_advisory_unlock_all() or SET in the triggers of \
@@ -30,6 +31,9 @@ pub enum AttemptError {
     /// Another session has the leader lock, which this session has held.
     #[error("this session has lost the leader lock, and another session has taken it")]
     LostLead,
+    /// The database is paused.
+    #[error("{0}")]
+    Paused(Box<Pause>),
     /// The tables are not what they were when the connection began.
     #[error("the tables have changed")]
     TablesChanged,
@@ -61,6 +65,7 @@ impl AttemptError {
             Self::Layout(error) => error.remedy(),
             Self::Store(error) => error.remedy(),
             Self::Closed(_) => sqlstate::REACH,
+            Self::Paused(_) => Pause::REMEDY,
             Self::TablesChanged => "None: the daemon reads the tables again.",
             Self::Renewed => "None: the daemon connects again at once.",
             Self::Moved => {
@@ -142,6 +147,14 @@ fn joined(findings: &[Finding], separator: &str, part: impl Fn(&Finding) -> Stri
         .map(part)
         .collect::<Vec<_>>()
         .join(separator)
+}
+
+/// Ends the attempt if the database is paused.
+pub(super) async fn refuse_pause(store: &Store) -> Result<(), AttemptError> {
+    match store.pause().await? {
+        Some(pause) => Err(AttemptError::Paused(Box::new(pause))),
+        None => Ok(()),
+    }
 }
 
 /// Ends the attempt if there is a finding. The caller passes fatal findings only.

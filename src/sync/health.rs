@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::observe::{Observer, Totals, event};
+use crate::observe::{Event, Observer, Pause, Totals, event};
 use crate::store::{CaptureFault, Finding, finding};
 
 /// How the database is doing, over all attempts.
@@ -14,6 +14,8 @@ pub(super) struct Health {
     /// Since when the running attempt has done its work.
     pub(super) healthy: Option<Instant>,
     was_standing_by: bool,
+    /// The reported pause.
+    pause: Option<Pause>,
     has_led: bool,
     pub(super) was_healthy: bool,
     /// The reported findings that are still in force, and the full checks that are owed.
@@ -137,6 +139,24 @@ impl Health {
     /// repeated.
     pub(super) fn note_lead(&mut self) -> bool {
         !std::mem::replace(&mut self.has_led, true)
+    }
+
+    /// Notes and reports that the database is paused.
+    pub(super) fn note_pause(&mut self, observer: &Observer, pause: &Pause) {
+        observer.tell(Event::Paused(pause));
+        self.healthy.get_or_insert_with(Instant::now);
+        self.was_standing_by = false;
+        if self.pause.as_ref() != Some(pause) {
+            observer.tell(event::Leader::Paused(pause));
+            self.pause = Some(pause.clone());
+        }
+    }
+
+    /// Reports the end of a pause, if there was one.
+    pub(super) fn note_resumed(&mut self, observer: &Observer) {
+        if self.pause.take().is_some() {
+            observer.tell(event::Leader::Resumed);
+        }
     }
 
     /// Notes that the attempt stands by, in good health. True the first time in a row.

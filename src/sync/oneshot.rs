@@ -12,13 +12,13 @@ use tokio::sync::watch;
 use super::connection;
 use super::context::{Context, Options, Tools};
 use super::drain::{Drain, Drained};
-use super::error::AttemptError;
+use super::error::{AttemptError, refuse_pause};
 use super::protocol::Input;
 use crate::mapping::Rules;
 use crate::observe::Observer;
 use crate::session::Session;
 use crate::settings::Database;
-use crate::store::{ForeignCode, Store, report};
+use crate::store::{ForeignCode, Lead, Store};
 
 /// The pause before another scan, where nothing is left but rows that others have locked.
 const LOCKED_PAUSE: Duration = Duration::from_millis(50);
@@ -27,7 +27,8 @@ const LOCKED_PAUSE: Duration = Duration::from_millis(50);
 pub struct OneShotDrain {
     context: Context,
     rules: Arc<Rules>,
-    session: Session,
+    /// The connection of the store, which ends with it.
+    _session: Session,
     store: Store,
     drain: Drain,
 }
@@ -43,8 +44,10 @@ impl OneShotDrain {
         let observer = Observer::new(&*database.name);
         let context = Context::new(database.clone(), options, kept, observer);
         let (session, store) = Box::pin(connection::connect(&context)).await?;
-        if !store.try_lead().await? {
-            return Ok(None);
+        match store.try_lead().await? {
+            Lead::Taken => {}
+            Lead::Held => return Ok(None),
+            Lead::Paused(pause) => return Err(AttemptError::Paused(Box::new(pause))),
         }
         store.knows_mapping(&rules).await?;
         session.plan_for_batches().await?;
@@ -57,14 +60,14 @@ impl OneShotDrain {
         Ok(Some(Self {
             context,
             rules,
-            session,
+            _session: session,
             store,
             drain,
         }))
     }
 
-    /// One batch of the rows in the outbox. False, after a pause, where nothing is left that can be
-    /// taken now.
+    /// One batch of the rows in the outbox. False, after a short wait, where nothing is left that can
+    /// be taken now.
     pub async fn drain_batch(&mut self) -> Result<bool, AttemptError> {
         let tools = Tools {
             store: &self.store,
@@ -74,7 +77,11 @@ impl OneShotDrain {
             foreign_code: ForeignCode::WithTheCommit,
             heavy: &self.context.turns.batches,
         };
-        if let Drained::Sleep { .. } = self.drain.step(tools).await? {
+        let step = self.drain.step(tools).await;
+        if matches!(step, Err(AttemptError::LostLead)) {
+            refuse_pause(&self.store).await?;
+        }
+        if let Drained::Sleep { .. } = step? {
             self.drain.tell(Input::Unannounced);
             tokio::time::sleep(LOCKED_PAUSE).await;
             return Ok(false);
@@ -87,7 +94,6 @@ impl OneShotDrain {
         if let Some(at) = self.drain.take_last_write() {
             self.store.note_last_sync(at.elapsed()).await?;
         }
-        let _: bool = self.session.db().value(report::STAND_DOWN, &[]).await?;
-        Ok(())
+        Ok(self.store.stand_down().await?)
     }
 }

@@ -7,6 +7,7 @@ mod doctor;
 mod help;
 mod logging;
 mod other_rules;
+mod pause;
 mod printed;
 mod reconcile;
 mod rules;

@@ -15,7 +15,8 @@ use crate::support::{Daemon, Platform};
 const MADE_UP_OLDER: &str = "
     ALTER TABLE agent_sync.outbox DROP COLUMN application_name, DROP COLUMN role;
     ALTER TABLE agent_sync.install DROP COLUMN last_sync, DROP COLUMN last_tried,
-        DROP COLUMN tries, DROP COLUMN mapping, DROP COLUMN audit;
+        DROP COLUMN tries, DROP COLUMN mapping, DROP COLUMN audit, DROP COLUMN paused_since,
+        DROP COLUMN paused_until, DROP COLUMN paused_by, DROP COLUMN pause_reason, DROP COLUMN pause_releases;
     ALTER TABLE agent_sync.outbox DROP COLUMN tenant;
     ALTER TABLE agent_sync.history DROP COLUMN tenant;
     DROP INDEX agent_sync.problem_slug;

@@ -157,8 +157,8 @@ async fn missing_privileges_are_told_at_once_with_their_grants() {
         "INSERT ON agent_sync.outbox",
         "DELETE ON agent_sync.problem",
         "SELECT ON SEQUENCE agent_sync.uncaptured",
-        "UPDATE (uncaptured_seen, seal, last_sync, last_tried, tries, mapping, audit) ON \
-        agent_sync.install",
+        "UPDATE (uncaptured_seen, seal, last_sync, last_tried, tries, mapping, audit, paused_since, \
+        paused_until, paused_by, pause_reason, pause_releases) ON agent_sync.install",
     ] {
         assert!(cause.contains(lack), "{lack} in {cause}");
         assert!(

@@ -2,9 +2,9 @@
 
 use super::super::process;
 use super::{Kind, Metric, Read};
-use crate::observe::Backlog;
-use crate::observe::state::{Phase, State, WakeUp};
+use crate::observe::state::{State, WakeUp};
 use crate::observe::verdict::unready;
+use crate::observe::{Backlog, Phase};
 
 /// Every metric, in the order of the exposition.
 pub const METRICS: &[Metric] = &[
@@ -40,7 +40,7 @@ pub const METRICS: &[Metric] = &[
         unit: "",
         label: Some((
             "phase",
-            "connecting, standby, catching_up, draining, waiting or lost",
+            "connecting, standby, catching_up, draining, waiting, paused or lost",
         )),
         help: "The phase of the loop of the database: 1 for the present phase, 0 for the others.",
         read: Read::Each(|state| {
@@ -48,6 +48,15 @@ pub const METRICS: &[Metric] = &[
                 .map(|phase| (phase.name(), flag(phase == state.phase)))
                 .to_vec()
         }),
+    },
+    Metric {
+        name: "agent_sync_paused",
+        kind: Kind::Gauge,
+        unit: "",
+        label: None,
+        help: "Whether the database is paused (`agent-sync pause`): changes are noted and not \
+            applied.",
+        read: Read::Database(|state, _| Some(flag(state.phase == Phase::Paused))),
     },
     Metric {
         name: "agent_sync_agents_total",

@@ -11,6 +11,7 @@ const PHASES = {
   catching_up: "catching up with what was saved before",
   draining: "syncing",
   waiting: "up to date",
+  paused: "paused",
   lost: "unavailable",
 };
 const KINDS = { missing_configuration: "No configuration", rejected: "Rejected", ambiguous: "Ambiguous slug", failed: "Write failed" };
@@ -94,7 +95,7 @@ function problemsOf(database) {
 
 function judge(database) {
   if (!database.live || (!database.ready && !["connecting", "catching_up"].includes(database.phase))) return "bad";
-  return database.ready && problemsOf(database) === 0 && database.findings.length === 0 ? "good" : "fair";
+  return database.ready && !database.pause && problemsOf(database) === 0 && database.findings.length === 0 ? "good" : "fair";
 }
 
 function phaseOf(database) {
@@ -155,6 +156,12 @@ function fillBody(body, database) {
   const others = database.findings
     .filter((found) => !found.misses_changes)
     .map((found) => notice("", found.finding, found.remedy, found.since));
+  if (database.pause) {
+    const { by, until, reason, since } = database.pause;
+    const parts = [`By ${by}`, until ? `until ${new Date(until).toLocaleString()}` : "", reason ? `because: ${reason}` : ""];
+    const how = `${parts.filter(Boolean).join(", ")}. Changes are noted and not applied. agent-sync resume ends the pause.`;
+    others.unshift(notice("", "The database is paused. ", how, since));
+  }
   const { listed, more } = database.unmapped;
   if (listed.length) {
     const remarks = listed.slice(0, 20).map((one) => one.remark);
@@ -167,7 +174,7 @@ function fillBody(body, database) {
   const list = facts([
     ["Where", database.target],
     ["PostgreSQL", database.server_version || "not known yet"],
-    ["Role", database.leader ? "this daemon leads" : database.connected ? "stands by" : "not connected"],
+    ["Role", database.leader ? "this daemon leads" : database.pause ? "none during the pause" : database.connected ? "stands by" : "not connected"],
     ["Since", timeOf(database.phase_since)],
     ["Last audit", database.audit ? auditOf(database.audit) : "none yet"],
     ["Last sync", database.last_sync_at ? timeOf(database.last_sync_at) : "none yet"],
@@ -391,6 +398,8 @@ function verdictOf({ databases }) {
   if (bad && databases.length === 1) return ["bad", "The database needs attention."];
   if (bad) return ["bad", `${bad} of ${databases.length} databases need${bad === 1 ? "s" : ""} attention.`];
   if (starting) return ["fair", `${plural(starting, "database is", "databases are")} being brought in sync.`];
+  const paused = databases.filter((database) => database.pause).length;
+  if (paused) return ["fair", databases.length === 1 ? "The database is paused." : `${plural(paused, "database is", "databases are")} paused.`];
   if (count) return ["fair", `${atLeast(count, more)} ${count === 1 ? "agent is" : "agents are"} not in sync.`];
   if (databases.every((database) => database.phase === "standby")) return ["good", `${them} ${databases.length === 1 ? "is" : "are"} led by another daemon.`];
   return ["good", `${them} ${databases.length === 1 ? "is" : "are"} up to date.`];

@@ -18,7 +18,7 @@ use self::parts::{
 use crate::observe::histogram::{Histogram, LATENCY};
 use crate::observe::state::{CHANGES, PROBLEMS, WakeUp};
 use crate::observe::verdict::{stuck, unready};
-use crate::observe::{Snapshot, State};
+use crate::observe::{Pause, Snapshot, State};
 use crate::time;
 
 /// The requested lengths of the lists.
@@ -83,6 +83,7 @@ struct Database<'a> {
     phase: &'static str,
     #[serde(serialize_with = "time::serialize")]
     phase_since: SystemTime,
+    pause: Option<&'a Pause>,
     connected: bool,
     leader: bool,
     /// Whether the task of the database makes progress.
@@ -149,6 +150,7 @@ fn database<'a>(
         server_version: state.server_version.as_deref(),
         phase: state.phase.name(),
         phase_since: state.since.0,
+        pause: state.pause.as_deref(),
         connected: state.phase.is_connected(),
         leader: state.phase.leads(),
         live: stuck(state, snapshot.taken.1).is_none(),

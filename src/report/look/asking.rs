@@ -6,12 +6,14 @@ use super::Look;
 use super::words::{Transaction, locked, missed, same_mapping, unsealed};
 use crate::install;
 use crate::mapping::Rules;
+use crate::observe::Pause;
 use crate::pg::identifier::plain;
 use crate::pg::{Db, QueryError};
 use crate::report::note::{Note, is_over};
 use crate::settings::{Database, Settings};
 use crate::store::{
-    FaultKind, Installed, Layout, broken_triggers, checks, is_unsealed, mapping, queries, report,
+    FaultKind, Installed, Layout, broken_triggers, checks, is_unsealed, mapping, pause, queries,
+    report,
 };
 
 /// The connection is lost, and a note tells of it: no error of a query ends a look without one.
@@ -41,6 +43,7 @@ impl Asking<'_> {
         if self.look.installed {
             self.capture().await?;
             self.mapping().await?;
+            self.pause().await?;
         }
         self.cautions().await?;
         self.daemons().await?;
@@ -233,6 +236,20 @@ impl Asking<'_> {
                 Ok(())
             }
             Err(error) => self.failed("mapping", &error),
+        }
+    }
+
+    async fn pause(&mut self) -> Result<(), Over> {
+        match pause::in_force(self.db).await {
+            Ok(pause) => {
+                if let Some(pause) = &pause {
+                    let text = format!("{pause}; changes are noted and not applied");
+                    self.note(Note::warn("pause", text, Pause::REMEDY));
+                }
+                self.look.pause = pause;
+                Ok(())
+            }
+            Err(error) => self.failed("pause", &error),
         }
     }
 

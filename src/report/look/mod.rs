@@ -13,7 +13,9 @@ use serde::Serialize;
 
 use self::asking::Asking;
 use super::note::{Level, Note};
+use super::problem;
 use crate::mapping::Rules;
+use crate::observe::Pause;
 use crate::observe::compared::Counts;
 use crate::pg::Db;
 use crate::settings::{Database, Settings};
@@ -32,6 +34,8 @@ pub struct Look {
     /// Whether agent-sync is installed in a version that this program supports, and the role has
     /// the privileges.
     pub installed: bool,
+    /// The pause that is in force.
+    pub pause: Option<Pause>,
     /// The sessions of daemons, the leader first.
     pub daemons: Vec<Daemon>,
     /// The outbox.
@@ -152,6 +156,11 @@ impl Look {
     /// The leader.
     pub fn leader(&self) -> Option<&Daemon> {
         self.daemons.iter().find(|daemon| daemon.leads)
+    }
+
+    /// The remedy while no daemon leads.
+    pub fn remedy_without_leader(&self) -> String {
+        problem::without_leader(self.pause.is_some())
     }
 
     /// The number of agents with a problem of this kind.

@@ -179,6 +179,12 @@ pub(super) fn who_leads(look: &Look) -> Note {
     }
     let by = look.daemons.iter().filter(|daemon| !daemon.leads).count();
     let Some(leader) = look.leader() else {
+        if look.pause.is_some() {
+            return Note::pass(
+                "daemon",
+                format!("none leads during the pause; {by} connected"),
+            );
+        }
         let by = match by {
             0 => String::new(),
             1 => ", though one is connected".to_owned(),
@@ -187,7 +193,7 @@ pub(super) fn who_leads(look: &Look) -> Note {
         return Note::warn(
             "daemon",
             format!("no daemon leads here{by}"),
-            format!("{}.", problem::START),
+            look.remedy_without_leader(),
         );
     };
     let state = if leader.sleeps {
@@ -262,8 +268,8 @@ fn held_up(text: &str, (table, holder): &(String, Transaction)) -> Note {
 }
 
 pub(super) fn pending(
+    look: &Look,
     outbox: &Outbox,
-    leader: Option<&Daemon>,
     holder: Option<&(String, Transaction)>,
 ) -> Note {
     let Some(oldest) = outbox.oldest_seconds else {
@@ -275,8 +281,8 @@ pub(super) fn pending(
         plural(outbox.rows, "change"),
         age(oldest)
     );
-    match leader {
-        _ if oldest < OVERDUE => Note::pass("outbox", text),
+    match look.leader() {
+        _ if oldest < OVERDUE || look.pause.is_some() => Note::pass("outbox", text),
         Some(Daemon {
             pid,
             quiet_seconds: Some(quiet),
@@ -316,7 +322,7 @@ pub(super) fn pending(
         None => Note::fail(
             "outbox",
             format!("{text}, and no daemon leads"),
-            format!("{}.", problem::START),
+            look.remedy_without_leader(),
         ),
     }
 }

@@ -33,7 +33,7 @@ impl Asking<'_> {
     pub(super) async fn outbox(&mut self) -> Result<(), Over> {
         match self.read_outbox().await {
             Ok((outbox, holder)) => {
-                let note = pending(&outbox, self.look.leader(), holder.as_ref());
+                let note = pending(&self.look, &outbox, holder.as_ref());
                 self.note(note);
                 self.look.outbox = Some(outbox);
                 Ok(())

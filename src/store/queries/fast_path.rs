@@ -7,7 +7,7 @@ use super::columns::{
     As, agent_columns, assignments, into_history, is_plain, noted, numbers, parameter, result_name,
     settings, settings_text,
 };
-use super::upkeep::KEEP_LEAD;
+use super::lead::KEEP_LEAD;
 use crate::columns::{AgentColumn, Column, MappedColumn};
 use crate::key::Keys;
 use crate::store::layout::{Layout, SqlColumn};

@@ -14,6 +14,7 @@ mod fast_path;
 mod hidden;
 mod install;
 pub(in crate::store) mod key;
+mod lead;
 mod near;
 mod problems;
 mod rights;
@@ -31,6 +32,7 @@ pub(super) use columns::{As, agent_columns, configuration_columns, heavy, is_res
 pub use columns::{HEAVIEST, MOST_CONFIGURATIONS};
 pub use fast_path::*;
 pub use install::*;
+pub use lead::*;
 pub use near::near_misses;
 pub use problems::*;
 pub use rights::*;

@@ -3,15 +3,6 @@
 use crate::key::Keys;
 use crate::store::layout::Layout;
 
-/// Takes the leader lock, if it is free. 1634169721, "agsy", is the key of all advisory locks of
-/// agent-sync: 1 is the leader lock, 2 the idle lock (C6), 3 the install lock. `sql/capture.sql`
-/// has the number of the idle lock, and the other files of the install have that of the install
-/// lock.
-pub const TRY_LEAD: &str = "SELECT pg_try_advisory_lock(1634169721, 1)";
-
-/// Holds the leader lock to the end of the transaction: false if another session has taken it.
-pub(in crate::store) const KEEP_LEAD: &str = "pg_catalog.pg_try_advisory_xact_lock(1634169721, 1)";
-
 /// Takes the idle lock, if it is free: from then on, writers notify.
 pub const TRY_IDLE_LOCK: &str = "SELECT pg_try_advisory_lock(1634169721, 2)";
 

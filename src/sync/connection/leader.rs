@@ -7,12 +7,15 @@ use super::{ConnectionLoop, Phase, REPORT_LEFT_AFTER};
 use crate::observe::{self, Event, event, pulse};
 use crate::pg::identifier::Literal;
 use crate::session::SessionError;
-use crate::store::{Leader, Mapping};
-use crate::sync::error::AttemptError;
+use crate::store::{Lead, Leader, Mapping};
+use crate::sync::error::{AttemptError, refuse_pause};
 
 /// The interval at which a standby tries for the leader lock. It must not wait in the lock
 /// function: a waiting statement holds a snapshot, which holds back vacuum in the whole cluster.
 const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The time limit for the last note of a connection.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The shortest and the longest time between two checks of the leader by a standby. The statistics
 /// of the server are a second late.
@@ -104,24 +107,54 @@ fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
 }
 
 impl ConnectionLoop<'_> {
+    /// The error after a batch that may not write: another session leads, or the database is paused.
+    pub(super) async fn lost_lead(&mut self) -> AttemptError {
+        match refuse_pause(&self.store).await {
+            Ok(()) => AttemptError::LostLead,
+            Err(error) => {
+                self.note_last_write().await;
+                self.ended(error)
+            }
+        }
+    }
+
+    /// Notes the time of the last write. Only the reports show it, so the end of the connection does
+    /// not wait long for it.
+    pub(super) async fn note_last_write(&mut self) {
+        if let Some(at) = self.drain.take_last_write() {
+            let noting = self.store.note_last_sync(at.elapsed());
+            let _ = pulse::timeout(FAREWELL, noting).await;
+        }
+    }
+
     /// Tries for the leader lock once.
     pub(super) async fn stand_by(&mut self) -> Result<Phase, AttemptError> {
         // The request for the lock is also the connection probe of a standby (G9), so it has the
         // time limit of a probe.
         let time_limit = self.context.options.sync.probe_timeout;
         let asking = self.store.try_lead();
-        let leads = pulse::timeout(time_limit, asking)
+        let lead = pulse::timeout(time_limit, asking)
             .await
             .map_err(|_| SessionError::Dead(time_limit))??;
-        if leads {
-            return Ok(Phase::CatchUp);
-        }
-        self.context
-            .observer
-            .tell(Event::Phase(observe::Phase::Standby));
-        self.look_at_leader().await?;
-        if self.health.standing_by() {
-            self.context.observer.tell(event::Leader::StandingBy);
+        match lead {
+            Lead::Paused(pause) if pause.releases => {
+                return Err(AttemptError::Paused(Box::new(pause)));
+            }
+            Lead::Paused(pause) => self.health.note_pause(&self.context.observer, &pause),
+            Lead::Taken => {
+                self.health.note_resumed(&self.context.observer);
+                return Ok(Phase::CatchUp);
+            }
+            Lead::Held => {
+                self.health.note_resumed(&self.context.observer);
+                self.context
+                    .observer
+                    .tell(Event::Phase(observe::Phase::Standby));
+                self.look_at_leader().await?;
+                if self.health.standing_by() {
+                    self.context.observer.tell(event::Leader::StandingBy);
+                }
+            }
         }
         let pause = STANDBY_INTERVAL.mul_f64(0.75 + fastrand::f64() / 2.0);
         self.pause(Instant::now() + pause).await;

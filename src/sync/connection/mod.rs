@@ -42,7 +42,7 @@ use super::drain::{Drain, Drained};
 use super::error::AttemptError;
 use super::health::Health;
 use crate::mapping::Rules;
-use crate::observe::{self, Event, Totals, event, pulse};
+use crate::observe::{self, Event, Totals, event};
 use crate::pg::QueryError;
 use crate::session::Session;
 use crate::store::{Finding, ForeignCode, Store};
@@ -55,9 +55,6 @@ const REPORT_LEFT_AFTER: Duration = Duration::from_secs(60);
 
 /// The most rows of a batch if a save of an agent can wait for it.
 const SMALL_BATCH: u32 = 50;
-
-/// The time limit for the last note of a daemon that stops.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The phase of the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +141,13 @@ pub(super) async fn run(
     if store.holds_up_cascades().await? {
         batch_size = batch_size.min(SMALL_BATCH);
     }
+    // Before the connection counts as one: during a pause that closes connections, each is only a
+    // look for its end.
+    if let Some(pause) = store.pause().await?
+        && pause.releases
+    {
+        return Err(AttemptError::Paused(Box::new(pause)));
+    }
     stop.mark_unchanged();
     let (server_version, target) = (session.server_version(), session.target());
     context.observer.tell(Event::Connected {
@@ -155,15 +159,12 @@ pub(super) async fn run(
     while !*connection.stop.borrow() {
         phase = match connection.step(phase).await {
             Err(error) if error.is_locked() => connection.wait_for_lock(phase).await,
+            Err(AttemptError::LostLead) => return Err(connection.lost_lead().await),
             Err(error) => return Err(connection.ended(error)),
             Ok(next) => next,
         };
     }
-    if let Some(at) = connection.drain.take_last_write() {
-        // Only the reports show this time, so the end of the daemon does not wait long for it.
-        let noting = connection.store.note_last_sync(at.elapsed());
-        let _ = pulse::timeout(FAREWELL, noting).await;
-    }
+    connection.note_last_write().await;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use super::ConnectionLoop;
 use crate::install;
 use crate::observe::{self, Event, event};
 use crate::store::{self, CaptureFault, FaultKind, Finding, Installed, Seal, checks, finding};
-use crate::sync::error::{AttemptError, refuse};
+use crate::sync::error::{AttemptError, refuse, refuse_pause};
 
 /// How many portions of the history a sweep deletes at most; the rest is for the next.
 const PRUNED: u32 = 10;
@@ -86,6 +86,7 @@ impl ConnectionLoop<'_> {
         let database = &self.context.database;
         let own = checks::own_tables(db, database, install::VERSION).await?;
         refuse(own.into_iter().collect())?;
+        refuse_pause(store).await?;
         let seal = store.seal().await?;
         let installed = store
             .installed()

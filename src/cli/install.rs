@@ -1,0 +1,38 @@
+//! The arguments of `install` and `uninstall`.
+
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+
+use super::Databases;
+
+/// The arguments of `install`.
+#[derive(Debug, Args)]
+pub struct Install {
+    /// The databases to install into.
+    #[command(flatten)]
+    pub databases: Databases,
+    /// Print the SQL for a migration tool or an SQL editor instead of running it
+    #[arg(long)]
+    pub print: bool,
+    /// Grant this role exactly what the daemon needs; create it without a password if it does not
+    /// exist
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub role: Option<String>,
+    /// Serve the tables of the settings in place of those that the install was made for
+    #[arg(long = "move")]
+    pub moves: bool,
+}
+
+/// The arguments of `uninstall`.
+#[derive(Debug, Args)]
+pub struct Uninstall {
+    /// The databases to uninstall from.
+    #[command(flatten)]
+    pub databases: Databases,
+    /// Uninstall from every database of the settings
+    #[arg(long, conflicts_with = "names")]
+    pub all: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}

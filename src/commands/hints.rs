@@ -1,0 +1,29 @@
+//! The steps that follow from the summary of `check`, below it.
+
+use super::checker::Checked;
+use super::page::Page;
+use crate::report::problem;
+use crate::show::{DIM, WIDTH, indented};
+
+/// Prints the hints. `scope` names the checked agents as arguments of `reconcile`; a daemon leads, or
+/// the database is paused.
+pub(super) fn print(page: &mut Page, checked: &Checked, scope: &str, (led, paused): (bool, bool)) {
+    let tally = &checked.tally;
+    let mut hint = |text: &str| {
+        page.line(format_args!("{DIM}{}{DIM:#}", indented("  ", text, WIDTH)));
+    };
+    if tally.drifted > 0 && checked.noted {
+        hint(&format!(
+            "`agent-sync reconcile {scope}` brings the drifted configurations in sync."
+        ));
+    }
+    if tally.pending > 0 && !led {
+        hint(&format!(
+            "No daemon leads, so the pending changes wait. {}",
+            problem::without_leader(paused)
+        ));
+    }
+    if tally.missing + tally.rejected + tally.ambiguous > 0 {
+        hint("`agent-sync why SLUG` explains one that is missing or rejected.");
+    }
+}

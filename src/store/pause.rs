@@ -1,0 +1,121 @@
+//! The pause of a database: while it is in force, no daemon leads, and changes wait in the outbox.
+//!
+//! Invariant: no batch is committed that began after the commit of a pause. Each batch reads the
+//! pause with the leader lock ([`queries::KEEP_LEAD`]).
+
+use std::time::{Duration, SystemTime};
+
+use postgres_types::Type;
+
+use super::{Store, queries};
+use crate::observe::Pause;
+use crate::pg::{Db, Parameter, QueryError};
+
+/// The end of a new pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Only `agent-sync resume` ends it.
+    Resumed,
+    /// It ends after this time.
+    After(Duration),
+    /// It ends at this time.
+    At(SystemTime),
+}
+
+/// A pause to begin.
+#[derive(Debug, Clone)]
+pub struct NewPause {
+    /// Its end.
+    pub until: Until,
+    /// The user of the operating system.
+    pub user: Option<String>,
+    /// The reason.
+    pub reason: Option<String>,
+    /// Whether daemons close their connections.
+    pub releases: bool,
+}
+
+/// The result of an attempt at the leader lock.
+#[derive(Debug)]
+pub enum Lead {
+    /// This session holds the lock.
+    Taken,
+    /// Another session holds it.
+    Held,
+    /// The database is paused.
+    Paused(Pause),
+}
+
+impl NewPause {
+    /// Begins the pause, in place of one that is in force. False if the install has no record.
+    pub async fn begin(&self, db: &Db) -> Result<bool, QueryError> {
+        let (at, after) = match self.until {
+            Until::Resumed => (None, None),
+            Until::After(time) => (None, Some(time.as_secs_f64())),
+            Until::At(time) => {
+                let since = time.duration_since(SystemTime::UNIX_EPOCH);
+                (Some(since.unwrap_or_default().as_secs_f64()), None)
+            }
+        };
+        let parameters: [Parameter<'_>; 5] = [
+            (&at, Type::FLOAT8),
+            (&after, Type::FLOAT8),
+            (&self.user, Type::TEXT),
+            (&self.reason, Type::TEXT),
+            (&self.releases, Type::BOOL),
+        ];
+        Ok(db.opt(queries::SET_PAUSE, &parameters).await?.is_some())
+    }
+}
+
+/// Ends the pause that is in force, or that is over by its time.
+pub async fn end(db: &Db) -> Result<(), QueryError> {
+    db.run(queries::END_PAUSE, &[]).await
+}
+
+/// The pause that is in force.
+pub async fn in_force(db: &Db) -> Result<Option<Pause>, QueryError> {
+    let Some(row) = db.opt(queries::PAUSE, &[]).await? else {
+        return Ok(None);
+    };
+    let by: Option<String> = row.try_get("by")?;
+    Ok(Some(Pause {
+        since: row.try_get("since")?,
+        until: row.try_get("until")?,
+        by: by.unwrap_or_else(|| "?".to_owned()),
+        reason: row.try_get("reason")?,
+        releases: row.try_get("releases")?,
+    }))
+}
+
+impl Store {
+    /// The pause that is in force.
+    pub async fn pause(&self) -> Result<Option<Pause>, QueryError> {
+        in_force(&self.db).await
+    }
+
+    /// Tries to take the leader lock. A pause that is committed meanwhile is seen as well: the
+    /// session that begins it waits until no session holds the lock.
+    pub async fn try_lead(&self) -> Result<Lead, QueryError> {
+        let taken: Option<bool> = self.db.value(queries::TRY_LEAD, &[]).await?;
+        if taken == Some(false) {
+            return Ok(Lead::Held);
+        }
+        match (self.pause().await?, taken) {
+            (None, Some(true)) => Ok(Lead::Taken),
+            (Some(pause), None) => Ok(Lead::Paused(pause)),
+            (Some(pause), Some(_)) => {
+                self.stand_down().await?;
+                Ok(Lead::Paused(pause))
+            }
+            // The pause has just ended.
+            (None, _) => Ok(Lead::Held),
+        }
+    }
+
+    /// Releases the leader lock.
+    pub async fn stand_down(&self) -> Result<(), QueryError> {
+        let _: bool = self.db.value(super::report::STAND_DOWN, &[]).await?;
+        Ok(())
+    }
+}
