@@ -21,6 +21,14 @@ DECLARE
     history  CONSTANT boolean :=
         pg_catalog.current_setting('agent_sync.tables')::pg_catalog.jsonb -> 'history';
     repaired boolean := false; -- Whether saves may have been missed until now.
+    -- The two errors: no equal in UTF-8, and none of the result in the encoding of the database.
+    sent_body CONSTANT text := $body$-- The key of an agent, as the daemon reads it.
+BEGIN
+    RETURN CASE WHEN pg_catalog.convert_from(pg_catalog.convert_to(key, 'UTF8'), 'UTF8')
+                COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) key THEN key END;
+EXCEPTION WHEN untranslatable_character OR character_not_in_repertoire THEN
+    RETURN NULL;
+END$body$;
     part     record;
 BEGIN
     PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
@@ -377,6 +385,24 @@ BEGIN
             'outlives a rollback and needs no more than USAGE; when it has moved, the daemon '
             'brings every agent in sync. A crash of the server moves it as well, by what '
             'PostgreSQL had reserved (up to 32): then log_cnt is 0.';
+    END IF;
+
+    -- Where the server converts text for the daemon, a character without an equal in UTF-8 would
+    -- end the statement that sends it, and one that comes back as another would not be found again.
+    IF getdatabaseencoding() NOT IN ('UTF8', 'SQL_ASCII')
+        AND NOT EXISTS (SELECT FROM pg_proc f
+                        WHERE f.oid = to_regprocedure('agent_sync.sent(text)')
+                          AND f.prosrc = sent_body)
+    THEN
+        EXECUTE format('CREATE OR REPLACE FUNCTION agent_sync.sent(key text) RETURNS text '
+                       'LANGUAGE plpgsql STABLE STRICT AS %L', sent_body);
+        COMMENT ON FUNCTION agent_sync.sent(text) IS
+            'The text, if it is the same after the way to UTF-8 and back; else null.';
+    END IF;
+    IF to_regprocedure('agent_sync.sent(text)') IS NOT NULL
+        AND NOT has_function_privilege('public', 'agent_sync.sent(text)', 'EXECUTE')
+    THEN
+        GRANT EXECUTE ON FUNCTION agent_sync.sent(text) TO PUBLIC;
     END IF;
 
     -- -1: what was saved while a part was missing could not be noted, so the daemon checks every

@@ -32,7 +32,9 @@ BEGIN
         UNION ALL
         SELECT format('ALTER FUNCTION %s OWNER TO %s', f.oid::regprocedure, n.nspowner::regrole)
         FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
-        WHERE f.oid = to_regprocedure('agent_sync.slugs()') AND f.proowner <> n.nspowner
+        WHERE f.oid IN (to_regprocedure('agent_sync.slugs()'),
+                        to_regprocedure('agent_sync.sent(text)'))
+          AND f.proowner <> n.nspowner
         ORDER BY 1
     LOOP
         EXECUTE fault.statement;

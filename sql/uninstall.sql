@@ -149,6 +149,7 @@ BEGIN
             PERFORM set_config('role', schema_owner_role, true);
             DROP VIEW IF EXISTS agent_sync.state;
             DROP FUNCTION IF EXISTS agent_sync.slugs();
+            DROP FUNCTION IF EXISTS agent_sync.sent(text);
             DROP TABLE IF EXISTS agent_sync.problem;
             DROP TABLE IF EXISTS agent_sync.history;
             DROP TABLE IF EXISTS agent_sync.role;

@@ -134,7 +134,7 @@ async fn ask(
     for (index, one) in watched.drain(..).enumerate() {
         let (settings, rules) = (Arc::clone(settings), Arc::clone(rules));
         asking.spawn(async move {
-            let (one, state) = ask_one(one, &settings, rules.as_ref().as_ref()).await;
+            let (one, state) = Box::pin(ask_one(one, &settings, rules.as_ref().as_ref())).await;
             (index, one, state)
         });
     }

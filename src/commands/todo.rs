@@ -42,7 +42,7 @@ impl Todo {
             self.drifted += i64::from(comparison.verdict() == Verdict::Drifted);
             self.configurations += i64::try_from(comparison.differing.len()).unwrap_or(i64::MAX);
             &mut self.differing
-        } else if sample.is_none() && comparison.is_misnoted() {
+        } else if sample.is_none() && comparison.is_misnoted() && comparison.is_sent {
             &mut self.misnoted
         } else {
             return;

@@ -1,5 +1,6 @@
 //! Queries over one connection, with a limit for the time of every answer.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +11,20 @@ use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 use super::QueryError;
 use crate::observe::pulse;
 use crate::settings::InstallSchema;
+
+/// The call of the function of the install that gives a text, or null if it is not the same after
+/// the way to UTF-8 and back (G5). Statements are written with it, and only a database that is
+/// neither UTF-8 nor `SQL_ASCII` has it.
+pub const SENT: &str = "/* sent */ agent_sync.sent(";
+
+/// A statement without calls of [`SENT`]: each argument stays, in parentheses.
+pub fn without_sent(statement: &str) -> Cow<'_, str> {
+    if statement.contains(SENT) {
+        Cow::Owned(statement.replace(SENT, "("))
+    } else {
+        Cow::Borrowed(statement)
+    }
+}
 
 /// A parameter of a query that is not prepared, with its type.
 pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -76,6 +91,7 @@ pub struct Db {
     answer_limit: AnswerLimit,
     row_limit: usize,
     schema: InstallSchema,
+    converts: bool,
 }
 
 impl Db {
@@ -90,6 +106,7 @@ impl Db {
             answer_limit,
             row_limit: usize::MAX,
             schema: InstallSchema::default(),
+            converts: false,
         }
     }
 
@@ -100,6 +117,27 @@ impl Db {
         Self {
             schema,
             ..self.clone()
+        }
+    }
+
+    /// The same connection, where the server converts text, and the install has [`SENT`].
+    #[must_use]
+    pub fn converting(&self) -> Self {
+        Self {
+            converts: true,
+            ..self.clone()
+        }
+    }
+
+    /// A statement as it is sent: for the schema of this install, and without [`SENT`] where the
+    /// server converts nothing.
+    fn own<'a>(&self, statement: &'a str) -> Cow<'a, str> {
+        if self.converts {
+            return self.schema.localize(statement);
+        }
+        match without_sent(statement) {
+            Cow::Borrowed(same) => self.schema.localize(same),
+            Cow::Owned(plain) => Cow::Owned(self.schema.localize(&plain).into_owned()),
         }
     }
 
@@ -145,13 +183,13 @@ impl Db {
 
     /// Runs statements without parameters and without rows.
     pub async fn batch(&self, statements: &str) -> Result<(), QueryError> {
-        let statements = self.schema.localize(statements);
+        let statements = self.own(statements);
         self.within(self.client.batch_execute(&statements)).await
     }
 
     /// Runs statements in the simple protocol and returns the rows as text.
     pub async fn simple(&self, statements: &str) -> Result<Vec<SimpleQueryMessage>, QueryError> {
-        let statements = self.schema.localize(statements);
+        let statements = self.own(statements);
         self.within(self.client.simple_query(&statements)).await
     }
 
@@ -161,7 +199,7 @@ impl Db {
         query: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, QueryError> {
-        let query = self.schema.localize(query);
+        let query = self.own(query);
         let rows = self
             .within(self.client.query_typed(&query, parameters))
             .await?;
@@ -175,7 +213,7 @@ impl Db {
         query: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Option<Row>, QueryError> {
-        let query = self.schema.localize(query);
+        let query = self.own(query);
         let row = self
             .within(self.client.query_typed_opt(&query, parameters))
             .await?;
@@ -185,7 +223,7 @@ impl Db {
 
     /// The one row.
     pub async fn one(&self, query: &str, parameters: &[Parameter<'_>]) -> Result<Row, QueryError> {
-        let query = self.schema.localize(query);
+        let query = self.own(query);
         let row = self
             .within(self.client.query_typed_one(&query, parameters))
             .await?;
@@ -236,14 +274,14 @@ impl Db {
         query: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<u64, QueryError> {
-        let query = self.schema.localize(query);
+        let query = self.own(query);
         self.within(self.client.execute_typed(&query, parameters))
             .await
     }
 
     /// Prepares a statement. PostgreSQL infers the types of the parameters that `types` leaves out.
     pub async fn prepare(&self, query: &str, types: &[Type]) -> Result<Statement, QueryError> {
-        let query = self.schema.localize(query);
+        let query = self.own(query);
         self.within(self.client.prepare_typed(&query, types)).await
     }
 

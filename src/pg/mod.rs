@@ -11,7 +11,7 @@ pub mod sqlstate;
 mod tid;
 mod value;
 
-pub use db::{AnswerLimit, Db, Parameter};
+pub use db::{AnswerLimit, Db, Parameter, SENT, without_sent};
 pub use error::QueryError;
 pub use tid::{RowRef, Tid, Version};
 pub use value::{List, Seconds};

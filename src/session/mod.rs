@@ -101,6 +101,8 @@ pub struct Session {
     /// The process and the server.
     backend: Backend,
     usual_settings: String,
+    /// Whether the server converts text between UTF-8 and the encoding of the database.
+    converts: bool,
 }
 
 impl Session {
@@ -152,6 +154,9 @@ impl Session {
         session.usual_settings = usual_settings(database, limits);
         let settings = format!("{}; {}; {SET_ONCE}", session.usual_settings, planner::USUAL);
         session.db.batch(&settings).await?;
+        if session.converts && session.db.value(store::queries::HAS_SENT, &[]).await? {
+            session.db = session.db.converting();
+        }
         session.db = session.db.with_time_limit(limits.of_an_answer());
         if most == ORDINARY {
             session.db = session.db.with_small_rows();
@@ -333,6 +338,10 @@ where
         .parameter("server_version")
         .unwrap_or("unknown")
         .to_owned();
+    let converts = !matches!(
+        connection.parameter("server_encoding"),
+        None | Some("UTF8" | "SQL_ASCII")
+    );
     let inbox = Arc::new(Inbox::default());
     let channels = [CHANNEL, CHANGES, proof::CHANNEL];
     let [requests, changes, proof] = channels.map(|channel| schema.localize(channel).into_owned());
@@ -365,6 +374,7 @@ where
         target,
         backend,
         usual_settings,
+        converts,
     })
 }
 

@@ -1,6 +1,7 @@
 //! The queries of `wait`, read-only.
 
 use super::layout::Layout;
+use super::queries::shown;
 use crate::key::Keys;
 
 /// The end of the snapshot: every transaction that has ended has a smaller number.
@@ -37,11 +38,13 @@ pub fn awaited(keys: Keys) -> String {
 /// The first 20 problems of the slugs `$1`, unless that is null, and of the tenant `$2`, likewise: the
 /// columns of the key, kind, reason and SQLSTATE.
 pub fn problems_of_named(keys: Keys) -> String {
+    let tenant = keys.have_tenants().then(|| shown("p.tenant"));
+    let key: Vec<String> = tenant.into_iter().chain([shown("p.slug")]).collect();
     format!(
         "
     SELECT {}, p.kind, p.detail, p.sqlstate FROM agent_sync.problem p
     WHERE {} ORDER BY p.since, p.slug LIMIT 20",
-        keys.columns("p"),
+        key.join(", "),
         is_named(keys, "p", "$1", "$2")
     )
 }

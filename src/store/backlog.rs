@@ -8,6 +8,7 @@ use postgres_types::Type;
 use tokio_postgres::Row;
 
 use super::batch::{Lossy, lossy};
+use super::queries::shown;
 use super::{Remedies, Store};
 use crate::key::{Key, Keys};
 use crate::observe::state::{LISTED, PROBLEMS};
@@ -38,13 +39,14 @@ pub const COUNTS: &str = "
 /// characters, and tenants like slugs.
 pub fn latest_problems(keys: Keys) -> String {
     let tenant = if keys.have_tenants() {
-        ", left(p.tenant, $3)"
+        format!(", {}", shown("left(p.tenant, $3)"))
     } else {
-        ""
+        String::new()
     };
+    let slug = shown("left(p.slug, $3)");
     format!(
         "
-    SELECT left(p.slug, $3), p.kind, left(p.detail, $4), p.sqlstate, p.since, p.attempts{tenant}
+    SELECT {slug}, p.kind, left(p.detail, $4), p.sqlstate, p.since, p.attempts{tenant}
     FROM (SELECT p.* FROM agent_sync.problem p LIMIT $1) AS p
     ORDER BY p.since DESC LIMIT $2"
     )

@@ -48,6 +48,11 @@ pub struct Taken<'a> {
 }
 
 impl Taken<'_> {
+    /// The first of them.
+    pub fn first(&self) -> Option<(Tid, Version)> {
+        Some((*self.places.first()?, *self.versions.first()?))
+    }
+
     /// Leaves the rows of a key where they are.
     pub fn leave(&mut self, key: &str) {
         let is_left: Vec<bool> = self.keys.iter().map(|taken| *taken == key).collect();
@@ -361,6 +366,8 @@ pub struct Outcome<'a> {
     pub cleared: Vec<String>,
     /// The rows of the outbox whose slug is no text.
     pub not_text: (Vec<Tid>, Vec<Version>),
+    /// Those of them that no agent has any more, and that have a problem.
+    pub gone_not_text: (Vec<Tid>, Vec<Version>),
     /// The slugs of which every tenant's agent has to be looked at.
     pub every_tenant: Vec<&'a str>,
 }

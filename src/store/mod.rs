@@ -53,10 +53,10 @@ pub use leader::Leader;
 pub use noted_mapping::{Mapping, mapping, noted_mapping};
 pub use pause::Lead;
 pub use problems::{NO_CONFIGURATION, NO_TENANT, Problem, ProblemKind, too_heavy, too_many};
-pub use queries::{HEAVIEST, LONGEST_SLUG, MOST_CONFIGURATIONS, too_long};
+pub use queries::{HEAVIEST, LONGEST_SLUG, LOST_ON_THE_WAY, MOST_CONFIGURATIONS, too_long};
 pub use record::Installed;
 pub use remedy::Remedies;
-pub use transaction::{Begun, Claim, Part};
+pub use transaction::{Begun, Claim, Finished, Part};
 pub use trust::{Owners, Parts, owners};
 
 use self::capture::{Triggers, expected_triggers};

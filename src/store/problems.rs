@@ -6,7 +6,7 @@ use super::Store;
 use super::batch::Outcome;
 use super::queries::{self, HEAVIEST, MOST_CONFIGURATIONS};
 use crate::mapping::quoted;
-use crate::pg::{Db, Parameter, QueryError};
+use crate::pg::{Db, Parameter, QueryError, Tid, Version};
 
 /// The reason of a missing configuration, before the slug of one that is almost the same.
 pub const NO_CONFIGURATION: &str = "no configuration has this slug";
@@ -162,18 +162,28 @@ impl Store {
         Ok(unchanged)
     }
 
-    /// Sets the rows of the outbox aside whose slug is no text.
+    /// Sets the rows of the outbox aside whose slug is no text, and ends the problems of those that no
+    /// agent has any more.
     pub(super) async fn set_aside_not_text(
         &self,
         db: &Db,
         outcome: &Outcome<'_>,
     ) -> Result<(), QueryError> {
-        let (places, versions) = &outcome.not_text;
-        if places.is_empty() {
-            return Ok(());
-        }
-        let rows: [Parameter<'_>; 2] = [(places, Type::TID_ARRAY), (versions, Type::XID_ARRAY)];
-        db.run(&queries::set_aside_not_text(self.layout.keys()), &rows)
-            .await
+        let keys = self.layout.keys();
+        let run = async |query: String, (places, versions): &(Vec<Tid>, Vec<Version>)| {
+            if places.is_empty() {
+                return Ok(());
+            }
+            let rows: [Parameter<'_>; 2] = [(places, Type::TID_ARRAY), (versions, Type::XID_ARRAY)];
+            db.run(&query, &rows).await
+        };
+        // Both are sent at the first poll, before the commit.
+        let (set_aside, forgotten) = tokio::join!(
+            biased;
+            run(queries::set_aside_not_text(keys), &outcome.not_text),
+            run(queries::forget_not_text(keys), &outcome.gone_not_text),
+        );
+        set_aside?;
+        forgotten
     }
 }

@@ -94,10 +94,14 @@ pub const ROW_HOLDER: &str = "
 /// reason.
 pub fn problems(keys: Keys) -> String {
     let key = keys.of_row("p");
+    let begun = format!(
+        "CASE WHEN octet_length({key}) > {} THEN left({key}, 200) ELSE {key} END",
+        queries::LONGEST_SLUG
+    );
+    let first = format!("(array_agg({begun} ORDER BY p.since, {key}))[1:3]");
     format!(
         "
-    SELECT p.kind, p.sqlstate, count(*), (array_agg(CASE WHEN octet_length({key}) > {}
-      THEN left({key}, 200) ELSE {key} END ORDER BY p.since, {key}))[1:3],
+    SELECT p.kind, p.sqlstate, count(*), ARRAY(SELECT {} FROM unnest({first}) AS f (slug)),
            min(p.since),
            extract(epoch FROM clock_timestamp() - min(p.since))::float8,
            (array_agg(p.detail ORDER BY CASE WHEN p.kind = 'missing_configuration'
@@ -106,7 +110,7 @@ pub fn problems(keys: Keys) -> String {
     GROUP BY p.kind, p.sqlstate
     ORDER BY array_position(ARRAY['failed', 'rejected', 'missing_configuration'], p.kind), 3
       DESC, 2",
-        queries::LONGEST_SLUG
+        queries::shown("f.slug")
     )
 }
 
@@ -156,9 +160,11 @@ pub fn history_of(keys: Keys) -> String {
     let key = keys.of_row("h");
     format!(
         "
-    SELECT h.at, extract(epoch FROM clock_timestamp() - h.at)::float8 AS seconds, h.configuration,
+    SELECT h.at, extract(epoch FROM clock_timestamp() - h.at)::float8 AS seconds,
+           {} AS configuration,
            h.columns, h.before, h.after, h.application_name, h.role
-    FROM agent_sync.history h WHERE {key} = $1::text ORDER BY h.id DESC LIMIT $2::int8"
+    FROM agent_sync.history h WHERE {key} = $1::text ORDER BY h.id DESC LIMIT $2::int8",
+        queries::shown("h.configuration")
     )
 }
 
@@ -233,15 +239,16 @@ pub fn keys_of_slug(layout: &Layout) -> String {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
     let of_configuration = configurations.key_of_agent("c");
     format!(
-        "SELECT {} FROM {} a WHERE {} = $1::text
-         UNION SELECT {of_configuration} FROM {} c
-           WHERE {} = $1::text AND {of_configuration} IS NOT NULL
+        "SELECT k.key FROM (SELECT {} FROM {} a WHERE {} = $1::text
+                            UNION SELECT {of_configuration} FROM {} c WHERE {} = $1::text) AS k (key)
+         WHERE {} IS NOT NULL
          ORDER BY 1 LIMIT $2::int8",
         agents.key("a"),
         agents.table,
         agents.lookup("a"),
         configurations.table,
         configurations.lookup("c"),
+        queries::sent("k.key"),
     )
 }
 

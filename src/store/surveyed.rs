@@ -34,21 +34,25 @@ fn bound(agents: &Agents, comparison: &str, parameter: &str) -> String {
     )
 }
 
-/// The last of the next `$2` keys after `$1`, null where there are none; from the first on, if
-/// `$1` is null.
+/// The last of the next `$2` keys after `$1` that can be sent, or else the first one behind these,
+/// null where there are none; from the first on, if `$1` is null. And whether there are agents
+/// behind `$1`.
 pub fn next_keys(layout: &Layout) -> String {
     let agents = &layout.agents;
     let (table, slug, key) = (&agents.table, agents.lookup("a"), agents.key("a"));
     let (after, order) = (bound(agents, ">", "$1"), order(agents));
     // A null slug is no key.
-    let (key, order) = match agents.tenant {
-        Some(_) => (key, order),
-        None => (slug, "1".to_owned()),
-    };
+    let key = if agents.tenant.is_some() { key } else { slug };
+    let sent = queries::sent(&key);
+    let behind = format!("FROM {table} a WHERE ($1::text IS NULL OR {after})");
     format!(
-        "SELECT (array_agg(next.slug))[count(*)]
-         FROM (SELECT {key} AS slug FROM {table} a WHERE $1::text IS NULL OR {after}
-           ORDER BY {order} LIMIT $2) next"
+        "SELECT coalesce((array_agg(next.slug) FILTER (WHERE next.slug IS NOT NULL))
+                           [count(next.slug)],
+                         CASE WHEN count(*) = $2 THEN
+                           (SELECT {sent} {behind} AND {sent} IS NOT NULL ORDER BY {order} LIMIT 1)
+                         END),
+                count(*) > 0
+         FROM (SELECT {sent} AS slug {behind} ORDER BY {order} LIMIT $2) next"
     )
 }
 
@@ -195,8 +199,9 @@ pub fn survey(layout: &Layout, read: Extent, named: Named) -> String {
         Keys::Slugs => format!("a.{own}::text"),
         Keys::Tenants => key,
     };
+    let (result, is_sent) = (queries::shown(&result), queries::sent(&result));
     format!(
-        "SELECT {result} AS slug, {said}, {}, c.ctid IS NOT NULL AS is_configured, {},
+        "SELECT {result} AS slug, {is_sent} IS NOT NULL AS is_sent, {said}, {}, c.ctid IS NOT NULL AS is_configured, {},
                 {number} AS agents, heavy.weight, {versions}
          FROM {} a LEFT JOIN {} c ON {}
          {from} {counting} CROSS JOIN LATERAL {}
@@ -216,21 +221,24 @@ pub fn survey(layout: &Layout, read: Extent, named: Named) -> String {
 /// one than any may be, the beginning. Both tables are read once, and joined by hash.
 pub fn unmatched(layout: &Layout) -> String {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
+    let begun = format!(
+        "CASE WHEN octet_length(u.key) > {} THEN left(u.key, 200) ELSE u.key END",
+        queries::LONGEST_SLUG
+    );
     format!(
         "WITH unmatched (key) AS MATERIALIZED (
              SELECT {} FROM {} c
              WHERE c.{} IS NOT NULL AND NOT EXISTS (SELECT FROM {} a WHERE {})
          )
          SELECT count(*), ARRAY(
-             SELECT CASE WHEN octet_length(u.key) > {} THEN left(u.key, 200) ELSE u.key END
-             FROM unmatched u ORDER BY u.key LIMIT $1::int8)
+             SELECT {} FROM unmatched u ORDER BY u.key LIMIT $1::int8)
          FROM unmatched",
         configurations.any_key("c"),
         configurations.table,
         configurations.agent_slug.name,
         agents.table,
         is_for(layout),
-        queries::LONGEST_SLUG,
+        queries::shown(&begun),
     )
 }
 
@@ -239,6 +247,8 @@ pub fn unmatched(layout: &Layout) -> String {
 pub struct Surveyed<'a> {
     /// The key, for a reader: what is no text in it is replaced.
     pub key: String,
+    /// Whether the key is the same after the way to UTF-8 and back.
+    pub is_sent: bool,
     /// Whether it is in the outbox.
     pub pending: bool,
     /// The problem that is noted for it.
@@ -291,6 +301,7 @@ impl<'a> Surveyed<'a> {
         let weight = row.try_get("weight")?;
         Ok(Self {
             key,
+            is_sent: row.try_get("is_sent")?,
             pending: row.try_get("pending")?,
             noted,
             agent,

@@ -77,6 +77,22 @@ pub struct Begun {
     pub claimed: Claimed,
 }
 
+/// A committed batch.
+#[derive(Debug)]
+pub struct Finished {
+    /// The slugs whose problem is unchanged and needs no log line.
+    pub unchanged: Vec<String>,
+    /// How many of the rows of [`Outcome::taken`] it has taken out of the outbox.
+    pub taken: u64,
+}
+
+impl Finished {
+    /// Whether none of the rows that it was to take is left.
+    pub fn has_taken_all(&self, outcome: &Outcome<'_>) -> bool {
+        self.taken >= outcome.taken.places.len() as u64
+    }
+}
+
 impl Store {
     /// Begins a batch: reads rows of the outbox with their agents and configurations. If another
     /// session has the leader lock, it returns None and leaves no transaction open.
@@ -189,7 +205,7 @@ impl Store {
         );
         set?;
         undone?;
-        Ok(written.and(checked))
+        Ok(written.map(drop).and(checked))
     }
 
     /// Limits the time that each further statement of the transaction may take.
@@ -202,7 +218,6 @@ impl Store {
     /// takes longer than `time`, it returns an error and the batch writes nothing. `time` is set
     /// where code of others may run with the write, after a slow write, and after trial writes; the
     /// write then runs under the `search_path` of the role.
-    /// Returns the slugs whose problem is unchanged and needs no log line.
     ///
     /// After an error of the server, nothing of the batch has happened. If the connection failed or
     /// the answer came too late, the batch may be committed. Both cases are safe, because the batch
@@ -212,7 +227,7 @@ impl Store {
         outcome: &Outcome<'_>,
         announce: Option<&str>,
         time: Option<Duration>,
-    ) -> Result<Vec<String>, QueryError> {
+    ) -> Result<Finished, QueryError> {
         let db = &self.extend_idle(outcome.bytes()).await?;
         let limit = time.map(|time| format!("{}; {}", set_time(time), path::OF_THE_ROLE));
         // Settings that code of others made in the session must not affect the next statements.
@@ -249,7 +264,7 @@ impl Store {
             committed,
         ) = Box::pin(together).await;
         limited?;
-        written?;
+        let taken = written?;
         is_usual?;
         announced?;
         let unchanged = noted?;
@@ -258,7 +273,7 @@ impl Store {
         enqueued?;
         fired?;
         committed?;
-        Ok(unchanged)
+        Ok(Finished { unchanged, taken })
     }
 
     /// Ends a batch without a trace, also after an error.
@@ -290,7 +305,8 @@ impl Store {
     }
 
     /// Writes the configurations of a batch, and takes its rows out of the outbox.
-    async fn write_or_take(&self, db: &Db, outcome: &Outcome<'_>) -> Result<(), QueryError> {
+    /// Gives the number of these.
+    async fn write_or_take(&self, db: &Db, outcome: &Outcome<'_>) -> Result<u64, QueryError> {
         let taken = &outcome.taken;
         if !outcome.writes.is_empty() {
             return self
@@ -298,7 +314,7 @@ impl Store {
                 .await;
         }
         if taken.places.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         self.take_rows(db, taken).await
     }
@@ -312,21 +328,21 @@ impl Store {
             .map(drop)
     }
 
-    /// Takes rows out of the outbox.
-    async fn take_rows(&self, db: &Db, taken: &Taken<'_>) -> Result<(), QueryError> {
+    /// Takes rows out of the outbox. Gives their number.
+    async fn take_rows(&self, db: &Db, taken: &Taken<'_>) -> Result<u64, QueryError> {
         let taken: [&(dyn ToSql + Sync); 3] = [&taken.places, &taken.versions, &taken.keys];
-        db.run_prepared(&self.writes.take, &taken).await.map(drop)
+        db.run_prepared(&self.writes.take, &taken).await
     }
 
     /// Writes, each configuration by its place, relation and slug, and takes the rows of the
-    /// outbox.
+    /// outbox. Gives the number of these.
     async fn write(
         &self,
         db: &Db,
         writes: &[(RowRef, Changes<'_>)],
         changed: &[&str],
         taken: &Taken<'_>,
-    ) -> Result<(), QueryError> {
+    ) -> Result<u64, QueryError> {
         let rows: Vec<Tid> = writes.iter().map(|(place, _)| place.row).collect();
         let relations: Vec<u32> = writes.iter().map(|(place, _)| place.relation).collect();
         let texts: Vec<_> = writes
@@ -341,9 +357,9 @@ impl Store {
         for values in values.values() {
             parameters.push(values);
         }
-        db.run_prepared(&self.writes.write, &parameters)
-            .await
-            .map(drop)
+        let written = db.all_prepared(&self.writes.write, &parameters).await?;
+        let taken = written.first().map(|row| row.try_get::<_, i64>(1));
+        Ok(taken.transpose()?.unwrap_or_default().unsigned_abs())
     }
 
     /// Lets the server wait longer for the rest of a heavy write that comes over a slow link: the

@@ -5,7 +5,9 @@ use crate::key::{Key, Keys};
 use crate::mapping::{self, Agent, Changes, Configuration, Diff, Rules, Targets, Unmapped, diff};
 use crate::pg::{QueryError, sqlstate};
 use crate::store::surveyed::{Noted, Surveyed};
-use crate::store::{LONGEST_SLUG, MOST_CONFIGURATIONS, NO_TENANT, too_heavy, too_long, too_many};
+use crate::store::{
+    LONGEST_SLUG, LOST_ON_THE_WAY, MOST_CONFIGURATIONS, NO_TENANT, too_heavy, too_long, too_many,
+};
 
 /// The result of the comparison of one agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +56,8 @@ pub struct Comparison {
     /// The key of the agent.
     pub key: String,
     keys: Keys,
+    /// Whether the key is the same after the way to UTF-8 and back, so that it can be a parameter.
+    pub is_sent: bool,
     /// Whether it is in the outbox.
     pub pending: bool,
     /// The row of `agent_sync.problem`.
@@ -100,6 +104,7 @@ impl Comparison {
         let mut comparison = Self {
             key: row.key.clone(),
             keys,
+            is_sent: row.is_sent,
             pending: row.pending,
             noted: row.noted.clone(),
             configurations: 0,
@@ -125,6 +130,7 @@ impl Comparison {
         Self {
             key: key.to_owned(),
             keys,
+            is_sent: true,
             pending: false,
             noted: None,
             configurations: 0,
@@ -163,6 +169,10 @@ impl Comparison {
         targets: &Targets,
         row: &Surveyed<'_>,
     ) {
+        if !self.is_sent {
+            self.agents = 1;
+            return self.reject_slug(LOST_ON_THE_WAY.to_owned());
+        }
         if self.keys.have_tenants() && self.parts().tenant.is_none() {
             self.configurations = 0;
             return self.reject(NO_TENANT.to_owned());
@@ -177,11 +187,8 @@ impl Comparison {
             self.configurations = 1;
             return;
         }
-        let length = self.key.len();
-        if length > LONGEST_SLUG {
-            add_new(&mut self.mistakes, std::iter::once(too_long(length)));
-            self.reasons = None;
-            return;
+        if self.key.len() > LONGEST_SLUG {
+            return self.reject_slug(too_long(self.key.len()));
         }
         let Some(configuration) = &row.configuration else {
             return self.note_unmapped(rules, targets, row);
@@ -244,6 +251,12 @@ impl Comparison {
                 self.note(rejection.to_string());
             }
         }
+    }
+
+    /// The daemon cannot read the slug either, and its text of the reason may differ.
+    fn reject_slug(&mut self, reason: String) {
+        add_new(&mut self.mistakes, std::iter::once(reason));
+        self.reasons = None;
     }
 
     fn reject(&mut self, reason: String) {

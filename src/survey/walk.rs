@@ -22,7 +22,7 @@ const UNREADABLE: u32 = 100;
 /// The position of a walk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Walk {
-    /// The last key that was passed on; `None` at the beginning.
+    /// The last key that was passed on and can be sent; `None` at the beginning.
     after: Option<String>,
     /// The number of agents in the next range; `None` means all that are left.
     number: Option<i64>,
@@ -77,13 +77,15 @@ impl Walk {
             None => None,
             Some(number) => match next(db, layout, self.after.as_deref(), number).await? {
                 None => return Ok(Step::Over),
-                next => next,
+                Some(upto) => upto,
             },
         };
         let (mut visited, mut stops) = (None, false);
         let range = (self.after.as_deref(), upto.as_deref());
         let outcome = survey_range(db, layout, rules, scope, range, |comparison| {
-            visited = Some(comparison.key.clone());
+            if comparison.is_sent {
+                visited = Some(comparison.key.clone());
+            }
             let flow = visit(comparison);
             stops |= flow.is_break();
             flow
@@ -107,6 +109,8 @@ impl Walk {
             Err(error) if !error.is_of_a_row() || self.unreadable >= UNREADABLE => {
                 return Err(error);
             }
+            // A range without a last key cannot be left behind.
+            Err(error) if self.number == Some(1) && upto.is_none() => return Err(error),
             Err(error) => (error, self.number.map_or(NARROWED.0, |number| number / 2)),
         };
         self.after = visited.or(self.after.take());
@@ -123,13 +127,17 @@ impl Walk {
     }
 }
 
-/// The last of the next `number` keys after `after`; `None` if there are no more.
+/// The last of the next `number` keys after `after`; `None` if there are no more agents, and no key
+/// where none of those that are left can be sent.
 async fn next(
     db: &Db,
     layout: &Layout,
     after: Option<&str>,
     number: i64,
-) -> Result<Option<String>, QueryError> {
+) -> Result<Option<Option<String>>, QueryError> {
     let range: [Parameter<'_>; 2] = [(&after, Type::TEXT), (&number, Type::INT8)];
-    db.value(&surveyed::next_keys(layout), &range).await
+    let row = db.one(&surveyed::next_keys(layout), &range).await?;
+    let is_any: bool = row.try_get(1)?;
+    let last: Option<String> = row.try_get(0)?;
+    Ok(is_any.then_some(last))
 }

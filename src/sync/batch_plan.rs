@@ -64,7 +64,7 @@ pub(super) struct BatchPlan<'a> {
 impl<'a> BatchPlan<'a> {
     /// Whether the batch takes any row out of the outbox.
     pub(super) fn takes_any(&self) -> bool {
-        !self.outcome.taken.places.is_empty() || !self.outcome.not_text.0.is_empty()
+        !self.outcome.taken.places.is_empty() || self.sets_aside()
     }
 
     /// Takes the rows of a slug, and remembers how long they have waited.
@@ -282,10 +282,7 @@ pub(super) async fn plan_batch<'a>(
             slice = Instant::now();
         }
         let Ok(key) = group.key() else {
-            batch.outcome.not_text.0.extend(group.places()?);
-            batch.outcome.not_text.1.extend(group.versions()?);
-            batch.totals.rejected += 1;
-            batch.slugs += 1;
+            batch.set_aside(group)?;
             continue;
         };
         let parts = layout.keys().parts(key);

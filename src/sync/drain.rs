@@ -32,7 +32,7 @@ use super::protocol::{Command, Input, Next, Protocol};
 use super::remembered::{Requested, Settled};
 use super::slow::Slow;
 use crate::observe::Totals;
-use crate::pg::Tid;
+use crate::pg::{Tid, Version};
 use crate::store::{Problem, Store};
 
 /// The first pause between scans of the outbox while a writer blocks the idle lock, and the longest
@@ -57,6 +57,8 @@ pub(super) struct Drain {
     transient: u32,
     /// The number of consecutive single rows that failed with the class `Fault`.
     faults: u32,
+    /// The row of the outbox that a committed batch of one row has not taken, although it was to.
+    untaken: Option<(Tid, Version)>,
     totals: Totals,
     last_write: Option<Instant>,
     wrote: bool,
@@ -115,6 +117,7 @@ impl Drain {
             finishing: Instant::now(),
             transient: 0,
             faults: 0,
+            untaken: None,
             totals: Totals::default(),
             last_write: None,
             wrote: false,

@@ -38,6 +38,7 @@ mod fleet;
 mod health;
 mod heavy;
 mod large;
+mod not_text;
 mod oneshot;
 pub mod protocol;
 mod reasons;

@@ -573,6 +573,7 @@ async fn every_query_can_be_prepared_with_tenants() {
 }
 
 async fn every_query_can_be_prepared(platform: Platform) {
+    use agent_sync::pg::without_sent;
     use agent_sync::store::{awaited, backlog, queries, report, request, surveyed};
 
     let role = format!("daemon_{}", platform.name());
@@ -608,8 +609,9 @@ async fn every_query_can_be_prepared(platform: Platform) {
         report::count_configurations(&layout),
     );
     let (note, clear) = (queries::note_problems(keys), queries::clear_problems(keys));
-    let (not_text, unreadable) = (
+    let (not_text, gone, unreadable) = (
         queries::set_aside_not_text(keys),
+        queries::forget_not_text(keys),
         queries::set_aside_unreadable(keys),
     );
     let (of_slug, of_first) = (queries::claim_slug(&layout), queries::claim_first(&layout));
@@ -689,6 +691,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &note,
         &clear,
         &not_text,
+        &gone,
         &unreadable,
         &first,
         &queries::note_first(keys),
@@ -734,6 +737,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &queries::enqueue_retries(keys),
         queries::SERVER,
         queries::MISSING_PARTS,
+        queries::HAS_SENT,
         queries::MISSING_PRIVILEGES,
         queries::HIDDEN_ROWS,
         queries::DISTRUST,
@@ -755,6 +759,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
     .into_iter()
     .chain(of_tenants.iter().map(String::as_str))
     {
+        let query = &*without_sent(query);
         let prepared = platform
             .client
             .prepare(query)

@@ -1,9 +1,10 @@
 //! Databases with other encodings than UTF-8. A `SQL_ASCII` database accepts any bytes: an agent
-//! with invalid text is rejected, and the others are synced (G5). A `LATIN1` database cannot store
+//! with invalid text is rejected, and the others are synced (G5). So is one in `WIN1252` or `EUC_JP`
+//! whose slug has a character that UTF-8 does not have, or that comes back as another. A `LATIN1` database cannot store
 //! every character: noted texts contain only characters that it can store.
 
-use crate::support::Platform;
 use crate::support::platform::{TABLES, connect};
+use crate::support::{Daemon, Platform};
 
 /// A platform in a `SQL_ASCII` database.
 async fn ascii(name: &str) -> Platform {
@@ -165,4 +166,160 @@ async fn g14_a_character_outside_the_encoding_is_named() {
             .contains("a character that the database cannot hold"),
         "{line}"
     );
+}
+
+/// The name of the only agent that is saved comes to its configuration.
+async fn is_synced(platform: &Platform, name: &str) {
+    platform
+        .run(&format!(
+            "UPDATE agents SET name = '{name}' WHERE slug = 'plain'"
+        ))
+        .await;
+    platform
+        .holds(&format!(
+            "SELECT agent_name = '{name}' IS TRUE FROM agent_configurations WHERE agent_slug = \
+            'plain'"
+        ))
+        .await;
+}
+
+/// The number of the last batch that the log names.
+fn batches(daemon: &Daemon) -> u64 {
+    let numbers = daemon.log().into_iter();
+    let numbers = numbers.filter_map(|line| line["batch"].as_u64());
+    numbers.max().unwrap_or_default()
+}
+
+/// A slug with a character that UTF-8 does not have rejects its agent and no other, whether an agent,
+/// a configuration or the outbox has it; and every command goes on.
+#[tokio::test]
+async fn g5_a_slug_that_utf8_lacks_rejects_its_agent_alone() {
+    for (encoding, bytes, shown) in [
+        ("WIN1252", r"\xc3\x81", r"\\303\\201gnes"),
+        ("EUC_JP", r"\xa9\xa1", r"\\251\\241gnes"),
+    ] {
+        let platform = encoded(&format!("lacks_{encoding}").to_lowercase(), encoding).await;
+        platform
+            .run("INSERT INTO agents (slug) VALUES ('plain'); INSERT INTO agent_configurations (agent_slug) VALUES ('plain')")
+            .await;
+        let daemon = platform.caught_up_daemon().await;
+        platform
+            .run(&format!(
+                "INSERT INTO agents (slug, name) VALUES (E'{bytes}gnes', 'A');
+                 INSERT INTO agent_configurations (agent_slug) VALUES (E'{bytes}gnes')"
+            ))
+            .await;
+        is_synced(&platform, "agent").await;
+        platform
+            .run(&format!(
+                "INSERT INTO agent_configurations (agent_slug) VALUES (E'{bytes}')"
+            ))
+            .await;
+        is_synced(&platform, "configuration").await;
+        platform
+            .run(&format!(
+                "INSERT INTO agent_sync.outbox (slug) VALUES (E'{bytes}x')"
+            ))
+            .await;
+        is_synced(&platform, "outbox").await;
+        platform
+            .holds(&format!(
+                "SELECT count(*) = 1 FROM agent_sync.problem WHERE slug = E'{bytes}gnes' AND kind = \
+                'rejected' AND detail LIKE 'slug: expected characters%'"
+            ))
+            .await;
+        assert_eq!(daemon.lines("database unavailable").len(), 0);
+        let said = platform.says(&["check"]).await;
+        assert!(said.code == 2 && said.out.contains(shown), "{said:?}");
+        let said = platform.says(&["status"]).await;
+        assert!(said.code == 0 && said.out.contains(shown), "{said:?}");
+        for arguments in [&["doctor"][..], &["why", "plain"], &["check", "--unmapped"]] {
+            let said = platform.says(arguments).await;
+            let goes_on = said.code <= 2 && said.err.is_empty();
+            assert!(goes_on && said.code != 1, "{arguments:?}: {said:?}");
+        }
+        let said = platform.says(&["reconcile", "--all", "--yes"]).await;
+        assert!(said.code <= 2 && said.err.is_empty(), "{said:?}");
+        platform
+            .run(&format!("DELETE FROM agent_configurations WHERE agent_slug = E'{bytes}'; UPDATE agents SET slug = 'agnes' WHERE name = 'A'; UPDATE agent_configurations SET agent_slug = 'agnes' WHERE agent_slug = E'{bytes}gnes'"))
+            .await;
+        platform
+            .holds("SELECT agent_name = 'A' IS TRUE FROM agent_configurations WHERE agent_slug = 'agnes'")
+            .await;
+        drop(daemon);
+        let daemon = platform.brisk_daemon();
+        platform
+            .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+            .await;
+        assert!(batches(&daemon) < 100);
+    }
+}
+
+/// Two slugs that are one text in UTF-8 stay two: the one that comes back as the other is rejected,
+/// and no batch is repeated for it.
+#[tokio::test]
+async fn g13_a_slug_that_comes_back_as_another_is_rejected() {
+    let platform = encoded("forms", "EUC_JP").await;
+    platform
+        .run("INSERT INTO agents (slug) VALUES ('plain'); INSERT INTO agent_configurations (agent_slug) VALUES ('plain')")
+        .await;
+    let daemon = platform.caught_up_daemon().await;
+    platform
+        .run(
+            r"INSERT INTO agents (slug, name) VALUES (E'\xa2\xdc', 'A'), (E'\xad\xf7', 'B');
+              INSERT INTO agent_configurations (agent_slug) VALUES (E'\xa2\xdc'), (E'\xad\xf7')",
+        )
+        .await;
+    for name in ["one", "two", "three"] {
+        is_synced(&platform, name).await;
+        platform
+            .run("UPDATE agents SET name = name || '.' WHERE slug <> 'plain'")
+            .await;
+    }
+    platform.drained().await;
+    platform
+        .holds(r"SELECT agent_name = 'A...' IS TRUE FROM agent_configurations WHERE agent_slug = E'\xa2\xdc'")
+        .await;
+    platform
+        .holds(
+            r"SELECT agent_name IS NULL FROM agent_configurations WHERE agent_slug = E'\xad\xf7'",
+        )
+        .await;
+    platform
+        .holds(r"SELECT count(*) = 1 AND bool_and(slug = E'\xad\xf7' AND kind = 'rejected') FROM agent_sync.problem")
+        .await;
+    let said = platform.says(&["check"]).await;
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.out.contains(r"\\255\\367"), "{said:?}");
+    assert!(batches(&daemon) < 100, "{}", batches(&daemon));
+}
+
+/// A row of the outbox that a batch is to take and that stays there is set aside, or else left, and
+/// its neighbours are synced.
+#[tokio::test]
+async fn g5_a_row_that_no_batch_takes_is_set_aside() {
+    for (exception, problems) in [("AND current_query() NOT LIKE '%first AS (%'", 1), ("", 0)] {
+        let platform = Platform::installed().await;
+        platform
+            .run("INSERT INTO agents (slug) VALUES ('plain'), ('stuck'); INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents")
+            .await;
+        let daemon = platform.caught_up_daemon().await;
+        platform
+            .run(&format!(
+                "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+                 CREATE FUNCTION is_kept() RETURNS boolean LANGUAGE sql AS $$ SELECT true {exception} $$;
+                 CREATE TRIGGER keep BEFORE DELETE ON agent_sync.outbox FOR EACH ROW
+                   WHEN (OLD.slug = 'stuck' AND is_kept()) EXECUTE FUNCTION keep();
+                 UPDATE agents SET name = 'x' WHERE slug = 'stuck'"
+            ))
+            .await;
+        is_synced(&platform, "one").await;
+        is_synced(&platform, "two").await;
+        platform
+            .holds(&format!(
+                "SELECT count(*) = {problems} FROM agent_sync.problem WHERE kind = 'failed'"
+            ))
+            .await;
+        assert!(batches(&daemon) < 200, "{}", batches(&daemon));
+    }
 }

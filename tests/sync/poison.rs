@@ -587,10 +587,11 @@ async fn g5_a_refused_write_is_known_by_its_code_and_place() {
         let (slugs, kinds, details) = (["a"].as_slice(), ["failed"].as_slice(), [detail]);
         let (states, retries, asked) = ([sqlstate], [true].as_slice(), [false].as_slice());
         let note = agent_sync::store::queries::note_problems(agent_sync::key::Keys::Slugs);
+        let note = agent_sync::pg::without_sent(&note);
         let row = platform
             .client
             .query_one(
-                &note,
+                &*note,
                 &[
                     &slugs,
                     &kinds,

@@ -753,6 +753,7 @@ async fn t5_an_index_on_tenant_and_slug_is_used() {
             .run("DROP INDEX agent_configurations_agent_slug_idx")
             .await;
         let claim = agent_sync::store::queries::claim(&platform.layout().await);
+        let claim = agent_sync::pg::without_sent(&claim);
         platform
             .run(&format!(
                 "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; PREPARE claim \

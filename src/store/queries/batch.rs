@@ -253,7 +253,8 @@ pub(super) fn configuration_as_it_is(configurations: &Configurations) -> String 
 /// reused place has another version.
 ///
 /// A batch must not be committed if a trigger of others has suppressed one of its writes. So the
-/// statement divides by zero unless it has written every row.
+/// statement divides by zero unless it has written every row. It gives the number of the rows of
+/// the outbox that it has taken.
 ///
 /// With `history`, also records what is written, with the application and the role of the latest
 /// outbox row of the slug.
@@ -286,7 +287,7 @@ pub fn write(layout: &Layout, history: bool) -> String {
             note_history(configurations, keys, &rows, &these),
         )
     } else {
-        (String::new(), String::new())
+        ("RETURNING 1".to_owned(), String::new())
     };
     let this_change = this_change(keys);
     let taken = [
@@ -306,7 +307,8 @@ pub fn write(layout: &Layout, history: bool) -> String {
          WHERE {these}
          RETURNING 1)
          SELECT 1 OPERATOR(pg_catalog./) (pg_catalog.count(*) {EQUALS}
-           pg_catalog.cardinality($1))::pg_catalog.int4 FROM written",
+           pg_catalog.cardinality($1))::pg_catalog.int4,
+           (SELECT pg_catalog.count(*) FROM taken) FROM written",
         configurations.table,
         assignments(configurations, |column| format!("u.{}", column.name())),
     )

@@ -6,12 +6,17 @@ use super::columns::{
     ROW, Weighed, in_time, result_name, settings, settings_text, settings_weight,
 };
 use super::hidden::rows_may_be_hidden;
+use super::sent::sent;
 use crate::columns::{AgentColumn, Column, MappedColumn as _};
 use crate::key::Keys;
 use crate::store::layout::{Layout, SqlColumn};
 
 /// The most bytes of a slug. What is longer is set aside, and never sent.
 pub const LONGEST_SLUG: usize = 8192;
+
+/// Why an agent is rejected whose slug is not the same after the way to UTF-8 and back.
+pub const LOST_ON_THE_WAY: &str =
+    "slug: expected characters that stay the same on the way to UTF-8 and back, found another";
 
 /// Why an agent is rejected whose slug has this number of bytes, more than [`LONGEST_SLUG`].
 pub fn too_long(bytes: impl Display) -> String {
@@ -61,7 +66,10 @@ pub(super) fn claimed(
 ) -> String {
     // A slug that is too long for anything else is not sent either (G12): null is for what is no
     // slug, and is set aside.
-    let slug = format!("CASE WHEN octet_length(w.slug) <= {LONGEST_SLUG} THEN w.slug END");
+    let slug = format!(
+        "CASE WHEN octet_length(w.slug) <= {LONGEST_SLUG} THEN {} END",
+        sent("w.slug")
+    );
     let contents = Contents::of(layout);
     let (weight, own, weigh) = contents.weight(weighed);
     let (lengths, as_text) = (contents.lengths(), contents.as_text());

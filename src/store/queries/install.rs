@@ -22,7 +22,7 @@ pub const VERSION: &str = "
            i.tables #>> '{agents,columns,tenant}', i.tables #>> '{configurations,columns,tenant}'
     FROM agent_sync.install i";
 
-/// The relations of the install that are gone: with `$1`, those that the daemon works with, or else
+/// The parts of the install that are gone: with `$1`, those that the daemon works with, or else
 /// those that only the commands read. A view in the place of a table is none of them: reading it
 /// would run what its owner wrote. Read from the catalog, for names are not looked up in a schema
 /// that the role may not use.
@@ -36,7 +36,21 @@ pub const MISSING_PARTS: &str = "
       AND NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                       WHERE n.nspname = 'agent_sync' AND c.relname = part.name
                         AND c.relkind = part.kind::\"char\")
+    UNION ALL
+    SELECT 'agent_sync.sent(text)'
+    WHERE $1 AND getdatabaseencoding() NOT IN ('UTF8', 'SQL_ASCII')
+      AND NOT EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
+                      WHERE n.nspname = 'agent_sync' AND f.proname = 'sent'
+                        AND f.proargtypes = '25' AND has_function_privilege(f.oid, 'EXECUTE'))
     ORDER BY 1";
+
+/// Whether the install has the function that keeps texts back which do not survive the way to UTF-8
+/// ([`crate::pg::SENT`]), and the role may call it.
+pub const HAS_SENT: &str = "
+    SELECT EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
+                   WHERE n.nspname = 'agent_sync' AND f.proname = 'sent' AND f.proargtypes = '25'
+                     AND has_function_privilege(f.oid, 'EXECUTE')
+                     AND has_schema_privilege(n.oid, 'USAGE'))";
 
 /// Whether the capture was installed to notify: `sql/capture.sql` begins its condition with it.
 pub const INSTALLED_NOTIFY: &str = "

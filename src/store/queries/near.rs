@@ -1,5 +1,6 @@
 //! Configurations whose slug is almost that of an agent (T7).
 
+use super::sent::shown;
 use crate::store::layout::Layout;
 
 /// The slug without what people take for the same: case, surrounding blanks, and the Unicode form;
@@ -39,13 +40,14 @@ pub fn near_misses(layout: &Layout) -> String {
         .unwrap_or_default();
     let given = keys.given();
     format!(
-        "SELECT given.slug, min(c.{slug}::text COLLATE \"C\")
+        "SELECT given.slug, {}
          FROM {given}
          JOIN {table} c ON {} = {}{same_tenant}
          WHERE (SELECT CASE t.relkind WHEN 'p' THEN t.reltuples BETWEEN 0 AND 100000
                        ELSE pg_relation_size(t.oid) < 67108864 END
                 FROM pg_class t WHERE t.oid = to_regclass($2::text))
          GROUP BY 1",
+        shown(&format!("min(c.{slug}::text COLLATE \"C\")")),
         folded(layout, &format!("c.{slug}::text")),
         folded(layout, &format!("{bare}::text")),
     )

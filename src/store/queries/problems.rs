@@ -5,7 +5,8 @@
 //! (`store::request::FORGET_CANARY`). The indexes on the key and on the slug are hash indexes, which
 //! hold texts of any length; PostgreSQL uses them for one key at a time, hence LATERAL.
 
-use super::claimed::{LONGEST_SLUG, too_long};
+use super::claimed::{LONGEST_SLUG, LOST_ON_THE_WAY, too_long};
+use super::sent::{sent, shown};
 use crate::key::Keys;
 
 /// Looks up the problems of the keys of `given`, its column `slug`, each with its ctid. The ctid is
@@ -46,7 +47,7 @@ fn is_old_news() -> String {
 /// `since` stays while the kind does. What `retries` is tried again after 2 s, doubling to 5
 /// minutes.
 fn note(keys: Keys, with: &str, given: &str) -> String {
-    let (is_old_news, known) = (is_old_news(), known(keys));
+    let (is_old_news, known, slug) = (is_old_news(), known(keys), shown("g.slug"));
     let (key, names, values) = (keys.of_row("p"), keys.names(), keys.values("g.slug"));
     format!(
         "WITH {with} given AS MATERIALIZED ({given}), {known}, updated AS (
@@ -69,7 +70,7 @@ fn note(keys: Keys, with: &str, given: &str) -> String {
                THEN now() + interval '2 seconds' END
              FROM given g LEFT JOIN known k ON k.slug = g.slug WHERE k.slug IS NULL
          )
-         SELECT g.slug,
+         SELECT {slug},
              NOT {IS_SAME} OR (k.attempts + 1) & k.attempts = 0 AND NOT {is_old_news} AS is_news
          FROM given g LEFT JOIN known k ON k.slug = g.slug"
     )
@@ -99,10 +100,10 @@ pub fn clear_problems(keys: Keys) -> String {
 }
 
 /// Deletes the outbox rows at the places `$1` with the versions `$2`, and notes a problem for their
-/// slugs, which are too long or not UTF-8. The slug goes from table to table inside the server, and
+/// slugs, which are too long or no text in UTF-8. The slug goes from table to table inside the server, and
 /// never to the daemon.
 pub fn set_aside_not_text(keys: Keys) -> String {
-    let key = keys.of_row("o");
+    let (key, sent) = (keys.of_row("o"), sent("taken.slug"));
     note(
         keys,
         &format!(
@@ -116,11 +117,25 @@ pub fn set_aside_not_text(keys: Keys) -> String {
             "SELECT DISTINCT taken.slug, 'rejected' AS kind,
                 CASE WHEN octet_length(taken.slug) > {LONGEST_SLUG}
                      THEN '{}' || octet_length(taken.slug)
+                     WHEN {sent} IS NULL THEN '{LOST_ON_THE_WAY}'
                      ELSE 'slug: expected text in UTF-8, found other bytes' END AS detail,
                        NULL::text AS sqlstate, false AS retries, false AS asked
              FROM taken",
             too_long("")
         ),
+    )
+}
+
+/// Deletes the same rows of the outbox where no agent has the slug any more, and ends its problem.
+pub fn forget_not_text(keys: Keys) -> String {
+    let (key, of_problem) = (keys.of_row("o"), keys.of_row("p"));
+    format!(
+        "WITH taken AS (
+             DELETE FROM agent_sync.outbox o USING unnest($1::tid[], $2::xid[]) AS t (place,
+               version)
+             WHERE o.ctid = ANY ($1) AND o.ctid = t.place AND o.xmin = t.version
+             RETURNING {key} AS slug)
+         DELETE FROM agent_sync.problem p USING taken WHERE {of_problem} = taken.slug"
     )
 }
 

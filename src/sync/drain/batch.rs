@@ -6,7 +6,7 @@ use super::Drain;
 use crate::mapping::Rules;
 use crate::pg::{QueryError, Tid, Version};
 use crate::session;
-use crate::store::{Claim, Claimed, IdleLockAction, Part, Store};
+use crate::store::{Claim, Claimed, Finished, IdleLockAction, Part, Store};
 use crate::sync::batch_plan::{BatchPlan, plan_batch};
 use crate::sync::context::Tools;
 use crate::sync::error::AttemptError;
@@ -106,10 +106,13 @@ impl Drain {
         self.finishing = Instant::now();
         let time = self.slow.limit(tools.foreign_code);
         match store.finish(&plan.outcome, tools.announce, time).await {
-            Ok(unchanged) => {
+            Ok(finished) => {
                 self.slow.end_one();
-                self.committed(tools, &plan, &unchanged, end, read).await?;
-                Ok(Batch::Done(end))
+                self.committed(tools, &plan, &finished, end, read).await?;
+                if claim.is_one() || finished.has_taken_all(&plan.outcome) {
+                    return Ok(Batch::Done(end));
+                }
+                self.not_taken(tools, &plan.outcome.taken, end).await
             }
             Err(error) => self.write_failed(tools, error, &plan, end).await,
         }
@@ -221,11 +224,13 @@ impl Drain {
         &mut self,
         tools: Tools<'_>,
         plan: &BatchPlan<'_>,
-        unchanged: &[String],
+        finished: &Finished,
         end: End,
         read: Instant,
     ) -> Result<(), AttemptError> {
-        self.tell(Input::TookRows);
+        if finished.taken > 0 || plan.sets_aside() {
+            self.tell(Input::TookRows);
+        }
         if !plan.outcome.every_tenant.is_empty() {
             // The batch has put rows into the outbox, perhaps before the position of this scan.
             self.tell(Input::ArrivedBeforeSleep);
@@ -240,7 +245,7 @@ impl Drain {
             tools.observer,
             (tools.store.layout(), tools.rules),
             plan,
-            unchanged,
+            &finished.unchanged,
             end.looked_at,
             read.elapsed(),
         );

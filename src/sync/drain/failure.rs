@@ -14,7 +14,7 @@ use super::{Drain, POLL};
 use crate::observe::{Event, event, pulse};
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
-use crate::store::Problem;
+use crate::store::{Problem, Taken};
 use crate::sync::batch_plan::{BatchPlan, Refusal};
 use crate::sync::context::Tools;
 use crate::sync::error::AttemptError;
@@ -26,6 +26,10 @@ const TRANSIENT_LIMIT: u32 = 20;
 /// The number of consecutive single rows that may fail with the class `Fault` before the error
 /// counts as a fault of the database.
 const FAULT_LIMIT: u32 = 3;
+
+/// Why a slug fails whose row of the outbox stays where it is.
+const NOT_TAKEN: &str =
+    "its row of agent_sync.outbox could not be deleted by place, version and slug";
 
 impl Drain {
     /// What to do when a batch could not be taken: try another one, or give up the connection.
@@ -211,6 +215,35 @@ impl Drain {
         self.forget_first(tools).await?;
         self.was_set_aside(tools, key, !unchanged.is_empty(), detail, sqlstate);
         Ok(())
+    }
+
+    /// A batch is committed, but rows of the outbox that it was to take are still there. The next
+    /// one would take the same rows for ever, so the batch is bisected. A single row gets another
+    /// try, because somebody else may have changed it, and is then set aside, or else left behind.
+    pub(super) async fn not_taken(
+        &mut self,
+        tools: Tools<'_>,
+        taken: &Taken<'_>,
+        end: End,
+    ) -> Result<Batch, AttemptError> {
+        if self.batch_size.on_failure(end.looked_at) {
+            return Ok(Batch::Again);
+        }
+        let single = taken.first();
+        if std::mem::replace(&mut self.untaken, single) != single {
+            return Ok(Batch::Again);
+        }
+        let store = tools.store;
+        let set_aside = store.set_aside_first(self.from, NOT_TAKEN, "").await?;
+        if let Some(key) = set_aside {
+            self.was_set_aside(tools, &key, false, NOT_TAKEN, "");
+            return Ok(Batch::Again);
+        }
+        self.tell(Input::LeftRows);
+        if let Some(key) = taken.keys.first() {
+            self.left.get_or_insert_with(|| (*key).to_owned());
+        }
+        Ok(Batch::Left(end.last))
     }
 
     /// Waits a little before the same is done again; false when it has been done often enough.

@@ -75,8 +75,8 @@ impl Drain {
         }
         let time = Some(self.slow.time());
         match store.finish(&plan.outcome, tools.announce, time).await {
-            Ok(unchanged) => {
-                self.committed(tools, &plan, &unchanged, end, read).await?;
+            Ok(finished) => {
+                self.committed(tools, &plan, &finished, end, read).await?;
                 if trials == TRIALS_OF_SLOW {
                     self.batch_size.on_too_heavy(plan.slugs, refused.len());
                 }
