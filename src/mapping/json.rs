@@ -58,8 +58,10 @@ pub(super) fn too_deep(raw: &str) -> bool {
 
 /// Whether a value holds more values than are read.
 pub(super) fn too_many(raw: &str) -> bool {
-    // Most values have fewer commas, in strings or not.
-    raw.bytes().filter(|byte| *byte == b',').count() >= MAX_VALUES && values(raw) > MAX_VALUES
+    // Most values are shorter, or have fewer commas, in strings or not.
+    raw.len() > MAX_VALUES
+        && raw.bytes().filter(|byte| *byte == b',').count() >= MAX_VALUES
+        && values(raw) > MAX_VALUES
 }
 
 /// How many values there are in a value, itself not included: the elements of arrays and the

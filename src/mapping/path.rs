@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::json;
+use super::json::{self, Object};
 
 /// The most keys of a place. It bounds the depth of every nested read and write.
 pub(super) const MAX_KEYS: usize = 8;
@@ -81,11 +81,11 @@ impl Path {
         }
     }
 
-    /// The value at the place, in the text of an object.
-    pub(super) fn find<'a>(&self, object: &'a str) -> Option<&'a str> {
-        self.keys
-            .iter()
-            .try_fold(object, |raw, key| json::member(raw, key))
+    /// The value at the place in an object.
+    pub(super) fn find<'a>(&self, object: &'a Object<'_>) -> Option<&'a str> {
+        let (first, inner) = self.keys.split_first()?;
+        let mut inner = inner.iter();
+        inner.try_fold(object.get(first)?, |raw, key| json::member(raw, key))
     }
 }
 

@@ -21,8 +21,9 @@ use crate::columns::{AgentColumn, Column, Content, MappedColumn as _, PerAgentCo
 pub type Agent<'a> = PerAgentColumn<Option<&'a str>>;
 
 /// The mapped columns of a row of `agent_configurations` before the write, as text. `None` means
-/// that the column is null or does not exist, or that it is a copied text, which a claim compares
-/// and does not read. A number is the text that `PostgreSQL` prints.
+/// that the column is null or does not exist, that it is a copied text, which a claim compares and
+/// does not read, or that it is a copy of settings which a claim has found to say something else. A
+/// number is the text that `PostgreSQL` prints.
 pub type Configuration<'a> = PerColumn<Option<&'a str>>;
 
 /// The columns to write, as text. A column that is `None` keeps its value. The text of a JSON

@@ -161,7 +161,7 @@ pub(super) fn merge(
     } else if present.is_some_and(|now| same(now, &provider))
         && fields
             .iter()
-            .all(|(path, value)| path.find(current).is_some_and(|raw| same(raw, value)))
+            .all(|(path, value)| path.find(&object).is_some_and(|raw| same(raw, value)))
     {
         return None;
     }

@@ -10,8 +10,9 @@ use postgres_types::{FromSql, Type, accepts};
 use tokio_postgres::row::RowIndex;
 use tokio_postgres::{Error, Row};
 
+use super::positions::Positions;
 use super::problems::Problem;
-use super::queries::{MOST_CONFIGURATIONS, is_result_name};
+use super::queries::MOST_CONFIGURATIONS;
 use crate::columns::{MappedColumn, Per};
 use crate::mapping::{Agent, Changes, Configuration};
 use crate::pg::sqlstate::CONNECTION_ENDED;
@@ -21,6 +22,7 @@ use crate::pg::{List, RowRef, Seconds, Tid, Version};
 #[derive(Debug)]
 pub struct Claimed {
     rows: Vec<Row>,
+    positions: Positions,
     /// The number of outbox rows looked at; fewer than asked for means that the end was reached.
     pub looked_at: usize,
     /// The place of the last of them.
@@ -69,6 +71,7 @@ impl Taken<'_> {
 pub struct Group<'a> {
     rows: &'a [Row],
     first: &'a Row,
+    at: &'a Positions,
 }
 
 /// An agent and one of its configurations, as one row has them.
@@ -120,6 +123,7 @@ impl Claimed {
     /// Of rows with the columns of [`super::queries::claim`], those of a key together.
     pub fn new(rows: Vec<Row>) -> Result<Self, Error> {
         let mut claimed = Self {
+            positions: Positions::in_rows(&rows),
             rows,
             looked_at: 0,
             last: Tid::START,
@@ -144,14 +148,13 @@ impl Claimed {
 
     /// The keys with what belongs to each.
     pub fn groups(&self) -> impl Iterator<Item = Group<'_>> {
-        let rows = self
-            .rows
-            .chunk_by(|one, next| slug_bytes(one).is_some_and(|of| Some(of) == slug_bytes(next)));
-        rows.filter_map(|rows| {
-            Some(Group {
-                rows,
-                first: rows.first()?,
-            })
+        let at = &self.positions;
+        let rows = self.rows.chunk_by(|one, next| {
+            slug_bytes(one, at).is_some_and(|of| Some(of) == slug_bytes(next, at))
+        });
+        rows.filter_map(move |rows| {
+            let first = rows.first()?;
+            Some(Group { rows, first, at })
         })
     }
 
@@ -161,10 +164,10 @@ impl Claimed {
         let [row] = self.rows.as_slice() else {
             return None;
         };
-        if !row.try_get::<_, bool>("fits").ok()? {
+        if !row.try_get::<_, bool>(self.positions.fits).ok()? {
             return None;
         }
-        let List(changes): List<Version> = row.try_get("versions").ok()?;
+        let List(changes): List<Version> = row.try_get(self.positions.versions).ok()?;
         let [change] = changes.as_slice() else {
             return None;
         };
@@ -178,20 +181,20 @@ impl Claimed {
 impl<'a> Group<'a> {
     /// The key, unless it is longer than [`super::LONGEST_SLUG`] bytes or not UTF-8.
     pub fn key(&self) -> Result<&'a str, NotText> {
-        slug_bytes(self.first)
+        slug_bytes(self.first, self.at)
             .and_then(|bytes| str::from_utf8(bytes).ok())
             .ok_or(NotText { column: "slug" })
     }
 
     /// Where its rows of the outbox stand.
     pub fn places(&self) -> Result<Vec<Tid>, Error> {
-        let places: Option<List<_>> = self.first.try_get("places")?;
+        let places: Option<List<_>> = self.first.try_get(self.at.places)?;
         Ok(places.unwrap_or_default().0)
     }
 
     /// Their versions, in the same order.
     pub fn versions(&self) -> Result<Vec<Version>, Error> {
-        let versions: Option<List<_>> = self.first.try_get("versions")?;
+        let versions: Option<List<_>> = self.first.try_get(self.at.versions)?;
         Ok(versions.unwrap_or_default().0)
     }
 
@@ -207,12 +210,12 @@ impl<'a> Group<'a> {
 
     /// The SQLSTATE of the problem that is noted for it, empty if that has none.
     fn problem(&self) -> Result<Option<&'a str>, Error> {
-        self.first.try_get("problem")
+        self.first.try_get(self.at.problem)
     }
 
     /// How long its oldest row had been in the outbox, in seconds, by the clock of the server.
     pub fn age(&self) -> Result<Option<f64>, Error> {
-        let age: Option<Seconds> = self.first.try_get("age")?;
+        let age: Option<Seconds> = self.first.try_get(self.at.age)?;
         Ok(age.map(|Seconds(time)| time.as_secs_f64()))
     }
 
@@ -220,22 +223,21 @@ impl<'a> Group<'a> {
     pub fn fits(&self) -> Result<bool, Error> {
         self.rows
             .iter()
-            .try_fold(true, |all, row| Ok(all && row.try_get("fits")?))
+            .try_fold(true, |all, row| Ok(all && row.try_get(self.at.fits)?))
     }
 
     /// Whether there is anything to map: an agent and a configuration of it.
     pub fn has_contents(&self) -> Result<bool, Error> {
-        Ok(self.is_found()? && place(self.first)?.is_some())
+        Ok(self.is_found()? && place(self.first, self.at)?.is_some())
     }
 
     /// Whether more than one agent has the slug: then each configuration comes once for each of
     /// two.
     pub fn is_ambiguous(&self) -> Result<bool, Error> {
-        let first = place(self.first)?;
-        let same = self
-            .rows
-            .iter()
-            .try_fold(0, |same, row| Ok(same + u32::from(place(row)? == first)))?;
+        let first = place(self.first, self.at)?;
+        let same = self.rows.iter().try_fold(0, |same, row| {
+            Ok(same + u32::from(place(row, self.at)? == first))
+        })?;
         Ok(same > 1)
     }
 
@@ -253,7 +255,7 @@ impl<'a> Group<'a> {
 
     /// How many configurations the slug has, where they were counted.
     fn targets(&self) -> Result<u64, Error> {
-        let targets: Option<i64> = self.first.try_get("targets")?;
+        let targets: Option<i64> = self.first.try_get(self.at.targets)?;
         Ok(targets.unwrap_or_default().unsigned_abs())
     }
 
@@ -261,8 +263,8 @@ impl<'a> Group<'a> {
     pub fn places_of_configurations(&self) -> Result<Vec<(RowRef, f64)>, Error> {
         let mut places = Vec::with_capacity(self.rows.len());
         for row in self.rows {
-            if let Some(place) = place(row)? {
-                places.push((place, row.try_get("weight")?));
+            if let Some(place) = place(row, self.at)? {
+                places.push((place, row.try_get(self.at.weight)?));
             }
         }
         Ok(places)
@@ -277,51 +279,52 @@ impl<'a> Group<'a> {
     /// Whether a row that was not found may be there all the same, hidden by a policy; None where
     /// all was found.
     pub fn may_be_hidden(&self) -> Result<Option<bool>, Error> {
-        self.first.try_get("hidden")
+        self.first.try_get(self.at.hidden)
     }
 
     /// Whether an agent was found.
     pub fn is_found(&self) -> Result<bool, Error> {
-        self.first.try_get("found")
+        self.first.try_get(self.at.found)
     }
 
     /// The agent with each of its configurations, or once alone.
     pub fn pairs(
         &self,
     ) -> impl Iterator<Item = Result<Result<Pair<'a>, NotText>, Error>> + use<'a> {
-        self.rows.iter().map(pair)
+        let at = self.at;
+        self.rows.iter().map(move |row| pair(row, at))
     }
 }
 
-fn slug_bytes(row: &Row) -> Option<&[u8]> {
-    row.try_get::<_, Bytes<'_>>("slug")
+fn slug_bytes<'a>(row: &'a Row, at: &Positions) -> Option<&'a [u8]> {
+    row.try_get::<_, Bytes<'_>>(at.slug)
         .ok()
         .map(|bytes| bytes.0)
 }
 
-fn place(row: &Row) -> Result<Option<RowRef>, Error> {
-    Ok(match row.try_get("place")? {
+fn place(row: &Row, at: &Positions) -> Result<Option<RowRef>, Error> {
+    Ok(match row.try_get(at.place)? {
         Some(place) => Some(RowRef {
-            relation: row.try_get("relation")?,
+            relation: row.try_get(at.relation)?,
             row: place,
         }),
         None => None,
     })
 }
 
-fn pair(row: &Row) -> Result<Result<Pair<'_>, NotText>, Error> {
+fn pair<'a>(row: &'a Row, at: &Positions) -> Result<Result<Pair<'a>, NotText>, Error> {
     let mut pair = Pair {
         agent: None,
         configuration: None,
     };
-    if row.try_get("found")? {
-        match columns(row)? {
+    if row.try_get(at.found)? {
+        match columns(row, &at.agent)? {
             Ok(agent) => pair.agent = Some(agent),
             Err(mistake) => return Ok(Err(mistake)),
         }
     }
-    if let Some(place) = place(row)? {
-        match columns(row)? {
+    if let Some(place) = place(row, at)? {
+        match columns(row, &at.configuration)? {
             Ok(configuration) => pair.configuration = Some((place, configuration)),
             Err(mistake) => return Ok(Err(mistake)),
         }
@@ -329,17 +332,15 @@ fn pair(row: &Row) -> Result<Result<Pair<'_>, NotText>, Error> {
     Ok(Ok(pair))
 }
 
-/// The mapped columns of one table in a row. A column that the query leaves out is `None`.
-pub(super) fn columns<C: MappedColumn, const N: usize>(
-    row: &Row,
-) -> Result<Result<Per<C, Option<&str>, N>, NotText>, Error> {
+/// The mapped columns of one table in a row, by their [positions](super::positions::mapped). A column that
+/// the query leaves out is `None`.
+pub(super) fn columns<'a, C: MappedColumn, const N: usize>(
+    row: &'a Row,
+    positions: &Per<C, Option<usize>, N>,
+) -> Result<Result<Per<C, Option<&'a str>, N>, NotText>, Error> {
     let mut columns = Per::default();
-    for column in C::ALL.iter().copied() {
-        let mut results = row.columns().iter();
-        let Some(index) = results.position(|result| is_result_name(result.name(), column)) else {
-            continue;
-        };
-        let Some(bytes) = row.try_get::<_, Option<Bytes<'_>>>(index)? else {
+    for (column, position) in positions.present() {
+        let Some(bytes) = row.try_get::<_, Option<Bytes<'_>>>(*position)? else {
             continue;
         };
         let Ok(text) = str::from_utf8(bytes.0) else {

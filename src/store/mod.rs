@@ -9,7 +9,8 @@
 //!   statements are sent together, and the server executes them in that order. The fast path is two
 //!   statements (`fast_path`).
 //! - Nothing here decides the values to write. `mapping` does, and `sync` connects the two. A claim
-//!   only leaves out a copied text that the configuration has already.
+//!   only leaves out a copied text that the configuration has already, and a copy of settings that
+//!   says something else.
 
 mod attempt;
 pub mod audited;
@@ -26,6 +27,7 @@ mod leader;
 mod noted_mapping;
 pub mod path;
 pub mod pause;
+mod positions;
 mod privileges;
 mod problems;
 pub mod queries;

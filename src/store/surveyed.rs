@@ -3,6 +3,7 @@
 use tokio_postgres::{Error, Row};
 
 use super::layout::{Agents, Layout};
+use super::positions::mapped;
 use super::{NotText, batch, queries};
 use crate::key::Keys;
 use crate::mapping::{Agent, Configuration};
@@ -292,11 +293,11 @@ impl<'a> Surveyed<'a> {
             None => None,
         };
         let configuration = if row.try_get("is_configured")? {
-            Some(batch::columns(row)?)
+            Some(batch::columns(row, &mapped(row.columns()))?)
         } else {
             None
         };
-        let agent = batch::columns(row)?;
+        let agent = batch::columns(row, &mapped(row.columns()))?;
         let (key, agents) = (batch::lossy(row, "slug")?, row.try_get("agents")?);
         let weight = row.try_get("weight")?;
         Ok(Self {

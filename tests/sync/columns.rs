@@ -245,6 +245,43 @@ async fn t4_double_encoded_json_is_read_and_written_as_an_object() {
     assert_eq!(platform.value::<String>(real).await, "objectobject");
 }
 
+/// Voice settings that say the same are kept, however they are spelled or encoded; others are
+/// replaced, small or large.
+#[tokio::test]
+async fn m8_voice_settings_that_say_the_same_are_kept() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            r#"CREATE TEMP TABLE made (slug text, theirs jsonb, ours jsonb);
+               INSERT INTO made VALUES
+                 ('equal',  '{"x": 1, "y": null}', '{"y": null, "x": 1.00}'),
+                 ('string', '{"x": 1}', to_jsonb('{"x":1}'::text)),
+                 ('theirs', to_jsonb('{"x":1}'::text), '{"x": 1}'),
+                 ('array',  '{"x": 1}', '[1]'),
+                 ('large',  jsonb_build_object('x', repeat('b', 9000)), jsonb_build_object('x', repeat('c', 9000))),
+                 ('other',  '{"x": 1}', '{"x": 2}');
+               INSERT INTO agents (slug, voice_settings) SELECT slug, theirs FROM made;
+               INSERT INTO agent_configurations (agent_slug, voice_settings) SELECT slug, ours FROM made"#,
+        )
+        .await;
+    let _daemon = platform.caught_up_daemon().await;
+    let written = "SELECT string_agg(agent_slug, ' ' ORDER BY agent_slug) FROM \
+        agent_configurations WHERE last_updated > '2020-01-01'";
+    assert_eq!(platform.value::<String>(written).await, "array large other");
+    let differ = "SELECT count(*) FROM agents a JOIN agent_configurations c ON c.agent_slug = a.slug \
+        WHERE c.voice_settings <> a.voice_settings AND a.slug IN ('array', 'large', 'other')";
+    assert_eq!(platform.value::<i64>(differ).await, 0);
+    // One change by the fast path.
+    platform
+        .run(r#"UPDATE agents SET voice_settings = '{"x": 3}' WHERE slug = 'other'"#)
+        .await;
+    platform
+        .holds(
+            r#"SELECT voice_settings = '{"x": 3}' FROM agent_configurations WHERE agent_slug = 'other'"#,
+        )
+        .await;
+}
+
 /// A name that is too long for its column is a problem and is not truncated.
 #[tokio::test]
 async fn a_name_too_long_for_its_column_is_a_problem() {

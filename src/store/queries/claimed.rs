@@ -18,6 +18,9 @@ pub const LONGEST_SLUG: usize = 8192;
 pub const LOST_ON_THE_WAY: &str =
     "slug: expected characters that stay the same on the way to UTF-8 and back, found another";
 
+/// The most bytes of a value of `jsonb`, as it is stored, that a claim compares with another.
+const COMPARED: u32 = 2 * 1024;
+
 /// Why an agent is rejected whose slug has this number of bytes, more than [`LONGEST_SLUG`].
 pub fn too_long(bytes: impl Display) -> String {
     format!("slug: expected at most {LONGEST_SLUG} bytes, found {bytes}")
@@ -87,7 +90,7 @@ pub(super) fn claimed(
                 w.place, w.relation, w.version, {}{own}
          FROM (
              SELECT i.*, sum(i.weight + {ROW}) OVER so_far <= {budget}{} AS fits,
-                    coalesce(sum(i.weight + {ROW}) OVER before, 0) <= {budget} AS begins,
+                    sum(i.weight + {ROW}) OVER so_far - (i.weight + {ROW}) <= {budget} AS begins,
                     lag(i.slug) OVER so_far IS NOT DISTINCT FROM i.slug AS goes_on
              FROM (
                  SELECT j.*, {weight} AS weight
@@ -103,8 +106,7 @@ pub(super) fn claimed(
                      OFFSET 0
                  ) AS j{weigh} OFFSET 0
              ) AS i
-             WINDOW so_far AS (ROWS UNBOUNDED PRECEDING),
-                    before AS (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+             WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)
          ) AS w CROSS JOIN LATERAL (
              SELECT x.*, w.fits AND {lengths} <= w.weight AS fits
              FROM (SELECT {as_text} OFFSET 0) AS x OFFSET 0
@@ -112,7 +114,7 @@ pub(super) fn claimed(
         contents.sent(),
         in_time(weighed),
         hidden(layout),
-        as_they_are().join(", "),
+        as_they_are(layout).join(", "),
     )
 }
 
@@ -213,7 +215,7 @@ impl<'a> Contents<'a> {
 
 /// The values of the mapped columns in the innermost query, of the rows `agent` and
 /// `configuration`.
-fn as_they_are() -> Vec<String> {
+fn as_they_are(layout: &Layout) -> Vec<String> {
     let mut values: Vec<String> = copied()
         .map(|(name, value)| format!("{value} AS {name}"))
         .collect();
@@ -222,7 +224,10 @@ fn as_they_are() -> Vec<String> {
         .filter(|column| column.is_json());
     values.extend(agent_settings.map(|column| format!("agent.{}", result_name(column))));
     let compared = Column::compared_by_mapping();
-    values.extend(compared.map(|column| format!("configuration.{}", result_name(column))));
+    values.extend(compared.map(|column| {
+        let (value, name) = (unlike_copy(layout, column), result_name(column));
+        format!("{value} AS {name}")
+    }));
     values
 }
 
@@ -238,6 +243,32 @@ pub(super) fn copied() -> impl Iterator<Item = (String, String)> {
         );
         (from, value)
     })
+}
+
+/// The value of a column of the row `configuration` that the mapping compares. A copy of the agent's
+/// `jsonb` is left out where it says something else and both are small objects: whatever it says, it
+/// is replaced (M1). Text of it would be made, sent and parsed in vain.
+///
+/// What is equal comes, and so does a string, in which there may be an equal object (T4).
+pub(super) fn unlike_copy(layout: &Layout, column: Column) -> String {
+    let value = format!("configuration.{}", result_name(column));
+    let is_jsonb = |column: Option<&SqlColumn>| column.is_some_and(SqlColumn::is_jsonb);
+    let source = column.source().filter(|source| {
+        is_jsonb(layout.agents.columns[*source].as_ref())
+            && is_jsonb(layout.configurations.columns[column].as_ref())
+    });
+    let Some(source) = source else {
+        return value;
+    };
+    let source = format!("agent.{}", result_name(source));
+    let is_object = |value: &str| {
+        format!("pg_column_size({value}) <= {COMPARED} AND jsonb_typeof({value}) = 'object'")
+    };
+    format!(
+        "CASE WHEN ({} AND {} AND {value} <> {source}) IS NOT TRUE THEN {value} END",
+        is_object(&value),
+        is_object(&source),
+    )
 }
 
 /// The weight of these columns of text and of settings of the row `j`, in bytes.

@@ -99,6 +99,10 @@ const LOOKED_AT: (u32, u32) = (128 * 1024, 4 * 1024 * 1024);
 const IN_TIME: &str =
     "clock_timestamp() <= (SELECT clock_timestamp() + interval '500 milliseconds')";
 
+/// An estimated weight above every budget. It is finite: the sum of the weights before a row is the
+/// sum with that row less its own weight.
+const NEVER_FITS: &str = "float8 '1e12'";
+
 /// How values are weighed before they are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Weighed {
@@ -240,7 +244,7 @@ fn digits(numbers: &str) -> String {
 fn estimate(value: &str) -> String {
     format!(
         "CASE WHEN pg_column_compression({value}) IS NULL THEN 2 * pg_column_size({value})
-              WHEN pg_column_size({value}) > {} THEN float8 'infinity'
+              WHEN pg_column_size({value}) > {} THEN {NEVER_FITS}
                 ELSE 2 * pg_column_size({}) END",
         LOOKED_AT.0,
         flat(value)
@@ -280,7 +284,7 @@ fn estimate_of_numbers(values: &[(String, &SqlColumn)]) -> Option<String> {
         .collect();
     (!values.is_empty()).then(|| {
         format!(
-            "CASE WHEN {} THEN CASE WHEN {IN_TIME} THEN {} ELSE float8 'infinity' END ELSE 0 END",
+            "CASE WHEN {} THEN CASE WHEN {IN_TIME} THEN {} ELSE {NEVER_FITS} END ELSE 0 END",
             any.join(" OR "),
             digits(&all.join(" || "))
         )

@@ -2,7 +2,7 @@
 //! outbox, without a lock between the read and the write.
 
 use super::batch::{EQUALS, configuration_as_it_is, configurations_of_changed};
-use super::claimed::{LONGEST_SLUG, copied, problem};
+use super::claimed::{LONGEST_SLUG, copied, problem, unlike_copy};
 use super::columns::{
     As, agent_columns, assignments, into_history, is_plain, noted, numbers, parameter, result_name,
     settings, settings_text,
@@ -42,9 +42,10 @@ pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
     let agent_settings = AgentColumn::ALL
         .into_iter()
         .filter(|column| column.is_json());
-    values.extend(agent_settings.map(|column| value_of("agent", column, sent)));
+    let of_agent = |column| format!("agent.{}", result_name(column));
+    values.extend(agent_settings.map(|column| value_of(&of_agent(column), column, sent)));
     let compared = Column::compared_by_mapping();
-    values.extend(compared.map(|column| value_of("configuration", column, sent)));
+    values.extend(compared.map(|column| value_of(&unlike_copy(layout, column), column, sent)));
     let of_configuration =
         Column::compared_by_mapping().filter_map(|column| configurations.columns[column].as_ref());
     let (keys, problem) = (layout.keys(), problem(layout.keys()));
@@ -89,14 +90,13 @@ pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
     ))
 }
 
-/// The value of a mapped column of the row `alias`, under its name, as it is `sent`.
-fn value_of<C: MappedColumn>(alias: &str, column: C, sent: impl Fn(&str) -> String) -> String {
+/// The value of a mapped column, under its name, as it is `sent`.
+fn value_of<C: MappedColumn>(value: &str, column: C, sent: impl Fn(&str) -> String) -> String {
     let name = result_name(column);
-    let value = format!("{alias}.{name}");
     if column.is_json() {
-        format!("{} AS {name}", sent(&settings_text(&value)))
+        format!("{} AS {name}", sent(&settings_text(&format!("({value})"))))
     } else {
-        format!("{} AS {name}", sent(&value))
+        format!("{} AS {name}", sent(value))
     }
 }
 
