@@ -1,4 +1,5 @@
--- agent-sync: the privileges of the daemon's role, and no others (G4).
+-- agent-sync: the privileges of the daemon's role, and no others (G4); and the end of those that
+-- other roles have on the schema (S5).
 --
 -- Run after attach.sql, in the same transaction. It can be run again at any time: where no
 -- privilege is missing, it executes no GRANT. The setting agent_sync.role names the role:
@@ -19,6 +20,13 @@
 -- schema agent_sync. The system columns ctid, tableoid and xmin need a grant as well. The role can
 -- use the schemas of these objects, and of the types of the written columns. It cannot read other
 -- columns, such as API keys. Earlier privileges of the role stay.
+--
+-- Any other role loses its privileges in the schema, which it may have from ALTER DEFAULT PRIVILEGES.
+-- A role that writes to the outbox can lose changes, and one that writes to agent_sync.role gets the
+-- privileges of the daemon from the next install. The owners keep theirs: of the schema, of the tables, of the capture
+-- functions. Each role keeps USAGE on the schema, and SELECT on the view state and the table problem,
+-- which hold no secret and which docs/operating.md shows to readers. The names of the roles that lose
+-- privileges are in a NOTICE and in agent_sync.closed.
 --
 -- Each privilege that was granted is kept in agent_sync.granted, as data: the statements are built
 -- here and in uninstall.sql, and no text of a table is run.
@@ -54,6 +62,8 @@ DECLARE
     part     jsonb;
     noted_elsewhere jsonb := '[]'; -- The rows of agent_sync.granted of other installs.
     target   text; -- "PRIVILEGE (column) ON object".
+    entitled oid[]; -- The roles that keep their privileges in the schema.
+    closed   text[] := '{}'; -- The roles that lose privileges.
 BEGIN
     -- attach.sql may have locked the two tables in this transaction.
     PERFORM pg_catalog.set_config('lock_timeout', '200ms', true);
@@ -161,6 +171,69 @@ BEGIN
                        other.schema) INTO part;
         noted_elsewhere := noted_elsewhere || part;
     END LOOP;
+
+    -- A grant of another role than the owner goes with that of this role (CASCADE).
+    entitled := ARRAY(
+        SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'agent_sync'
+        UNION
+        SELECT f.proowner FROM pg_proc f WHERE f.pronamespace = 'agent_sync'::regnamespace
+        UNION
+        SELECT c.relowner FROM pg_class c WHERE c.oid IN (agents, configs)
+        UNION
+        SELECT p.oid FROM pg_roles p JOIN agent_sync.role r ON r.name = p.rolname AND r.oid = p.oid);
+    FOR need IN
+        SELECT o.is_function, o.name, coalesce(p.rolname::text, 'PUBLIC') AS role,
+               format('REVOKE %s ON %s FROM %s CASCADE',
+                      string_agg(DISTINCT g.privilege_type, ', '), o.name,
+                      coalesce(quote_ident(p.rolname), 'PUBLIC')) AS statement
+        FROM (
+            SELECT false AS is_function, format('SCHEMA %I', n.nspname) AS name,
+                   n.nspowner AS owner, n.nspacl AS acl, ARRAY['USAGE'] AS kept
+            FROM pg_namespace n WHERE n.nspname = 'agent_sync'
+            UNION ALL
+            SELECT false, format('%s agent_sync.%I', CASE c.relkind WHEN 'S' THEN 'SEQUENCE'
+                                                                    ELSE 'TABLE' END, c.relname),
+                   c.relowner, l.acl,
+                   CASE WHEN c.relname IN ('state', 'problem') THEN ARRAY['SELECT']
+                        ELSE '{}' END
+            FROM pg_class c
+            CROSS JOIN LATERAL (
+                SELECT c.relacl
+                UNION ALL
+                SELECT a.attacl FROM pg_attribute a
+                WHERE a.attrelid = c.oid AND NOT a.attisdropped) AS l (acl)
+            WHERE c.relnamespace = 'agent_sync'::regnamespace
+              AND c.relname IN ('outbox', 'problem', 'install', 'history', 'role', 'granted',
+                                'uncaptured', 'history_id_seq', 'state')
+              AND c.relkind IN ('r', 'v', 'S')
+            UNION ALL
+            SELECT true, format('FUNCTION agent_sync.%I()', f.proname), f.proowner,
+                   coalesce(f.proacl, acldefault('f', f.proowner)), '{}'
+            FROM pg_proc f
+            WHERE f.pronamespace = 'agent_sync'::regnamespace AND f.pronargs = 0
+              AND f.proname IN ('capture_agent', 'capture_configuration')) AS o
+        CROSS JOIN LATERAL aclexplode(o.acl) AS g
+        LEFT JOIN pg_roles p ON p.oid = g.grantee
+        WHERE g.grantor = o.owner AND g.grantee <> o.owner AND g.grantee <> ALL (entitled)
+          AND g.privilege_type <> ALL (o.kept)
+        GROUP BY o.is_function, o.name, p.rolname
+        ORDER BY o.name, p.rolname
+    LOOP
+        -- A capture function may belong to another owner, as whom the caller can act.
+        PERFORM set_config('role', CASE WHEN need.is_function THEN acting
+                                        ELSE schema_owner_role END, true);
+        BEGIN
+            EXECUTE need.statement;
+            RAISE NOTICE 'agent-sync revokes the privileges of % on %', need.role, need.name;
+            IF need.role <> ALL (closed) THEN
+                closed := closed || need.role;
+            END IF;
+        EXCEPTION WHEN insufficient_privilege THEN
+            RAISE NOTICE 'agent-sync leaves % a privilege that % cannot revoke: %', need.role,
+                current_user, SQLERRM;
+        END;
+    END LOOP;
+    PERFORM set_config('agent_sync.closed', closed::text, true);
     PERFORM set_config('role', acting, true);
 
     read_agents := ARRAY(SELECT c.value FROM jsonb_each_text(given #> '{agents,columns}') c)
@@ -225,6 +298,8 @@ BEGIN
                          ('problem', ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']),
                          ('history', ARRAY['SELECT', 'INSERT', 'DELETE']),
                          ('install', ARRAY['SELECT']),
+                         -- To tell the roles of daemons from others that may write.
+                         ('role', ARRAY['SELECT']),
                          ('state', ARRAY['SELECT']),
                          ('uncaptured', ARRAY['SELECT'])) AS o (name, privileges)
             CROSS JOIN unnest(o.privileges) AS p (privilege)

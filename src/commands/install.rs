@@ -61,7 +61,7 @@ fn plan<'a>(database: &'a Database, settings: &Settings, args: &'a Install) -> P
 
 async fn one(database: &Database, settings: &Settings, plan: &Plan<'_>) -> anyhow::Result<Exit> {
     let session = super::connect(database, settings).await?;
-    let (done, strangers) = install::install(session.db(), plan)
+    let (done, told) = install::install(session.db(), plan)
         .await
         .map_err(|error| super::refused(database, "not installed; nothing was changed", error))?;
     let outcome = match done {
@@ -70,11 +70,19 @@ async fn one(database: &Database, settings: &Settings, plan: &Plan<'_>) -> anyho
     };
     let name = &database.name;
     say(format_args!("{name}: {outcome} ({})", database.target()))?;
-    for role in strangers {
+    for role in told.strangers {
         say(format_args!(
             "{name}: the role {role} was granted nothing: it is not the role of that name that an \
             earlier install has noted. If it is for the daemon, run `agent-sync install --role \
             {role}`."
+        ))?;
+    }
+    for role in told.closed {
+        say(format_args!(
+            "{name}: {role}, which is no role of a daemon, has lost privileges in the schema {}; \
+            USAGE, and SELECT on state and problem, stay. If a daemon connects so, run `agent-sync \
+            install --role NAME`.",
+            database.install.schema.name()
         ))?;
     }
     if let Some(role) = plan.role {

@@ -193,11 +193,21 @@ fn quote_of(text: &str) -> String {
     quote
 }
 
-/// Installs, in one transaction. Returns as well the roles that were given nothing, because they
-/// only bear the name of a former role of a daemon.
-pub async fn install(db: &Db, plan: &Plan<'_>) -> Result<(Done, Vec<String>), QueryError> {
+/// The roles that an install tells of.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Those that were given nothing, because they only bear the name of a former role of a daemon.
+    pub strangers: Vec<String>,
+    /// Those that have lost privileges in the schema, because they are no role of a daemon.
+    pub closed: Vec<String>,
+}
+
+/// Installs, in one transaction.
+pub async fn install(db: &Db, plan: &Plan<'_>) -> Result<(Done, Told), QueryError> {
     db.batch(PREFIX).await?;
-    transact(db, &plan.settings(), STEPS).await
+    let (done, told) = transact(db, &plan.settings(), STEPS).await?;
+    let [strangers, closed] = told;
+    Ok((done, Told { strangers, closed }))
 }
 
 /// Begins a transaction and proves that the schema `agent_sync` is an install of agent-sync, and
@@ -219,7 +229,7 @@ pub struct Roles {
 
 /// Uninstalls, in one transaction.
 pub async fn uninstall(db: &Db, plan: &Plan<'_>) -> Result<(Done, Roles), QueryError> {
-    let (done, before) = transact(db, &plan.settings(), &[NAMES, PROOF, UNINSTALL]).await?;
+    let (done, [before, _]) = transact(db, &plan.settings(), &[NAMES, PROOF, UNINSTALL]).await?;
     let kept: Vec<String> = db.column(KEPT, &[(&before, Type::TEXT_ARRAY)]).await?;
     let dropped = before
         .into_iter()
@@ -252,17 +262,20 @@ pub const ROLES: &str = "
 /// role of a daemon.
 const STRANGERS: &str = "
     SELECT unnest(current_setting('agent_sync.strangers')::text[])";
+
+/// The roles from which `sql/grant.sql` has revoked privileges in the schema.
+const CLOSED: &str = "SELECT unnest(current_setting('agent_sync.closed')::text[])";
 const KEPT: &str =
     "SELECT p.rolname::text FROM pg_roles p WHERE p.rolname = ANY ($1::text[]) ORDER BY 1";
 
-/// Runs the steps. Returns the roles of daemons before an uninstall, and the strangers of an
-/// install. Tries again after a lock conflict, because a long transaction may hold one of the
+/// Runs the steps. Returns the roles of daemons before an uninstall; or the strangers of an install
+/// and the roles that have lost privileges. Tries again after a lock conflict, because a long transaction may hold one of the
 /// tables.
 async fn transact(
     db: &Db,
     settings: &[(&str, String)],
     steps: &[&str],
-) -> Result<(Done, Vec<String>), QueryError> {
+) -> Result<(Done, [Vec<String>; 2]), QueryError> {
     let mut attempt = 1;
     loop {
         match once(db, settings, steps).await {
@@ -293,17 +306,20 @@ async fn once(
     db: &Db,
     settings: &[(&str, String)],
     steps: &[&str],
-) -> Result<(Done, Vec<String>), QueryError> {
+) -> Result<(Done, [Vec<String>; 2]), QueryError> {
     let worked = async {
         begin(db, settings).await?;
-        let mut roles = Vec::new();
+        let mut roles = [Vec::new(), Vec::new()];
         for step in steps {
             db.batch(step).await?;
             if *step == PROOF && db.value(HAS_ROLES, &[]).await? {
-                roles = db.column(ROLES, &[]).await?;
+                roles[0] = db.column(ROLES, &[]).await?;
             }
             if *step == GRANT {
-                roles = db.column(STRANGERS, &[]).await?;
+                roles = [
+                    db.column(STRANGERS, &[]).await?,
+                    db.column(CLOSED, &[]).await?,
+                ];
             }
         }
         // A transaction without a change has no transaction number.

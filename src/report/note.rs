@@ -114,7 +114,7 @@ fn topic(finding: &Finding) -> &'static str {
             _ => "install",
         },
         Finding::Rights(finding) => match finding {
-            Rights::Unprivileged { .. } => "privileges",
+            Rights::Unprivileged { .. } | Rights::OthersMayWrite { .. } => "privileges",
             Rights::OwnRowsHidden { .. } | Rights::RowsMayBeHidden { .. } => "row security",
             Rights::Superuser(_) => "role",
             Rights::LendsRights { .. }

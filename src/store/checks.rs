@@ -12,7 +12,7 @@ use tokio_postgres::{Error, Row};
 
 use super::finding::{self, Finding};
 use super::layout::Layout;
-use super::privileges::missing_privileges;
+use super::privileges::{missing_privileges, others_may_write};
 use super::rivals;
 use super::{Store, index_check, queries, trust};
 use crate::pg::identifier::plain;
@@ -294,6 +294,22 @@ pub async fn own_tables(
     })
 }
 
+/// The rights by which others act as an owner, or write to the tables of agent-sync.
+async fn rights_of_others(db: &Db, layout: &Layout) -> Result<Vec<Finding>, QueryError> {
+    let mut findings = each(db, queries::LENDS_RIGHTS, &layout.tables(), |row| {
+        Ok(finding::Rights::LendsRights {
+            function: row.try_get(0)?,
+            owner: row.try_get(1)?,
+            table: row.try_get(2)?,
+            table_owner: row.try_get(3)?,
+        }
+        .into())
+    })
+    .await?;
+    findings.extend(others_may_write(db, layout).await?);
+    Ok(findings)
+}
+
 /// The findings that do not keep the daemon from its work.
 pub async fn cautions(
     db: &Db,
@@ -328,16 +344,7 @@ pub async fn cautions(
         let role = row.try_get("role")?;
         findings.push(finding::Rights::Superuser(role).into());
     }
-    let lends = each(db, queries::LENDS_RIGHTS, &tables, |row| {
-        Ok(finding::Rights::LendsRights {
-            function: row.try_get(0)?,
-            owner: row.try_get(1)?,
-            table: row.try_get(2)?,
-            table_owner: row.try_get(3)?,
-        }
-        .into())
-    });
-    findings.extend(lends.await?);
+    findings.extend(rights_of_others(db, layout).await?);
     findings.extend(index_check::columns(db, layout).await?);
     let parts = missing_parts(db, false).await?;
     if !parts.is_empty() {

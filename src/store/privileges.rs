@@ -134,3 +134,32 @@ fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
     on(schema, table, "UPDATE", &clocks);
     needs
 }
+
+/// The roles that may write to tables of agent-sync and are neither owners nor roles of daemons. It
+/// is unknown, and no finding, where this role may not read which roles are those of daemons.
+pub(super) async fn others_may_write(
+    db: &Db,
+    layout: &Layout,
+) -> Result<Vec<Finding>, QueryError> {
+    let rows = db.all(queries::GRANTS_TO_OTHERS, &layout.tables()).await?;
+    if rows.is_empty() || !db.value::<bool>(queries::KNOWS_ROLES, &[]).await? {
+        return Ok(Vec::new());
+    }
+    let noted: Vec<u32> = db.column(queries::NOTED_ROLES, &[]).await?;
+    let mut findings = Vec::new();
+    for row in rows {
+        if noted.contains(&row.try_get(1)?) {
+            continue;
+        }
+        let (role, tables, revokes) = (row.try_get(0)?, row.try_get(2)?, row.try_get(3)?);
+        findings.push(
+            finding::Rights::OthersMayWrite {
+                role,
+                tables,
+                revokes,
+            }
+            .into(),
+        );
+    }
+    Ok(findings)
+}

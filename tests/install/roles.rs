@@ -154,7 +154,8 @@ async fn g4_the_role_of_install_can_do_its_job_and_nothing_else() {
         "UPDATE agent_sync.install SET version = 9",
         "DELETE FROM agent_sync.install",
         "SELECT nextval('agent_sync.uncaptured')",
-        "SELECT * FROM agent_sync.role",
+        "INSERT INTO agent_sync.role (name) VALUES ('x')",
+        "SELECT * FROM agent_sync.granted",
         "CREATE TABLE agent_sync.mine ()",
         "DROP TABLE agent_sync.outbox",
     ] {
@@ -442,6 +443,116 @@ async fn s5_another_role_of_a_noted_name_gets_nothing() {
     gets_nothing().await;
     run(platform.command(&["uninstall", "--yes"]));
     platform.run(&format!("DROP ROLE {renamed}")).await;
+}
+
+/// GIVEN default privileges that open every new object to a role, WHEN the install runs, THEN that
+/// role may read the documented tables, and nothing more; and the daemon's role keeps its privileges.
+#[tokio::test]
+async fn s5_default_privileges_do_not_open_the_schema() {
+    let platform = Platform::new().await;
+    let app = unique(&platform, "app").await;
+    let role = unique(&platform, "dmn").await;
+    platform
+        .run(&format!(
+            "CREATE ROLE {app} LOGIN;
+             ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO {app}, PUBLIC;
+             ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO {app} WITH GRANT OPTION;
+             ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO {app};
+             ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO {app}"
+        ))
+        .await;
+    let said = run(platform.command(&["install", "--role", &role]));
+    for role in [&app, "PUBLIC"] {
+        let told = format!("{role}, which is no role of a daemon, has lost privileges");
+        assert!(said.contains(&told), "{said}");
+    }
+    let closed = [
+        "DELETE FROM agent_sync.outbox",
+        "SELECT * FROM agent_sync.outbox",
+        "TRUNCATE agent_sync.outbox",
+        "INSERT INTO agent_sync.role (name) VALUES ('x')",
+        "UPDATE agent_sync.install SET seal = ''",
+        "DELETE FROM agent_sync.problem",
+        "SELECT * FROM agent_sync.history",
+        "INSERT INTO agent_sync.granted DEFAULT VALUES",
+        "SELECT nextval('agent_sync.uncaptured')",
+        "SELECT nextval('agent_sync.history_id_seq')",
+        "CREATE TABLE agent_sync.mine ()",
+        "SELECT agent_sync.capture_agent()",
+    ];
+    for sql in closed {
+        assert_eq!(refused(&platform, &app, sql).await, "42501", "{sql}");
+    }
+    platform
+        .run(&format!("GRANT SELECT (slug) ON agents TO {app}"))
+        .await;
+    let (client, _) = crate::support::platform::connect(&platform.url_as(&app)).await;
+    client
+        .batch_execute(
+            "SELECT * FROM agent_sync.state; SELECT * FROM agent_sync.problem",
+        )
+        .await
+        .unwrap();
+    let said = run(platform.command(&["install"]));
+    assert!(said.contains("nothing to change"), "{said}");
+    platform.configure("a").await;
+    let daemon = Daemon::start(command_as(&platform, &role, &["run"]));
+    platform.save("a", EXAMPLE).await;
+    platform.becomes("a", EXPECTED).await;
+    drop(daemon);
+}
+
+/// GIVEN a role that may write to tables of agent-sync, WHEN a sweep comes, THEN the daemon and
+/// `doctor` name it with the remedy; the roles of daemons are not named.
+#[tokio::test]
+async fn g14_a_role_that_may_write_our_tables_is_told() {
+    let platform = Platform::new().await;
+    let app = unique(&platform, "app").await;
+    let [one, other] = [unique(&platform, "dmn").await, unique(&platform, "dmn2").await];
+    for role in [&one, &other] {
+        run(platform.command(&["install", "--role", role]));
+    }
+    let daemon = Daemon::start(command_as(&platform, &one, &["run"]));
+    daemon.logged("caught up").await;
+    platform
+        .run(&format!(
+            "CREATE ROLE {app}; GRANT INSERT, SELECT ON agent_sync.role TO {app};
+             GRANT SELECT ON agent_sync.state TO {app};
+             GRANT UPDATE (seal) ON agent_sync.install TO {app};
+             GRANT USAGE ON SEQUENCE agent_sync.uncaptured TO {app}"
+        ))
+        .await;
+    let told = format!(
+        "{app}, which is no role of a daemon here, may write agent_sync.install, agent_sync.role, \
+        agent_sync.uncaptured"
+    );
+    let line = daemon.logged(&told).await;
+    let remedy = line["remedy"].as_str().unwrap();
+    let revoke = format!(
+        "REVOKE UPDATE ON agent_sync.install FROM {app} CASCADE; REVOKE INSERT ON agent_sync.role \
+        FROM {app} CASCADE; REVOKE USAGE ON SEQUENCE agent_sync.uncaptured FROM {app} CASCADE;"
+    );
+    assert!(remedy.contains(&revoke), "{remedy}");
+    let doctor = async || {
+        let said = platform.says(&["doctor"]).await;
+        said.out.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let said = doctor().await;
+    assert!(said.contains(&told), "{said}");
+    assert_eq!(said.matches("may write").count(), 1, "{said}");
+    platform.run(&revoke).await;
+    let said = doctor().await;
+    assert!(!said.contains("may write"), "{said}");
+
+    platform
+        .run(&format!("GRANT DELETE ON agent_sync.outbox TO {app}"))
+        .await;
+    let said = run(platform.command(&["install"]));
+    assert!(said.contains("has lost privileges"), "{said}");
+    let said = doctor().await;
+    assert!(!said.contains("may write"), "{said}");
+    let reads = format!("SELECT has_table_privilege('{app}', 'agent_sync.state', 'SELECT')");
+    assert!(platform.value::<bool>(&reads).await);
 }
 
 /// A role of two databases is dropped by the last uninstall.

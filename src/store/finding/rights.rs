@@ -104,6 +104,16 @@ pub enum Rights {
         /// Its owner.
         table_owner: String,
     },
+    /// A role that is no role of a daemon may write to tables of agent-sync, so it can lose changes.
+    #[error("{role}, which is no role of a daemon here, may write {tables}")]
+    OthersMayWrite {
+        /// The role as a quoted name, or PUBLIC.
+        role: String,
+        /// The tables, as `agent_sync.name`.
+        tables: String,
+        /// The statements that revoke the privileges.
+        revokes: String,
+    },
 }
 
 impl Rights {
@@ -120,7 +130,9 @@ impl Rights {
             Self::Untrusted(_) | Self::TablesOfStranger(_) | Self::ForeignType { .. } => {
                 Consequence::Stops
             }
-            Self::Superuser(_) | Self::LendsRights { .. } => Consequence::Caution,
+            Self::Superuser(_) | Self::LendsRights { .. } | Self::OthersMayWrite { .. } => {
+                Consequence::Caution
+            }
         }
     }
 
@@ -173,6 +185,12 @@ impl Rights {
                 superuser or a role that can act as both: it gives the function to the owner of \
                 the table."
                 .into(),
+            Self::OthersMayWrite { revokes, .. } => format!(
+                "Run `agent-sync install` for this database, which revokes this, or as the owner \
+                of the schema: {revokes} If it is a role of the daemon, run `agent-sync install \
+                --role NAME`."
+            )
+            .into(),
         }
     }
 }

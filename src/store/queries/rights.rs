@@ -116,6 +116,51 @@ pub const LENDS_RIGHTS: &str = "
     WHERE NOT pg_has_role(c.relowner, f.proowner, 'MEMBER')
     ORDER BY 1";
 
+/// The grants on the tables of agent-sync that let a role write, which is no owner, no superuser and
+/// not the role of this session; `$1` and `$2` are the tables of the platform. The grantee, its OID,
+/// the tables, and the statements that revoke the grants; one row for each grantee.
+pub const GRANTS_TO_OTHERS: &str = "
+    WITH granted AS (
+        SELECT g.grantee, c.relname, coalesce(quote_ident(p.rolname), 'PUBLIC') AS role,
+               format('REVOKE %s ON %s%s.%I FROM %s CASCADE;',
+                      string_agg(DISTINCT g.privilege_type, ', '),
+                      CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE '' END, 'agent_sync', c.relname,
+                      coalesce(quote_ident(p.rolname), 'PUBLIC')) AS statement
+        FROM pg_class c
+        CROSS JOIN LATERAL (
+            SELECT c.relacl
+            UNION ALL
+            SELECT a.attacl FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
+        ) AS l (acl)
+        CROSS JOIN LATERAL aclexplode(l.acl) AS g
+        LEFT JOIN pg_roles p ON p.oid = g.grantee
+        WHERE c.relnamespace = to_regnamespace('agent_sync') AND c.relkind IN ('r', 'S')
+          AND c.relname IN ('outbox', 'problem', 'install', 'role', 'granted', 'history',
+            'uncaptured')
+          AND g.privilege_type <> 'SELECT'
+          AND p.rolname IS DISTINCT FROM current_user AND p.rolsuper IS NOT TRUE
+          AND NOT (p.oid IS NOT NULL AND EXISTS (
+              SELECT FROM (SELECT c.relowner
+                           UNION ALL SELECT t.relowner FROM pg_class t
+                             WHERE t.oid IN (to_regclass($1::text), to_regclass($2::text))
+                           UNION ALL SELECT f.proowner FROM pg_proc f
+                             WHERE f.pronamespace = to_regnamespace('agent_sync')) AS o (owner)
+              WHERE pg_has_role(p.oid, o.owner, 'MEMBER')))
+        GROUP BY g.grantee, p.rolname, c.relname, c.relkind
+    )
+    SELECT role, grantee, string_agg('agent_sync.' || relname, ', ' ORDER BY relname),
+           string_agg(statement, ' ' ORDER BY relname)
+    FROM granted GROUP BY role, grantee ORDER BY role";
+
+/// Whether this role may read the noted roles of daemons. An earlier install has not granted it.
+pub const KNOWS_ROLES: &str = "
+    SELECT coalesce(has_table_privilege(to_regclass('agent_sync.role'), 'SELECT'), false)";
+
+/// The noted roles of daemons by their OIDs, recognised by OID or by name.
+pub const NOTED_ROLES: &str = "
+    SELECT p.oid FROM agent_sync.role r
+    JOIN pg_roles p ON p.rolname = r.name OR p.oid = (to_jsonb(r) ->> 'oid')::oid";
+
 /// The types that the type `t` is made of: below a domain, in an array, a range or a composite.
 pub(super) const PARTS_OF_A_TYPE: &str = "
             SELECT t.typbasetype UNION ALL SELECT t.typelem
