@@ -11,6 +11,7 @@ DECLARE
     acting       CONSTANT text := pg_catalog.current_setting('role'); -- Of the caller.
     lock_timeout CONSTANT text := pg_catalog.current_setting('lock_timeout');
     fault        record;
+    kind         text;
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
@@ -61,13 +62,17 @@ BEGIN
     END LOOP;
     PERFORM set_config('lock_timeout', lock_timeout, true);
 
-    -- A crash of the server empties an UNLOGGED table.
-    FOR fault IN
-        SELECT c.oid::regclass AS relation FROM pg_class c
-        WHERE c.relnamespace = to_regnamespace('agent_sync') AND c.relkind = 'r'
-          AND c.relpersistence = 'u'
-    LOOP
-        EXECUTE format('ALTER TABLE %s SET LOGGED', fault.relation);
+    -- A crash of the server empties an UNLOGGED table and resets such a sequence (PostgreSQL 15).
+    -- A table takes the sequence of its column along, so the tables come first.
+    FOR kind IN VALUES ('r'), ('S') LOOP
+        FOR fault IN
+            SELECT c.oid::regclass AS relation FROM pg_class c
+            WHERE c.relnamespace = to_regnamespace('agent_sync') AND c.relkind::text = kind
+              AND c.relpersistence = 'u'
+        LOOP
+            EXECUTE format('ALTER %s %s SET LOGGED', CASE kind WHEN 'S' THEN 'SEQUENCE'
+                                                               ELSE 'TABLE' END, fault.relation);
+        END LOOP;
     END LOOP;
 
     -- A dump of the schema alone, or a TRUNCATE of every table, leaves the table without its row.

@@ -350,6 +350,17 @@ async fn g14_an_outbox_that_may_lose_changes_is_a_fault() {
             "DROP RULE eat ON agent_sync.outbox",
         ),
         ("ALTER TABLE agent_sync.outbox SET UNLOGGED", ""),
+        // PostgreSQL 14 has no UNLOGGED sequence.
+        (
+            "DO $$ BEGIN
+                 IF current_setting('server_version_num')::integer >= 150000 THEN
+                     ALTER SEQUENCE agent_sync.uncaptured SET UNLOGGED;
+                 ELSE
+                     ALTER TABLE agent_sync.outbox SET UNLOGGED;
+                 END IF;
+             END $$",
+            "",
+        ),
         (
             "ALTER TABLE agent_sync.problem DROP CONSTRAINT problem_kind_is_known;
              ALTER TABLE agent_sync.problem ADD CONSTRAINT problem_kind_is_known CHECK (kind <>

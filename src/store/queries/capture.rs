@@ -304,8 +304,8 @@ pub const CAPTURE_FAULTS: &str = "
     WHERE s.seqrelid = to_regclass('agent_sync.uncaptured')
       AND (s.seqincrement <> 1 OR s.seqcache <> 1 OR s.seqcycle OR s.seqmax <> 9223372036854775807)
     UNION ALL
-    SELECT 'agent_sync.' || c.relname, 'is UNLOGGED, so a crash of the server empties it',
-      'outbox', NULL
-    FROM pg_class c WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind = 'r'
+    SELECT 'agent_sync.' || c.relname, 'is UNLOGGED, so a crash of the server ' ||
+      CASE c.relkind WHEN 'S' THEN 'resets' ELSE 'empties' END || ' it', 'outbox', NULL
+    FROM pg_class c WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind IN ('r', 'S')
       AND c.relpersistence = 'u'
     ORDER BY 1, 2";
