@@ -42,7 +42,7 @@ pub use tls::TlsError;
 
 use self::credentials::{connector, with_fresh_secrets};
 use self::guard::{Guard, InTheClear};
-use self::settings::{SET_ONCE, usual_settings};
+use self::settings::{DEADLOCK_TIMEOUT, SET_ONCE, usual_settings};
 use crate::observe::pulse;
 use crate::pg::{AnswerLimit, Db, QueryError, password, sqlstate};
 use crate::settings::{Database, InstallSchema, Tls, is_local};
@@ -68,7 +68,7 @@ pub const LARGE: u64 = 32 * 1024 * 1024;
 pub struct Limits {
     /// The server's `statement_timeout`.
     pub statement_timeout: Duration,
-    /// The server's `lock_timeout`.
+    /// The longest `lock_timeout` of the session.
     pub lock_timeout: Duration,
 }
 
@@ -156,6 +156,11 @@ impl Session {
         session.db.batch(&settings).await?;
         if session.converts && session.db.value(store::queries::HAS_SENT, &[]).await? {
             session.db = session.db.converting();
+        }
+        let below = limits.below(session.db.value(DEADLOCK_TIMEOUT, &[]).await?);
+        if below.lock_timeout < limits.lock_timeout {
+            session.usual_settings = usual_settings(database, below);
+            session.db.batch(&session.usual_settings).await?;
         }
         session.db = session.db.with_time_limit(limits.of_an_answer());
         if most == ORDINARY {

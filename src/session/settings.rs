@@ -1,5 +1,7 @@
 //! The settings of every session, but for those of the planner (`planner`).
 
+use std::time::Duration;
+
 use super::Limits;
 use crate::settings::Database;
 use crate::store::path;
@@ -72,6 +74,23 @@ pub(super) fn usual_settings(database: &Database, limits: Limits) -> String {
         database.keepalives_interval.as_secs(),
         database.keepalives_count,
     )
+}
+
+/// The server's `deadlock_timeout` in milliseconds.
+pub(super) const DEADLOCK_TIMEOUT: &str =
+    "SELECT setting::int8 FROM pg_settings WHERE name = 'deadlock_timeout'";
+
+impl Limits {
+    /// The limits with a `lock_timeout` of at most half the server's `deadlock_timeout`, and at least
+    /// 1 ms. The session that has waited for so long looks for a deadlock, and is its victim. A wait of
+    /// the daemon ends before, so the transaction of a platform is not (G3).
+    pub(super) fn below(self, deadlock_timeout: i64) -> Self {
+        let half = u64::try_from(deadlock_timeout / 2).unwrap_or_default();
+        Self {
+            lock_timeout: self.lock_timeout.min(Duration::from_millis(half.max(1))),
+            ..self
+        }
+    }
 }
 
 /// The settings that not every server has, and those that depend on the present value of another

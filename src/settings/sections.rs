@@ -112,7 +112,9 @@ section! {
         probe_timeout: Duration = duration("10ms", "1m"), Text("5s");
         /// The longest wait of a statement for a lock of another session, such as on a table or a
         /// unique value; then the agent is tried again later. The daemon does not wait for a locked
-        /// configuration: it tries again after pauses of at most this. It must be shorter than
+        /// configuration: it tries again after pauses of at most this. The wait of a statement is
+        /// at most half the server's deadlock_timeout, as that is when the daemon connects, so that
+        /// a deadlock ends a statement of the daemon, and not a save. It must be shorter than
         /// sync.statement_timeout.
         #[serde(with = "duration")]
         lock_timeout: Duration = duration("1ms", "1m"), Text("500ms");

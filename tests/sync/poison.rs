@@ -662,3 +662,58 @@ async fn g5_a_trigger_error_like_a_changed_table_is_of_its_row() {
     platform.becomes("good", EXPECTED).await;
     assert_eq!(daemon.lines("database unavailable").len(), before);
 }
+
+/// GIVEN a `sync.lock_timeout` above the `deadlock_timeout` of the server, WHEN a transaction that
+/// saves waits for a batch that waits for it, THEN the daemon gives way, and the save succeeds.
+#[tokio::test]
+async fn g3_in_a_deadlock_the_daemon_gives_way() {
+    let (_cluster, platform) = Platform::on_own_server("deadlock_timeout = '400ms'\n").await;
+    platform
+        .run("ALTER TABLE agent_configurations ADD UNIQUE (agent_name)")
+        .await;
+    for slug in ["a1", "a2", "a3"] {
+        platform.save(slug, EXAMPLE).await;
+        platform.configure(slug).await;
+        platform
+            .run(&format!("UPDATE agents SET name = slug WHERE slug = '{slug}'"))
+            .await;
+    }
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__SYNC__LOCK_TIMEOUT", "10s");
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    platform.drained().await;
+
+    let writer = platform.connect().await;
+    writer
+        .batch_execute(
+            "BEGIN; UPDATE agents SET description = 'saved' WHERE slug = 'a3';
+             UPDATE agent_configurations SET agent_name = 'U' WHERE agent_slug = 'a3'",
+        )
+        .await
+        .unwrap();
+    platform
+        .run(
+            "UPDATE agents SET name = CASE slug WHEN 'a1' THEN 'U' ELSE name || '1' END WHERE slug \
+            IN ('a1', 'a2')",
+        )
+        .await;
+    platform
+        .holds(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE \
+            'agent-sync/%' AND wait_event_type = 'Lock')",
+        )
+        .await;
+    writer
+        .batch_execute(
+            "UPDATE agent_configurations SET max_call_seconds = 1 WHERE agent_slug IN ('a1', 'a2');
+             COMMIT",
+        )
+        .await
+        .expect("the save is no victim");
+    let saved = "SELECT description = 'saved' FROM agents WHERE slug = 'a3'";
+    assert!(platform.value::<bool>(saved).await);
+    platform
+        .holds("SELECT agent_name = 'a21' FROM agent_configurations WHERE agent_slug = 'a2'")
+        .await;
+}
