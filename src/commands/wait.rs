@@ -21,6 +21,12 @@ use crate::show::{WIDTH, count, indented};
 /// The pauses between two looks at the outbox: the first one, doubled up to the last one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
+/// The note where missed changes cannot be ruled out, and its remedy.
+const UNKNOWN: &str = "whether changes were missed before is not known: row-level security is in use, \
+    and only the role of the daemon that leads can tell";
+const UNKNOWN_REMEDY: &str = "Run this as the role of the daemon, while it leads; or `agent-sync \
+    check`.";
+
 /// The state of one database after the wait.
 struct Waited {
     database: Database,
@@ -137,6 +143,12 @@ impl Waited {
         self.problems.iter().flatten().chain(of_all)
     }
 
+    /// Whether no change is pending, and none may be missed by a fault that stands.
+    fn is_applied(&self) -> bool {
+        let is_fault = |note: &Note| note.level == Level::Fail;
+        self.left.is_over() && !self.look.notes.iter().any(is_fault)
+    }
+
     fn exit(&self, timeout: Duration) -> Exit {
         if !self.left.is_over() {
             return super::output::report(&self.overdue(timeout).into());
@@ -169,8 +181,19 @@ impl Waited {
 
     fn print(&self, page: &mut Page) {
         let name = &self.database.name;
-        if self.left.is_over() {
-            page.line(format_args!("{name}: every change saved before is applied"));
+        if self.is_applied() {
+            page.line(format_args!(
+                "{name}: every change {} before is applied",
+                if self.left.unknown { "noted" } else { "saved" }
+            ));
+        } else if self.left.is_over() {
+            page.line(format_args!(
+                "{name}: changes saved before may not be applied"
+            ));
+        }
+        if self.left.unknown {
+            page.line(indented("  ", UNKNOWN, WIDTH));
+            page.line(indented("  try: ", UNKNOWN_REMEDY, WIDTH));
         }
         for note in self.trouble() {
             page.line(indented("  ", &note.text, WIDTH));
@@ -183,7 +206,8 @@ impl Waited {
     fn object(&self) -> Value {
         json!({
             "database": self.database.name,
-            "applied": self.left.is_over(),
+            "applied": self.is_applied(),
+            "missed_changes_ruled_out": self.is_applied() && !self.left.unknown,
             "pending": self.left.slugs,
             "every_agent_is_to_be_checked": self.left.unsure,
             "seconds": self.seconds,

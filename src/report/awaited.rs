@@ -42,6 +42,8 @@ pub struct Awaited {
     pub slugs: i64,
     /// Whether every agent is still to be checked, because changes may have been missed.
     pub unsure: bool,
+    /// Whether this role cannot know whether changes may have been missed.
+    pub unknown: bool,
 }
 
 impl Awaited {
@@ -72,10 +74,16 @@ pub async fn awaited(
     let slugs = db.value(&queries::awaited(layout.keys()), &given).await?;
     let installed = Installed::read(db).await?;
     let owes = installed.is_none_or(|counts| counts.uncaptured_seen != counts.uncaptured);
+    // Only a question of the catalog tells that a trigger was switched off for a while.
+    let is_unsealed = if owes || slugs > 0 {
+        Some(owes)
+    } else {
+        is_unsealed(db, layout).await?
+    };
     Ok(Awaited {
         slugs,
-        // Only a question of the catalog tells that a trigger was switched off for a while.
-        unsure: owes || slugs == 0 && is_unsealed(db, layout).await?,
+        unsure: is_unsealed == Some(true),
+        unknown: is_unsealed.is_none(),
     })
 }
 

@@ -82,7 +82,9 @@ section! {
         /// sync.poll_interval.
         notify: bool = ValueType::Bool, Bool(true);
         /// Whether a configuration that is created after its agent, or moved to another agent, is
-        /// synced at once.
+        /// synced at once. With false, its agent has to be saved or requested again, unless the agent
+        /// has a problem, which is tried again. The audit reports such a configuration as edited, and
+        /// syncs it with audit.repair = "reconcile" alone.
         configurations: bool = ValueType::Bool, Bool(true);
     }
 }

@@ -135,8 +135,8 @@ async fn system_identifier(db: &Db) -> Result<Option<String>, QueryError> {
 }
 
 /// Whether the capture is not as the daemon has last seen it, so that changes may have been missed
-/// and the daemon has yet to check every agent.
-pub async fn is_unsealed(db: &Db, layout: &Layout) -> Result<bool, QueryError> {
+/// and the daemon has yet to check every agent. `None`: this role cannot know it.
+pub async fn is_unsealed(db: &Db, layout: &Layout) -> Result<Option<bool>, QueryError> {
     let server = system_identifier(db).await?;
     let [agents, configurations] = layout.tables();
     let of = [agents, configurations, (&server as _, Type::TEXT)];

@@ -172,3 +172,71 @@ async fn g14_wait_waits_where_changes_may_have_been_missed() {
         assert!(said.out.contains("no agent has this slug"), "{said:?}");
     }
 }
+
+/// GIVEN row-level security and a trigger that was off for a while, THEN the command waits as the
+/// role of the daemon; as another role it says that missed changes are not ruled out.
+#[tokio::test]
+async fn g14_wait_claims_nothing_that_it_cannot_know() {
+    let platform = Platform::installed().await;
+    platform.save("reception", EXAMPLE).await;
+    platform.configure("reception").await;
+    let other = format!("other_{}", platform.name());
+    platform
+        .run(&format!(
+            "ALTER TABLE agents ENABLE ROW LEVEL SECURITY; CREATE ROLE {other} LOGIN SUPERUSER"
+        ))
+        .await;
+    let _daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    let said = platform.says(&["wait", "--json"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(said.object()["missed_changes_ruled_out"], true);
+    platform
+        .run(
+            "BEGIN; ALTER TABLE agents DISABLE TRIGGER agent_sync_update;
+             UPDATE agents SET name = 'missed';
+             ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update; COMMIT",
+        )
+        .await;
+    let said = platform.says(&["wait", "--timeout", "1ms"]).await;
+    assert_eq!(said.code, 69, "{said:?}");
+    assert!(
+        said.err.contains("every agent is still to be checked"),
+        "{said:?}"
+    );
+    let status = platform.says(&["status"]).await;
+    assert!(
+        status.out.contains("changed since the last sweep"),
+        "{status:?}"
+    );
+
+    let said = platform.says_as(&other, &["wait"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        said.out.contains("every change noted before is applied")
+            && words(&said.out).contains("whether changes were missed before is not known"),
+        "{said:?}"
+    );
+    let said = platform.says_as(&other, &["wait", "--json"]).await;
+    assert_eq!(said.object()["missed_changes_ruled_out"], false);
+    let said = platform.says_as(&other, &["doctor"]).await;
+    assert!(
+        words(&said.out).contains("not known: row-level security is in use"),
+        "{said:?}"
+    );
+
+    // While a trigger is off, nothing is said to be applied.
+    platform
+        .run("ALTER TABLE agents DISABLE TRIGGER agent_sync_update")
+        .await;
+    let said = platform.says_as(&other, &["wait"]).await;
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(
+        said.out.contains("capture broken") && !said.out.contains("is applied"),
+        "{said:?}"
+    );
+    let said = platform.says_as(&other, &["wait", "--json"]).await;
+    assert_eq!(said.object()["applied"], false);
+    platform.run(&format!("DROP ROLE {other}")).await;
+}

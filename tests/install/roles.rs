@@ -488,9 +488,7 @@ async fn s5_default_privileges_do_not_open_the_schema() {
         .await;
     let (client, _) = crate::support::platform::connect(&platform.url_as(&app)).await;
     client
-        .batch_execute(
-            "SELECT * FROM agent_sync.state; SELECT * FROM agent_sync.problem",
-        )
+        .batch_execute("SELECT * FROM agent_sync.state; SELECT * FROM agent_sync.problem")
         .await
         .unwrap();
     let said = run(platform.command(&["install"]));
@@ -508,7 +506,10 @@ async fn s5_default_privileges_do_not_open_the_schema() {
 async fn g14_a_role_that_may_write_our_tables_is_told() {
     let platform = Platform::new().await;
     let app = unique(&platform, "app").await;
-    let [one, other] = [unique(&platform, "dmn").await, unique(&platform, "dmn2").await];
+    let [one, other] = [
+        unique(&platform, "dmn").await,
+        unique(&platform, "dmn2").await,
+    ];
     for role in [&one, &other] {
         run(platform.command(&["install", "--role", role]));
     }

@@ -675,7 +675,9 @@ async fn g3_in_a_deadlock_the_daemon_gives_way() {
         platform.save(slug, EXAMPLE).await;
         platform.configure(slug).await;
         platform
-            .run(&format!("UPDATE agents SET name = slug WHERE slug = '{slug}'"))
+            .run(&format!(
+                "UPDATE agents SET name = slug WHERE slug = '{slug}'"
+            ))
             .await;
     }
     let mut command = platform.command(&["run"]);
@@ -706,7 +708,7 @@ async fn g3_in_a_deadlock_the_daemon_gives_way() {
         .await;
     writer
         .batch_execute(
-            "UPDATE agent_configurations SET max_call_seconds = 1 WHERE agent_slug IN ('a1', 'a2');
+            "UPDATE agent_configurations SET notes = 'saved' WHERE agent_slug IN ('a1', 'a2');
              COMMIT",
         )
         .await

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Look;
-use super::words::{Transaction, locked, missed, same_mapping, unsealed};
+use super::words::{Transaction, locked, missed, same_mapping, unknown, unsealed};
 use crate::install;
 use crate::mapping::Rules;
 use crate::observe::Pause;
@@ -187,13 +187,14 @@ impl Asking<'_> {
         // Only a question of the catalog tells that a trigger was switched off for a while.
         let is_unsealed = match &self.look.layout {
             Some(layout) if !owes => is_unsealed(self.db, layout).await?,
-            _ => false,
+            _ => Some(false),
         };
-        self.look.unsure = owes || is_unsealed;
+        self.look.unsure = owes || is_unsealed == Some(true);
         let saver = if owes { self.saver().await? } else { None };
         Ok(match self.locked_record().await? {
             Some(locked) => locked,
-            None if is_unsealed => unsealed(),
+            None if is_unsealed == Some(true) => unsealed(),
+            None if is_unsealed.is_none() => unknown(),
             None => missed(installed, saver.as_ref()),
         })
     }

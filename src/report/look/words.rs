@@ -122,6 +122,15 @@ pub(super) fn unsealed() -> Note {
     )
 }
 
+/// The seal of the daemon is that of another role.
+pub(super) fn unknown() -> Note {
+    Note::pass(
+        "missed",
+        "not known: row-level security is in use, and only the role of the daemon that leads can \
+        tell whether the tables or triggers were changed since its last sweep",
+    )
+}
+
 fn unseen(installed: &Installed) -> Note {
     let seen = installed.uncaptured_seen;
     let remedy = "None: once a daemon leads, and the other faults are repaired, it checks every \

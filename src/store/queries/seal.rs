@@ -139,18 +139,25 @@ fn here(servers: &str) -> String {
 }
 
 /// Whether the seal is not the one that was noted, so that the daemon has yet to check every agent.
-/// With policies, a seal is that of one role, and the question has no answer: false. The role of the
-/// daemon may not know the identity of the server, and this one may.
+/// With policies, a seal is that of one role; where no daemon with the role of this session leads,
+/// the question has no answer: null. The role of the daemon may not know the identity of the server,
+/// and this one may.
 pub fn is_unsealed() -> String {
     let (sealed, here) = (sealed(), here("($3::text), (NULL)"));
     format!(
         "{sealed}, {here}
-         SELECT EXISTS (SELECT FROM agent_sync.install i
+         SELECT CASE WHEN NOT EXISTS (
+             SELECT FROM watched w JOIN pg_class c ON c.oid = w.relation
+             WHERE c.relrowsecurity OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid))
+           OR EXISTS (
+             SELECT FROM pg_locks l JOIN pg_stat_activity s ON s.pid = l.pid
+             WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1
+               AND l.objsubid = 2 AND l.granted AND s.usename = session_user
+               AND l.database = (SELECT d.oid FROM pg_database d
+                                 WHERE d.datname = current_database()))
+           THEN EXISTS (SELECT FROM agent_sync.install i
                         WHERE i.seal LIKE 'md5 %'
-                          AND i.seal NOT IN (SELECT here.seal FROM here))
-           AND NOT EXISTS (SELECT FROM watched w JOIN pg_class c ON c.oid = w.relation
-                           WHERE c.relrowsecurity
-                             OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid))"
+                          AND i.seal NOT IN (SELECT here.seal FROM here)) END"
     )
 }
 
