@@ -38,8 +38,9 @@ pub fn awaited(keys: Keys) -> String {
 /// The first 20 problems of the slugs `$1`, unless that is null, and of the tenant `$2`, likewise: the
 /// columns of the key, kind, reason and SQLSTATE.
 pub fn problems_of_named(keys: Keys) -> String {
-    let tenant = keys.have_tenants().then(|| shown("p.tenant"));
-    let key: Vec<String> = tenant.into_iter().chain([shown("p.slug")]).collect();
+    let column = |name| format!("{} AS {name}", shown(&format!("p.{name}")));
+    let tenant = keys.have_tenants().then(|| column("tenant"));
+    let key: Vec<String> = tenant.into_iter().chain([column("slug")]).collect();
     format!(
         "
     SELECT {}, p.kind, p.detail, p.sqlstate FROM agent_sync.problem p
