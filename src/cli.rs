@@ -112,10 +112,10 @@ Examples:
     /// Show the state of each database in one line, with remedies
     #[command(
         after_help = "It queries the databases and needs no daemon. NO PROBLEM counts the agents
-without a pending change or a problem. It does not show edits by hand or the
-effect of other rules: `agent-sync check` compares each agent. MISS: agents
-without a configuration. REJ: agents that are rejected. FAIL: agents whose write
-PostgreSQL refused.
+without a pending change or a problem. Edits by hand and the effect of other
+rules show with the next audit (audit.interval): `agent-sync check` compares
+each agent now. MISS: agents without a configuration. REJ: agents that are
+rejected. FAIL: agents whose write PostgreSQL refused.
 
 PHASE is one of:
   asleep  a daemon leads and waits for changes; the healthy idle state

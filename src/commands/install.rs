@@ -6,7 +6,9 @@ use super::output::{say, say_verbatim};
 use crate::cli::Install;
 use crate::exit::{Exit, Fault};
 use crate::install::{self, Done, OnOtherTables, Plan};
+use crate::pg::Db;
 use crate::settings::{self, Database, Settings};
+use crate::store::{Finding, Layout, checks};
 
 /// Installs into the databases in turn. A failure in one database does not stop the others.
 pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
@@ -70,6 +72,10 @@ async fn one(database: &Database, settings: &Settings, plan: &Plan<'_>) -> anyho
     };
     let name = &database.name;
     say(format_args!("{name}: {outcome} ({})", database.target()))?;
+    for finding in about_the_key(session.db(), database, settings).await {
+        let text = format!("{name}: {finding}; try: {}", finding.remedy());
+        super::output::note(database.install.schema.localize(&text));
+    }
     for role in told.strangers {
         say(format_args!(
             "{name}: the role {role} was granted nothing: it is not the role of that name that an \
@@ -93,4 +99,17 @@ async fn one(database: &Database, settings: &Settings, plan: &Plan<'_>) -> anyho
         ))?;
     }
     Ok(Exit::Done)
+}
+
+/// The findings about the key of the agents (T5). An install does not fail on them, nor where they
+/// cannot be read: `doctor` reports that.
+async fn about_the_key(db: &Db, database: &Database, settings: &Settings) -> Vec<Finding> {
+    let Ok(layout) = Layout::read(db, database).await else {
+        return Vec::new();
+    };
+    let (notify, history) = (settings.capture.notify, settings.history.enabled);
+    let findings = checks::cautions(db, &layout, notify, history).await;
+    let mut findings = findings.unwrap_or_default();
+    findings.retain(Finding::is_about_the_key);
+    findings
 }

@@ -1,7 +1,7 @@
 //! The pause of a database: while it is in force, no daemon leads, and changes wait in the outbox.
 //!
 //! Invariant: no batch is committed that began after the commit of a pause. Each batch reads the
-//! pause with the leader lock ([`queries::KEEP_LEAD`]).
+//! pause with the leader lock (`queries::KEEP_LEAD`).
 
 use std::time::{Duration, SystemTime};
 

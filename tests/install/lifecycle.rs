@@ -1643,3 +1643,27 @@ async fn g14_install_mends_the_trigger_of_one_partition() {
         assert!(said.out.contains("  pass  capture"), "{said:?}");
     }
 }
+
+/// GIVEN agents whose slug is unique only for each customer, THEN each install names the key and the
+/// possible tenant, and succeeds.
+#[tokio::test]
+async fn t5_install_names_a_key_that_is_not_unique() {
+    let platform = Platform::new().await;
+    platform
+        .run(
+            "ALTER TABLE agents DROP CONSTRAINT agents_slug_key;
+             ALTER TABLE agents ADD COLUMN client int NOT NULL DEFAULT 1, ADD UNIQUE (client, slug)",
+        )
+        .await;
+    for _ in 0..2 {
+        let said = platform.says(&["install"]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        for part in [
+            "public.agents has no unique index on slug",
+            "agents.columns.tenant = \"client\"",
+            "whatever client that has",
+        ] {
+            assert!(said.err.contains(part), "{part}: {said:?}");
+        }
+    }
+}

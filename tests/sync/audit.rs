@@ -345,6 +345,32 @@ async fn g17_the_next_daemon_knows_the_last_audit() {
     assert!(daemon.lines(COMPARED).is_empty(), "its interval is an hour");
 }
 
+/// GIVEN the record of an audit without drift, WHEN a daemon starts with other rules, THEN the drift
+/// that it finds stays in force, in place of the record.
+#[tokio::test]
+async fn g14_drift_under_the_rules_of_a_start_is_known() {
+    let platform = with_agents(&["a", "b", "c"]).await;
+    let (daemon, _) = auditing(&platform, &[]).await;
+    platform.drained().await;
+    audits(&daemon, 1).await;
+    assert!(daemon.terminate().await.success());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.toml");
+    let rules = include_str!("../../config/providers.toml").replace("nova-2", "nova-3");
+    std::fs::write(&file, rules).unwrap();
+    let mut command = command(&platform);
+    command.env("AGENT_SYNC__RULES__FILE", &file);
+    let daemon = Daemon::start(command);
+    let address = address(&daemon).await;
+    daemon.logged("caught up").await;
+    metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 3.0).await;
+    // The record of this daemon follows, once it leads.
+    platform
+        .holds("SELECT (audit -> 'last' ->> 'drifted')::int = 3 FROM agent_sync.install")
+        .await;
+    metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 3.0).await;
+}
+
 /// Tenants: the report names tenant and slug, and only that agent is synced.
 #[tokio::test]
 async fn g17_the_audit_knows_tenants_apart() {

@@ -69,6 +69,11 @@ impl Finding {
         )
     }
 
+    /// Whether two agents may have one key.
+    pub fn is_about_the_key(&self) -> bool {
+        matches!(self, Self::Column(Column::NotUnique { .. }))
+    }
+
     /// Whether an index does not find all rows.
     pub fn is_bad_index(&self) -> bool {
         matches!(self, Self::Column(Column::IndexMisses { .. }))

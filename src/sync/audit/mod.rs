@@ -14,6 +14,7 @@
 
 mod pass;
 mod second_look;
+mod when;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 
 use self::pass::{Ground, Pass};
 use self::second_look::{Remembered, Standing};
+use self::when::{Cause, Next, changed, due};
 use super::context::{Context, InSync, Lead};
 use super::error::AttemptError;
 use crate::mapping::Rules;
@@ -56,24 +58,6 @@ pub(super) enum Told {
     Drift,
 }
 
-/// Why a pass begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
-    /// The rules or the columns have changed.
-    Mapping,
-    /// It is time.
-    Due,
-}
-
-/// The next pass.
-#[derive(Debug, Clone, Copy)]
-struct Next {
-    at: Instant,
-    /// Whether it needs the lead. After a change of the mapping every daemon counts what differs
-    /// under its own.
-    needs_lead: bool,
-}
-
 struct Auditor<'a> {
     context: &'a Context,
     rules: watch::Receiver<Arc<Rules>>,
@@ -89,6 +73,8 @@ struct Auditor<'a> {
     /// The edited configurations that were reported last: how many agents, and some slugs.
     told_edited: (u64, Vec<String>),
     remembered: Remembered,
+    /// The last result of this process.
+    concluded: Option<(Instant, Compared)>,
 }
 
 /// Audits a database until its task is told to stop. What is `told` holds for the first change of
@@ -116,6 +102,7 @@ impl<'a> Auditor<'a> {
             told,
             told_edited: (0, Vec::new()),
             remembered: Remembered::default(),
+            concluded: None,
         };
         auditor.rules.mark_unchanged();
         auditor.next = auditor.at_interval(0.1);
@@ -180,10 +167,17 @@ impl<'a> Auditor<'a> {
     }
 
     /// Goes on from the record of the audits, as this process begins to lead. The audits before may
-    /// be those of another daemon.
+    /// be those of another daemon. A later result of this process stays in force, as that under new
+    /// rules which a start has found before it led.
     fn adopt(&mut self) {
         let audited = self.context.audited.borrow().clone();
         let unnoticed = audited.unnoticed.as_ref().map(|(found, _)| found);
+        if let (Some((at, own)), Some((_, ago))) = (self.concluded, audited.last)
+            && at.elapsed().as_secs_f64() <= ago
+        {
+            let known = event::Audit::Known(own, unnoticed);
+            return self.context.observer.tell(known);
+        }
         if let Some((last, _)) = audited.last {
             let known = event::Audit::Known(last, unnoticed);
             self.context.observer.tell(known);
@@ -317,6 +311,7 @@ impl<'a> Auditor<'a> {
         };
         let (observer, counts, at) = (&self.context.observer, pass.found.counts, SystemTime::now());
         observer.tell(event::Audit::Finished(Compared { at, counts }));
+        self.concluded = Some((Instant::now(), Compared { at, counts }));
         if cause == Cause::Mapping && self.told == Told::Nothing {
             observer.tell(event::Mapping::Changed(Totals {
                 written: counts.differing,
@@ -374,24 +369,5 @@ impl<'a> Auditor<'a> {
         };
         let both = regular.into_iter().chain([again]);
         both.min_by_key(|next| next.at)
-    }
-}
-
-/// Returns when the rules have changed.
-async fn changed(rules: &mut watch::Receiver<Arc<Rules>>) {
-    if rules.changed().await.is_err() {
-        // Nobody can change them any more.
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Returns when it is time for a pass, and this process leads where that is needed.
-async fn due(next: Option<Next>, lead: &mut watch::Receiver<Lead>) {
-    let Some(next) = next else {
-        return std::future::pending().await;
-    };
-    tokio::time::sleep_until(next.at.into()).await;
-    if next.needs_lead && lead.wait_for(|lead| *lead != Lead::None).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
