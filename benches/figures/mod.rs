@@ -1,6 +1,7 @@
 //! The figures, one file each, with the names of `--only`.
 
 mod audit;
+mod audit_busy;
 mod bulk;
 mod cpu;
 mod heal;
@@ -39,6 +40,7 @@ pub enum Figure {
     Memory,
     Mapping,
     Audit,
+    AuditBusy,
 }
 
 impl Figure {
@@ -59,6 +61,7 @@ impl Figure {
             Self::Memory => "memory",
             Self::Mapping => "mapping",
             Self::Audit => "audit",
+            Self::AuditBusy => "audit_busy",
         }
     }
 
@@ -78,7 +81,8 @@ impl Figure {
             Self::Scale => "drain time and latency by the number of agents",
             Self::Memory => "memory during a drain of a million agents",
             Self::Mapping => "the mapping in process, per agent",
-            Self::Audit => "what an audit of a million agents takes, idle and under load",
+            Self::Audit => "what an audit of a million agents takes, idle system",
+            Self::AuditBusy => "what saves notice of an audit of a million agents",
         }
     }
 
@@ -99,6 +103,7 @@ impl Figure {
             Self::Memory => memory::measure(lab).await,
             Self::Mapping => mapping::measure(lab).await,
             Self::Audit => audit::measure(lab).await,
+            Self::AuditBusy => audit_busy::measure(lab).await,
         }
     }
 }
