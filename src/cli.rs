@@ -81,7 +81,7 @@ Examples:
     #[command(
         after_help = "Exits with 0 if all is in sync, and with 2 if something stays out of sync
 until it is corrected: a configuration that differs or is missing, an agent
-that is rejected, a SLUG argument that no agent has. A change in the outbox is
+that is rejected, a SLUG or a TENANT that nothing has. A change in the outbox is
 pending, and does not count while a daemon leads. Exits with 69 if a database
 is unavailable.
 

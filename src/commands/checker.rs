@@ -10,6 +10,7 @@ use serde_json::json;
 use super::hints;
 use super::named::named;
 use super::page::{Page, part};
+use super::tenant::Search;
 use super::todo::Todo;
 use super::unmapped::UnmappedCount;
 use super::unmatched;
@@ -45,6 +46,7 @@ pub(super) struct Checker<'a> {
     /// The most agents to collect in each database.
     sample: Option<u64>,
     seen: BTreeSet<String>,
+    sought: Search,
     /// The settings that no rule reads in the database of the check, if they are to be listed.
     unmapped: Option<UnmappedCount>,
     pub(super) page: Page,
@@ -82,6 +84,7 @@ impl<'a> Checker<'a> {
             remarks: false,
             sample: None,
             seen: BTreeSet::new(),
+            sought: Search::of(tenant),
             unmapped: None,
             page: Page::new(),
         }
@@ -134,6 +137,7 @@ impl<'a> Checker<'a> {
             ..Checked::default()
         };
         let (way, given) = named(database, &layout, &self.slugs, self.tenant)?;
+        self.sought.look(db, &layout).await.map_err(unanswered)?;
         let of_all = way.is_none() && !self.to_reconcile;
         let given: Vec<&str> = given.iter().map(String::as_str).collect();
         let scope = Scope {
@@ -326,7 +330,8 @@ impl<'a> Checker<'a> {
         hints::print(&mut self.page, checked, scope, (led, paused));
     }
 
-    /// Prints the requested slugs that no agent has. `reached` of `of` databases could be checked.
+    /// Prints the requested slugs that no agent has, and a tenant that no database has. `reached` of
+    /// `of` databases could be checked.
     pub(super) fn unknown(&mut self, reached: usize, of: usize) -> Exit {
         if reached == 0 {
             return Exit::Done;
@@ -361,8 +366,9 @@ impl<'a> Checker<'a> {
                 ));
             }
         }
+        let of_tenant = self.sought.print(&mut self.page, place, self.json);
         if unknown.is_empty() {
-            Exit::Done
+            of_tenant
         } else {
             Exit::Drift
         }

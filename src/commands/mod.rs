@@ -24,6 +24,7 @@ pub mod run;
 mod slugs;
 pub mod status;
 mod table;
+mod tenant;
 mod todo;
 pub mod uninstall;
 mod unmapped;

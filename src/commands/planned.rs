@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::named::named;
 use super::page::Page;
+use super::tenant::Search;
 use crate::cli::Check;
 use crate::exit::Exit;
 use crate::mapping::{Difference, Rules};
@@ -35,8 +36,10 @@ pub(super) fn plan(settings: &Settings, file: &Path, args: &Check) -> anyhow::Re
     let slugs: Vec<_> = args.slugs.iter().map(String::as_str).collect();
     super::block_on(async {
         let (mut page, mut exits) = (Page::new(), Vec::new());
+        let tenant = args.tenant.tenant.as_deref();
+        let mut sought = Search::of(tenant);
         for database in databases {
-            let named = (&*slugs, args.tenant.tenant.as_deref());
+            let named = (&*slugs, tenant, &mut sought);
             let planned = of_database(&mut page, settings, database, (&rules, &other), named);
             match Box::pin(planned).await {
                 Ok(groups) if args.reporting.json => page.json(&groups.json(&database.name)),
@@ -48,6 +51,7 @@ pub(super) fn plan(settings: &Settings, file: &Path, args: &Check) -> anyhow::Re
                 }
             }
         }
+        exits.push(sought.print(&mut page, "", args.reporting.json));
         page.end(super::worst(exits))
     })
 }
@@ -57,13 +61,15 @@ async fn of_database(
     settings: &Settings,
     database: &Database,
     rules: (&Rules, &Rules),
-    (slugs, tenant): (&[&str], Option<&str>),
+    (slugs, tenant, sought): (&[&str], Option<&str>, &mut Search),
 ) -> anyhow::Result<Groups> {
     let session = super::open_or_fault("check", database, settings).await?;
     let db: &Db = session.db();
     let layout = Layout::read(db, database).await;
     let layout = layout.map_err(|error| super::no_layout(database, error))?;
     let (way, given) = named(database, &layout, slugs, tenant)?;
+    let looked = sought.look(db, &layout).await;
+    looked.map_err(|error| super::unanswered(database, error))?;
     let given: Vec<&str> = given.iter().map(String::as_str).collect();
     let scope = Scope {
         named: way.map(|way| (way, &*given)),

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::named;
 use super::page::Page;
+use super::tenant::Search;
 use crate::cli::Wait;
 use crate::exit::{Exit, Fault};
 use crate::observe::Pause;
@@ -34,6 +35,7 @@ struct Waited {
     look: Look,
     /// The problems of the named agents; `None` if no agent was named.
     problems: Option<Vec<Note>>,
+    sought: Search,
     seconds: f64,
 }
 
@@ -55,10 +57,11 @@ pub fn wait(config: Option<&Path>, args: &Wait) -> anyhow::Result<Exit> {
                 .spawn(async move { Box::pin(in_one(database, &settings, agents, timeout)).await });
         }
         let mut page = Page::new();
-        let mut exits = Vec::new();
+        let (mut exits, mut sought) = (Vec::new(), Search::default());
         while let Some(waited) = waits.join_next().await {
             exits.push(match waited? {
-                Ok(waited) => {
+                Ok(mut waited) => {
+                    sought.add(std::mem::take(&mut waited.sought));
                     if as_json {
                         page.json(&waited.object());
                     } else {
@@ -70,6 +73,7 @@ pub fn wait(config: Option<&Path>, args: &Wait) -> anyhow::Result<Exit> {
                 Err(error) => super::output::report(&error),
             });
         }
+        exits.push(sought.print(&mut page, "", as_json));
         page.end(super::worst(exits))
     })
 }
@@ -101,10 +105,12 @@ async fn in_one(
     }
     let layout = first.layout.as_ref();
     let layout = layout.ok_or_else(|| Fault::new(Exit::Failed, "the tables cannot be read"))?;
+    let mut sought = Search::of(agents.tenant.as_deref());
     if let Some(tenant) = agents.tenant.take() {
         let written = named::tenant(&database, layout, &tenant)?;
         agents.tenant = Some(written.unwrap_or(tenant));
     }
+    sought.look(db, layout).await.map_err(unanswered)?;
     let mut pause = PAUSES.0;
     let left = loop {
         let left = awaited(db, layout, before, &agents)
@@ -127,6 +133,7 @@ async fn in_one(
         left,
         look: look(db, &database, settings, None).await,
         problems,
+        sought,
         seconds: begun.elapsed().as_secs_f64(),
         database,
     })

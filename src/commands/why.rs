@@ -8,6 +8,7 @@ use serde_json::value::to_raw_value;
 
 use super::named::named;
 use super::page::Page;
+use super::tenant::{Search, hint};
 use crate::cli::Why;
 use crate::exit::{Exit, Fault};
 use crate::key::Key;
@@ -31,8 +32,9 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
     super::block_on(async {
         let mut page = Page::new();
         let (mut found, mut exits) = (false, Vec::new());
+        let mut sought = Search::of(args.tenant.tenant.as_deref());
         for database in databases {
-            match Box::pin(find_out(database, &settings, &rules, args)).await {
+            match Box::pin(find_out(database, &settings, &rules, args, &mut sought)).await {
                 Ok((look, told)) => {
                     let keys = database.agents.columns.keys();
                     for (key, story) in &told.stories {
@@ -71,8 +73,12 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
                     .map(|tenant| format!(" of tenant {}", super::typed(tenant)))
                     .unwrap_or_default()
             );
-            let fault =
-                Fault::new(Exit::Failed, what).remedy(format!("looked in: {}", names.join(", ")));
+            let of_tenant = match sought.near() {
+                Some(near) => format!("; there, nothing has this tenant{}", hint(&near)),
+                None => String::new(),
+            };
+            let remedy = format!("looked in: {}{of_tenant}", names.join(", "));
+            let fault = Fault::new(Exit::Failed, what).remedy(remedy);
             exits.push(super::output::report(&fault.into()));
         }
         page.end(super::worst(exits))
@@ -104,6 +110,7 @@ async fn find_out(
     settings: &Settings,
     rules: &Rules,
     args: &Why,
+    sought: &mut Search,
 ) -> anyhow::Result<(Look, Told)> {
     let session = super::open_or_fault("why", database, settings).await?;
     let look = look(session.db(), database, settings, Some(rules)).await;
@@ -130,6 +137,7 @@ async fn find_out(
     } else {
         named(database, layout, &[&args.slug], tenant)?.1
     };
+    sought.look(db, layout).await.map_err(unanswered)?;
     let more = keys.len() > MOST;
     keys.truncate(MOST);
     let mut stories = Vec::with_capacity(keys.len());

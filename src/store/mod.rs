@@ -39,6 +39,7 @@ pub mod request;
 mod rivals;
 mod statements;
 pub mod surveyed;
+pub mod tenants;
 mod transaction;
 mod trust;
 

@@ -14,5 +14,6 @@ mod rules;
 mod scale;
 mod status;
 mod story;
+mod tenants;
 mod wait;
 mod why;

@@ -574,7 +574,7 @@ async fn every_query_can_be_prepared_with_tenants() {
 
 async fn every_query_can_be_prepared(platform: Platform) {
     use agent_sync::pg::without_sent;
-    use agent_sync::store::{awaited, backlog, queries, report, request, surveyed};
+    use agent_sync::store::{awaited, backlog, queries, report, request, surveyed, tenants};
 
     let role = format!("daemon_{}", platform.name());
     assert!(platform.says(&["install", "--role", &role]).await.code == 0);
@@ -645,7 +645,9 @@ async fn every_query_can_be_prepared(platform: Platform) {
     let of_tenants = every_tenant
         .into_iter()
         .chain(queries::lack_tenant(&layout.configurations))
-        .chain(of_tenant.into_iter().flatten());
+        .chain(of_tenant.into_iter().flatten())
+        .chain(tenants::exists(&layout))
+        .chain(tenants::some(&layout));
     let of_tenants: Vec<String> = of_tenants.collect();
     for query in [
         &report::daemons(),

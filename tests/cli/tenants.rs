@@ -1,0 +1,121 @@
+//! The commands where tenants are set (T5): the names of tenants and agents on the command line.
+
+use crate::support::{Platform, Said};
+
+const UUID: &str = "0b1f2c3d-0000-4000-8000-00000000000a";
+
+/// A database with one agent, in sync, of each tenant.
+async fn with_tenants(of_type: &str, tenants: &[&str]) -> Platform {
+    let platform = Platform::with_tenants(of_type).await;
+    platform.install();
+    for tenant in tenants {
+        agent(&platform, tenant, "a").await;
+    }
+    drop(platform.caught_up_daemon().await);
+    platform
+}
+
+async fn agent(platform: &Platform, tenant: &str, slug: &str) {
+    platform
+        .run(&format!(
+            "INSERT INTO agents (client_id, slug, name) VALUES ('{tenant}', '{slug}', 'n');
+             INSERT INTO agent_configurations (client_id, agent_slug, agent_name)
+               VALUES ('{tenant}', '{slug}', 'n')"
+        ))
+        .await;
+}
+
+/// A mistyped tenant is told by every command that takes one, with similar tenants.
+#[tokio::test]
+async fn i1_a_tenant_that_nothing_has_is_told() {
+    for (of_type, tenant, typed, is_similar) in [
+        ("text", "acme", "acem", true),
+        ("text", "acme", "ACME", true),
+        ("text", "acme", "globex", false),
+        ("uuid", UUID, "0b1f2c3d-0000-4000-8000-00000000000b", true),
+        ("uuid", UUID, "acme", false),
+        ("bigint", "1044", "1040", true),
+        ("bigint", "1044", "x", false),
+        ("numeric", "1044", "7", false),
+    ] {
+        let platform = with_tenants(of_type, &[tenant]).await;
+        for (command, code) in [
+            (&["check"][..], 2),
+            (&["check", "a"], 2),
+            (&["check", "--rules", "config/providers.toml"], 2),
+            (&["reconcile", "--all"], 1),
+            (&["reconcile", "--all", "--dry-run"], 2),
+            (&["wait", "--timeout", "1ms"], 2),
+        ] {
+            let known = platform
+                .says(&[command, &["--tenant", tenant]].concat())
+                .await;
+            assert_eq!(known.code, 0, "{command:?}: {known:?}");
+            let arguments = [command, &["--tenant", typed]].concat();
+            let said = platform.says(&arguments).await;
+            assert_eq!(said.code, code, "{arguments:?}: {said:?}");
+            let sentence = "no agent and no configuration has this tenant";
+            let out = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(out.contains(sentence), "{arguments:?}: {said:?}");
+            let similar = format!("similar: {tenant}");
+            assert_eq!(
+                out.contains(&similar),
+                is_similar,
+                "{arguments:?}: {said:?}"
+            );
+            let said = platform.says(&[&arguments[..], &["--json"]].concat()).await;
+            assert_eq!(said.code, code, "{arguments:?}: {said:?}");
+            let objects = said.objects();
+            let unknown = objects
+                .iter()
+                .find(|object| object["verdict"] == "unknown" && object["slug"].is_null())
+                .unwrap_or_else(|| panic!("{arguments:?}: {said:?}"));
+            assert_eq!(unknown["tenant"], typed);
+            assert_eq!(
+                unknown["near"].as_array().unwrap().len(),
+                usize::from(is_similar)
+            );
+        }
+        let said = platform.says(&["why", "a", "--tenant", typed]).await;
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(said.err.contains("nothing has this tenant"), "{said:?}");
+    }
+}
+
+/// A tenant is unknown only if no database has it. One with a configuration alone is known.
+#[tokio::test]
+async fn i1_a_tenant_of_one_database_is_known() {
+    let one = with_tenants("text", &["acme"]).await;
+    let other = with_tenants("text", &["globex"]).await;
+    one.run("DELETE FROM agents").await;
+    let says = async |arguments: &[&str]| {
+        let mut command = one.command(arguments);
+        command.env_remove("DATABASE_URL");
+        for table in ["AGENTS", "CONFIGURATIONS"] {
+            command.env_remove(format!(
+                "AGENT_SYNC__DATABASES__DEFAULT__{table}__COLUMNS__TENANT"
+            ));
+        }
+        for (name, platform) in [("ONE", &one), ("OTHER", &other)] {
+            let prefix = format!("AGENT_SYNC__DATABASES__{name}");
+            command.env(format!("{prefix}__URL"), &platform.url);
+            for table in ["AGENTS", "CONFIGURATIONS"] {
+                command.env(format!("{prefix}__{table}__COLUMNS__TENANT"), "client_id");
+            }
+        }
+        Said::of(command).await
+    };
+    for command in [
+        &["check"][..],
+        &["reconcile", "--all"],
+        &["wait", "--timeout", "1ms"],
+    ] {
+        for (tenant, is_known) in [("acme", true), ("globex", true), ("initech", false)] {
+            let arguments = [command, &["--tenant", tenant]].concat();
+            let said = says(&arguments).await;
+            assert_eq!(said.code == 0, is_known, "{arguments:?}: {said:?}");
+            let told = said.out.contains("unknown");
+            assert_eq!(told, !is_known, "{arguments:?}: {said:?}");
+        }
+    }
+}
