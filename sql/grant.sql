@@ -15,18 +15,19 @@
 -- and a dump that was restored into another cluster, where OIDs differ, names its roles. Any other
 -- role of a noted name gets nothing and is forgotten, with a NOTICE and in agent_sync.strangers.
 --
--- The role can then SELECT the mapped columns of the agents and xmin, SELECT the compared columns of
--- the configurations and their primary key, UPDATE those that are written, and use the tables in the
--- schema agent_sync. The system columns ctid, tableoid and xmin need a grant as well. The role can
--- use the schemas of these objects, and of the types of the written columns. It cannot read other
--- columns, such as API keys. Earlier privileges of the role stay.
+-- The role can then SELECT the mapped columns of the agents and xmin, SELECT the compared columns
+-- of the configurations and their primary key, UPDATE those that are written, and use the tables in
+-- the schema agent_sync. The system columns ctid, tableoid and xmin need a grant as well. The role
+-- can use the schemas of these objects, and of the types of the written columns. It cannot read
+-- other columns, such as API keys. Earlier privileges of the role stay.
 --
--- Any other role loses its privileges in the schema, which it may have from ALTER DEFAULT PRIVILEGES.
--- A role that writes to the outbox can lose changes, and one that writes to agent_sync.role gets the
--- privileges of the daemon from the next install. The owners keep theirs: of the schema, of the tables, of the capture
--- functions. Each role keeps USAGE on the schema, and SELECT on the view state and the table problem,
--- which hold no secret and which docs/operating.md shows to readers. The names of the roles that lose
--- privileges are in a NOTICE and in agent_sync.closed.
+-- Any other role loses its privileges in the schema, which it may have from ALTER DEFAULT
+-- PRIVILEGES. A role that writes to the outbox can lose changes, and one that writes to
+-- agent_sync.role gets the privileges of the daemon from the next install. The owners keep theirs:
+-- of the schema, of the tables, of the capture functions. Each role keeps USAGE on the schema, and
+-- SELECT on the view state and the table problem, which hold no secret and which docs/operating.md
+-- shows to readers. The names of the roles that lose privileges are in a NOTICE and in
+-- agent_sync.closed.
 --
 -- Each privilege that was granted is kept in agent_sync.granted, as data: the statements are built
 -- here and in uninstall.sql, and no text of a table is run.

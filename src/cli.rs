@@ -14,7 +14,7 @@ use clap::{Args, ColorChoice, Parser, Subcommand};
 use global::GLOBAL;
 pub use global::{Verbosity, colours};
 pub use install::{Install, Uninstall};
-pub use pause::{Pause, Until};
+pub use pause::Pause;
 pub use probe::{Probe, Question};
 pub use tenant::OfTenant;
 

@@ -1,4 +1,4 @@
-//! Formats times for output: RFC 3339, UTC, milliseconds.
+//! Times: their text in output (RFC 3339, UTC, milliseconds), and the end of a period.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,6 +6,15 @@ use serde::Serializer;
 
 /// The last second that has a date of four digits, in seconds after 1970.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
+
+/// The end of a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// It ends after this time.
+    After(Duration),
+    /// It ends at this time.
+    At(SystemTime),
+}
 
 /// Formats a time such as `2026-03-21T04:06:22.123Z`. A time before 1970 or after 9999, which only
 /// a server can send, becomes the nearest one that has a format: the library panics at the others.

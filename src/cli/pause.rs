@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::Databases;
 use crate::settings;
+use crate::time::Until;
 
 /// The arguments of `pause`.
 #[derive(Debug, Args)]
@@ -30,15 +31,6 @@ pub struct Pause {
 
 /// The longest reason, in characters.
 const LONGEST: usize = 200;
-
-/// The end of a pause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Until {
-    /// After this time.
-    After(Duration),
-    /// At this time.
-    At(SystemTime),
-}
 
 /// Reads a duration such as `2h`, or a time such as `2026-03-21T04:00:00Z`, which is not over.
 pub(super) fn until(text: &str) -> Result<Until, String> {

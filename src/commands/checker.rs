@@ -288,14 +288,13 @@ impl<'a> Checker<'a> {
             missing,
             rejected,
             ambiguous,
-            ..
         } = checked.tally;
         if self.json {
             self.page.json(&json!({
                 "database": database.name,
                 "summary": {
-                    "agents": agents, "in_sync": in_sync, "pending": pending, "drifted": drifted, "missing": missing,
-                    "rejected": rejected, "ambiguous": ambiguous,
+                    "agents": agents, "in_sync": in_sync, "pending": pending, "drifted": drifted,
+                    "missing": missing, "rejected": rejected, "ambiguous": ambiguous,
                 },
                 "unmatched": unmatched::object(&checked.unmatched),
                 "led": led, "paused": paused,

@@ -42,6 +42,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use crate::exit::{Exit, Fault};
 use crate::install::is_raised_by_a_function_of_others;
 use crate::mapping::Rules;
+use crate::observe::Pause;
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
 use crate::session::{Limits, Session, SessionError};
@@ -238,6 +239,11 @@ fn unreachable(database: &Database, error: SessionError) -> anyhow::Error {
         error => anyhow::Error::new(error),
     };
     cause.context(Fault::unavailable(what).remedy(remedy))
+}
+
+/// The fault for a database that is paused.
+fn paused(database: &Database, pause: &Pause) -> Fault {
+    Fault::unavailable(format!("database {}: {pause}", database.name)).remedy(Pause::REMEDY)
 }
 
 /// The fault for tables that do not match the settings.

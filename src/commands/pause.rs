@@ -12,8 +12,8 @@ use crate::cli;
 use crate::exit::{Exit, Fault};
 use crate::observe::Pause;
 use crate::pg::{Db, QueryError};
-use crate::settings::{Database, Settings};
-use crate::store::pause::{self, NewPause, Until};
+use crate::settings::Database;
+use crate::store::pause::{self, NewPause};
 use crate::store::report;
 
 /// The time between two looks for daemons.
@@ -22,11 +22,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Pauses the databases in turn. A failure in one does not stop the others.
 pub fn pause(config: Option<&Path>, args: &cli::Pause) -> anyhow::Result<Exit> {
     let new = NewPause {
-        until: match args.until {
-            None => Until::Resumed,
-            Some(cli::Until::After(time)) => Until::After(time),
-            Some(cli::Until::At(time)) => Until::At(time),
-        },
+        until: args.until,
         user: user(),
         reason: args.reason.clone(),
         releases: args.release,
@@ -94,17 +90,7 @@ pub fn resume(config: Option<&Path>, args: &cli::Databases) -> anyhow::Result<Ex
     )
 }
 
-/// Runs `work` with a session of each database.
-async fn on<T>(
-    database: &Database,
-    settings: &Settings,
-    command: &str,
-    work: &impl AsyncFn(&Database, &Db) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let session = super::open_or_fault(command, database, settings).await?;
-    work(database, session.db()).await
-}
-
+/// Runs `work` with a session of each database in turn.
 fn in_each(
     config: Option<&Path>,
     command: &str,
@@ -116,7 +102,10 @@ fn in_each(
     super::block_on(async {
         let mut exits = Vec::new();
         for database in databases {
-            let done = on(database, &settings, command, work).await;
+            let done = match super::open_or_fault(command, database, &settings).await {
+                Ok(session) => work(database, session.db()).await,
+                Err(error) => Err(error),
+            };
             exits.push(done.unwrap_or_else(|error| super::output::report(&error)));
         }
         Ok(super::worst(exits))

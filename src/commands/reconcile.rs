@@ -16,7 +16,6 @@ use super::page::Page;
 use crate::cli::{Check, Databases, Reconcile, Reporting, Verbosity};
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
-use crate::observe::Pause;
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
 use crate::reconcile::{ReconcileError, Reconciler};
@@ -145,8 +144,7 @@ async fn plan<'a>(
         return Err(Fault::new(Exit::Failed, what).into());
     }
     if let Some(pause) = pause::in_force(db).await.map_err(unanswered)? {
-        let fault = Fault::unavailable(format!("database {}: {pause}", database.name));
-        return Err(fault.remedy(Pause::REMEDY).into());
+        return Err(super::paused(database, &pause).into());
     }
     let led: bool = db.value(report::LED, &[]).await.map_err(unanswered)?;
     let mut touches = checked.todo.configurations;

@@ -260,7 +260,15 @@ fn lines(states: &[State]) -> Vec<String> {
     let troubled = states.iter().filter(|state| !state.trouble.is_empty());
     lines.extend(troubled.flat_map(trouble));
     lines.push(String::new());
-    for text in [last_writes(states), last_audits(states)] {
+    let written = of_each(states, "Last written", |look| match &look.last_sync {
+        Some((_, seconds)) => format!(" {} ago", age(*seconds)),
+        None => ": not recorded".to_owned(),
+    });
+    let audited = of_each(states, "Last audit", |look| match &look.audit {
+        Some(audit) => format!(" {}", audit.sentence()),
+        None => ": none yet".to_owned(),
+    });
+    for text in [written, audited] {
         lines.push(format!("{DIM}{}{DIM:#}", indented("", &text, WIDTH)));
     }
     lines
@@ -284,46 +292,19 @@ fn trouble(state: &State) -> Vec<String> {
     lines
 }
 
-/// The time of the last write of each database.
-fn last_writes(states: &[State]) -> String {
+/// One sentence with a text for each database that could be queried.
+fn of_each(states: &[State], what: &str, text: impl Fn(&Look) -> String) -> String {
     let asked = states
         .iter()
-        .filter_map(|state| Some((&state.name, state.look.as_ref()?.last_sync.as_ref())));
+        .filter_map(|state| Some((&state.name, state.look.as_ref()?)));
     let texts: Vec<_> = asked
-        .map(|(name, last)| match last {
-            Some((_, seconds)) => format!("{name} {} ago", age(*seconds)),
-            None => format!("{name}: not recorded"),
-        })
+        .map(|(name, look)| format!("{name}{}", text(look)))
         .collect();
-    format!(
-        "Last written: {}.",
-        if texts.is_empty() {
-            "not known".to_owned()
-        } else {
-            texts.join(", ")
-        }
-    )
-}
-
-/// The last audit of each database.
-fn last_audits(states: &[State]) -> String {
-    let asked = states
-        .iter()
-        .filter_map(|state| Some((&state.name, state.look.as_ref()?.audit.as_ref())));
-    let texts: Vec<_> = asked
-        .map(|(name, audit)| match audit {
-            Some(audit) => format!("{name} {}", audit.sentence()),
-            None => format!("{name}: none yet"),
-        })
-        .collect();
-    format!(
-        "Last audit: {}.",
-        if texts.is_empty() {
-            "not known".to_owned()
-        } else {
-            texts.join(", ")
-        }
-    )
+    if texts.is_empty() {
+        format!("{what}: not known.")
+    } else {
+        format!("{what}: {}.", texts.join(", "))
+    }
 }
 
 fn object(state: &State) -> Value {

@@ -14,7 +14,6 @@ use super::page::Page;
 use super::tenant::Search;
 use crate::cli::Wait;
 use crate::exit::{Exit, Fault};
-use crate::observe::Pause;
 use crate::report::{Awaited, Level, Look, NamedAgents, Note, awaited, look, moment, problems_of};
 use crate::settings::{Database, Settings};
 use crate::show::{WIDTH, count, indented};
@@ -100,8 +99,7 @@ async fn in_one(
         return Err(anyhow::Error::msg(cause.to_owned()).context(fault.remedy(remedy)));
     }
     if let Some(pause) = &first.pause {
-        let fault = Fault::unavailable(format!("database {}: {pause}", database.name));
-        return Err(fault.remedy(Pause::REMEDY).into());
+        return Err(super::paused(&database, pause).into());
     }
     let layout = first.layout.as_ref();
     let layout = layout.ok_or_else(|| Fault::new(Exit::Failed, "the tables cannot be read"))?;

@@ -193,6 +193,15 @@ fn quote_of(text: &str) -> String {
     quote
 }
 
+/// The roles that the steps have met.
+#[derive(Debug, Default)]
+struct Met {
+    /// The roles of daemons before an uninstall.
+    of_daemons: Vec<String>,
+    /// Those that an install tells of.
+    told: Told,
+}
+
 /// The roles that an install tells of.
 #[derive(Debug, Default)]
 pub struct Told {
@@ -205,9 +214,8 @@ pub struct Told {
 /// Installs, in one transaction.
 pub async fn install(db: &Db, plan: &Plan<'_>) -> Result<(Done, Told), QueryError> {
     db.batch(PREFIX).await?;
-    let (done, told) = transact(db, &plan.settings(), STEPS).await?;
-    let [strangers, closed] = told;
-    Ok((done, Told { strangers, closed }))
+    let (done, met) = transact(db, &plan.settings(), STEPS).await?;
+    Ok((done, met.told))
 }
 
 /// Begins a transaction and proves that the schema `agent_sync` is an install of agent-sync, and
@@ -229,7 +237,8 @@ pub struct Roles {
 
 /// Uninstalls, in one transaction.
 pub async fn uninstall(db: &Db, plan: &Plan<'_>) -> Result<(Done, Roles), QueryError> {
-    let (done, [before, _]) = transact(db, &plan.settings(), &[NAMES, PROOF, UNINSTALL]).await?;
+    let (done, met) = transact(db, &plan.settings(), &[NAMES, PROOF, UNINSTALL]).await?;
+    let before = met.of_daemons;
     let kept: Vec<String> = db.column(KEPT, &[(&before, Type::TEXT_ARRAY)]).await?;
     let dropped = before
         .into_iter()
@@ -268,14 +277,13 @@ const CLOSED: &str = "SELECT unnest(current_setting('agent_sync.closed')::text[]
 const KEPT: &str =
     "SELECT p.rolname::text FROM pg_roles p WHERE p.rolname = ANY ($1::text[]) ORDER BY 1";
 
-/// Runs the steps. Returns the roles of daemons before an uninstall; or the strangers of an install
-/// and the roles that have lost privileges. Tries again after a lock conflict, because a long transaction may hold one of the
+/// Runs the steps. Tries again after a lock conflict, because a long transaction may hold one of the
 /// tables.
 async fn transact(
     db: &Db,
     settings: &[(&str, String)],
     steps: &[&str],
-) -> Result<(Done, [Vec<String>; 2]), QueryError> {
+) -> Result<(Done, Met), QueryError> {
     let mut attempt = 1;
     loop {
         match once(db, settings, steps).await {
@@ -306,20 +314,20 @@ async fn once(
     db: &Db,
     settings: &[(&str, String)],
     steps: &[&str],
-) -> Result<(Done, [Vec<String>; 2]), QueryError> {
+) -> Result<(Done, Met), QueryError> {
     let worked = async {
         begin(db, settings).await?;
-        let mut roles = [Vec::new(), Vec::new()];
+        let mut met = Met::default();
         for step in steps {
             db.batch(step).await?;
             if *step == PROOF && db.value(HAS_ROLES, &[]).await? {
-                roles[0] = db.column(ROLES, &[]).await?;
+                met.of_daemons = db.column(ROLES, &[]).await?;
             }
             if *step == GRANT {
-                roles = [
-                    db.column(STRANGERS, &[]).await?,
-                    db.column(CLOSED, &[]).await?,
-                ];
+                met.told = Told {
+                    strangers: db.column(STRANGERS, &[]).await?,
+                    closed: db.column(CLOSED, &[]).await?,
+                };
             }
         }
         // A transaction without a change has no transaction number.
@@ -330,7 +338,7 @@ async fn once(
             Done::Changed
         };
         db.batch("COMMIT").await?;
-        Ok((done, roles))
+        Ok((done, met))
     };
     let outcome = worked.await;
     // A server that does not answer is not waited for twice.

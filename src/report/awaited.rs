@@ -73,7 +73,7 @@ pub async fn awaited(
     ];
     let slugs = db.value(&queries::awaited(layout.keys()), &given).await?;
     let installed = Installed::read(db).await?;
-    let owes = installed.is_none_or(|counts| counts.uncaptured_seen != counts.uncaptured);
+    let owes = installed.is_none_or(|installed| installed.owes_check());
     // Only a question of the catalog tells that a trigger was switched off for a while.
     let is_unsealed = if owes || slugs > 0 {
         Some(owes)

@@ -3,30 +3,20 @@
 //! Invariant: no batch is committed that began after the commit of a pause. Each batch reads the
 //! pause with the leader lock (`queries::KEEP_LEAD`).
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use postgres_types::Type;
 
 use super::{Store, queries};
 use crate::observe::Pause;
 use crate::pg::{Db, Parameter, QueryError};
-
-/// The end of a new pause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Until {
-    /// Only `agent-sync resume` ends it.
-    Resumed,
-    /// It ends after this time.
-    After(Duration),
-    /// It ends at this time.
-    At(SystemTime),
-}
+use crate::time::Until;
 
 /// A pause to begin.
 #[derive(Debug, Clone)]
 pub struct NewPause {
-    /// Its end.
-    pub until: Until,
+    /// Its end; `None` if only `agent-sync resume` ends it.
+    pub until: Option<Until>,
     /// The user of the operating system.
     pub user: Option<String>,
     /// The reason.
@@ -37,7 +27,7 @@ pub struct NewPause {
 
 /// The result of an attempt at the leader lock.
 #[derive(Debug)]
-pub enum Lead {
+pub enum LeadAttempt {
     /// This session holds the lock.
     Taken,
     /// Another session holds it.
@@ -50,9 +40,9 @@ impl NewPause {
     /// Begins the pause, in place of one that is in force. False if the install has no record.
     pub async fn begin(&self, db: &Db) -> Result<bool, QueryError> {
         let (at, after) = match self.until {
-            Until::Resumed => (None, None),
-            Until::After(time) => (None, Some(time.as_secs_f64())),
-            Until::At(time) => {
+            None => (None, None),
+            Some(Until::After(time)) => (None, Some(time.as_secs_f64())),
+            Some(Until::At(time)) => {
                 let since = time.duration_since(SystemTime::UNIX_EPOCH);
                 (Some(since.unwrap_or_default().as_secs_f64()), None)
             }
@@ -96,20 +86,20 @@ impl Store {
 
     /// Tries to take the leader lock. A pause that is committed meanwhile is seen as well: the
     /// session that begins it waits until no session holds the lock.
-    pub async fn try_lead(&self) -> Result<Lead, QueryError> {
+    pub async fn try_lead(&self) -> Result<LeadAttempt, QueryError> {
         let taken: Option<bool> = self.db.value(queries::TRY_LEAD, &[]).await?;
         if taken == Some(false) {
-            return Ok(Lead::Held);
+            return Ok(LeadAttempt::Held);
         }
         match (self.pause().await?, taken) {
-            (None, Some(true)) => Ok(Lead::Taken),
-            (Some(pause), None) => Ok(Lead::Paused(pause)),
+            (None, Some(true)) => Ok(LeadAttempt::Taken),
+            (Some(pause), None) => Ok(LeadAttempt::Paused(pause)),
             (Some(pause), Some(_)) => {
                 self.stand_down().await?;
-                Ok(Lead::Paused(pause))
+                Ok(LeadAttempt::Paused(pause))
             }
             // The pause has just ended.
-            (None, _) => Ok(Lead::Held),
+            (None, _) => Ok(LeadAttempt::Held),
         }
     }
 

@@ -162,8 +162,8 @@ impl Store {
         Ok(unchanged)
     }
 
-    /// Sets the rows of the outbox aside whose slug is no text, and ends the problems of those that no
-    /// agent has any more.
+    /// Sets the rows of the outbox aside whose slug is no text, and ends the problems of those that
+    /// no agent has any more.
     pub(super) async fn set_aside_not_text(
         &self,
         db: &Db,

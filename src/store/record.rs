@@ -30,6 +30,12 @@ impl Installed {
             may_have_jumped: row.try_get("may_have_jumped")?,
         }))
     }
+
+    /// Whether changes may have been missed since every agent was checked, so the daemon owes a
+    /// full check.
+    pub fn owes_check(&self) -> bool {
+        self.uncaptured_seen != self.uncaptured
+    }
 }
 
 impl Store {

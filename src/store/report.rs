@@ -94,10 +94,7 @@ pub const ROW_HOLDER: &str = "
 /// reason.
 pub fn problems(keys: Keys) -> String {
     let key = keys.of_row("p");
-    let begun = format!(
-        "CASE WHEN octet_length({key}) > {} THEN left({key}, 200) ELSE {key} END",
-        queries::LONGEST_SLUG
-    );
+    let begun = queries::beginning(&key);
     let first = format!("(array_agg({begun} ORDER BY p.since, {key}))[1:3]");
     format!(
         "

@@ -222,10 +222,7 @@ pub fn survey(layout: &Layout, read: Extent, named: Named) -> String {
 /// one than any may be, the beginning. Both tables are read once, and joined by hash.
 pub fn unmatched(layout: &Layout) -> String {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
-    let begun = format!(
-        "CASE WHEN octet_length(u.key) > {} THEN left(u.key, 200) ELSE u.key END",
-        queries::LONGEST_SLUG
-    );
+    let begun = queries::beginning("u.key");
     format!(
         "WITH unmatched (key) AS MATERIALIZED (
              SELECT {} FROM {} c

@@ -356,24 +356,12 @@ pub struct Tally {
     pub rejected: i64,
     /// [`Verdict::Ambiguous`]
     pub ambiguous: i64,
-    /// Agents outside of the outbox whose row in `agent_sync.problem` does not match the verdict.
-    pub misnoted: i64,
-    /// Configurations that differ.
-    pub differing: i64,
-    /// Configurations in sync.
-    pub equal: i64,
-    /// Agents with a voice setting that no rule reads.
-    pub unmapped: i64,
 }
 
 impl Tally {
     /// Counts one agent.
     pub fn add(&mut self, comparison: &Comparison) {
         self.agents += 1;
-        self.unmapped += i64::from(!comparison.unmapped.is_empty());
-        let differing = i64::try_from(comparison.differing.len()).unwrap_or(i64::MAX);
-        self.differing += differing;
-        self.misnoted += i64::from(comparison.is_misnoted() && !comparison.pending);
         match comparison.verdict() {
             Verdict::InSync => self.in_sync += 1,
             Verdict::Pending => self.pending += 1,
@@ -381,9 +369,6 @@ impl Tally {
             Verdict::Missing => self.missing += 1,
             Verdict::Rejected => self.rejected += 1,
             Verdict::Ambiguous => self.ambiguous += 1,
-        }
-        if comparison.mistakes.is_empty() {
-            self.equal += i64::try_from(comparison.configurations).unwrap_or(i64::MAX) - differing;
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A walk over the agents in the order of their keys: range after range, each in a transaction of its
-//! own. The position is a key, so a walk can go on over another connection.
+//! A walk over the agents in the order of their keys: range after range, each in a transaction of
+//! its own. The position is a key, so a walk can go on over another connection.
 
 use std::ops::ControlFlow;
 
@@ -48,19 +48,20 @@ impl Walk {
         Self::default()
     }
 
-    /// The agents behind this key in portions of so many, each in a transaction of its own.
-    pub fn in_portions(after: Option<String>, portion: i64) -> Self {
+    /// All agents in portions of so many, each in a transaction of its own.
+    pub fn in_portions(portion: i64) -> Self {
         Self {
-            after,
             number: Some(portion),
             portion: Some(portion),
-            unreadable: 0,
+            ..Self::default()
         }
     }
 
-    /// The last key that was passed on.
-    pub fn position(&self) -> Option<&str> {
-        self.after.as_deref()
+    /// Halves the portions, after one that has failed.
+    pub fn halve(&mut self) {
+        self.portion = self.portion.map(|portion| (portion / 2).max(1));
+        self.number = self.portion;
+        self.unreadable = 0;
     }
 
     /// Passes the agents of the next range to `visit`. After an error, the agents that were passed

@@ -12,7 +12,6 @@ use tracing::Instrument as _;
 use super::audit::{Told, keep_audited};
 use super::context::{Context, Options, Turns};
 use super::database::keep_in_sync;
-
 use crate::mapping::Rules;
 use crate::observe::{Board, pulse};
 use crate::settings::Database;

@@ -18,7 +18,7 @@ use crate::mapping::Rules;
 use crate::observe::Observer;
 use crate::session::Session;
 use crate::settings::Database;
-use crate::store::{ForeignCode, Lead, Store};
+use crate::store::{ForeignCode, LeadAttempt, Store};
 
 /// The pause before another scan, where nothing is left but rows that others have locked.
 const LOCKED_PAUSE: Duration = Duration::from_millis(50);
@@ -45,9 +45,9 @@ impl OneShotDrain {
         let context = Context::new(database.clone(), options, kept, observer);
         let (session, store) = Box::pin(connection::connect(&context)).await?;
         match store.try_lead().await? {
-            Lead::Taken => {}
-            Lead::Held => return Ok(None),
-            Lead::Paused(pause) => return Err(AttemptError::Paused(Box::new(pause))),
+            LeadAttempt::Taken => {}
+            LeadAttempt::Held => return Ok(None),
+            LeadAttempt::Paused(pause) => return Err(AttemptError::Paused(Box::new(pause))),
         }
         store.knows_mapping(&rules).await?;
         session.plan_for_batches().await?;

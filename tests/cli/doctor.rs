@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::platform::EXAMPLE;
+use crate::support::platform::{EXAMPLE, MISSED};
 use crate::support::{Daemon, Platform, Said, eventually};
 
 async fn doctor(platform: &Platform) -> (i32, Value) {
@@ -537,9 +537,7 @@ async fn g14_doctor_and_status_tell_what_may_have_been_missed() {
     platform.save("reception", EXAMPLE).await;
     platform.configure("reception").await;
     for missed in [
-        "BEGIN; ALTER TABLE agents DISABLE TRIGGER USER; UPDATE agents SET name = 'missed';
-         ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert;
-         ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update; COMMIT",
+        MISSED,
         "BEGIN; ALTER TABLE agents RENAME TO others; UPDATE others SET name = 'missed again';
          ALTER TABLE others RENAME TO agents; TRUNCATE agent_sync.outbox; COMMIT",
     ] {

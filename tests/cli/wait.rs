@@ -1,6 +1,6 @@
 //! `wait`: it returns when what was committed before the call is applied, and not earlier.
 
-use crate::support::platform::EXAMPLE;
+use crate::support::platform::{EXAMPLE, MISSED};
 use crate::support::{Platform, Said};
 
 /// A command that still waits.
@@ -144,9 +144,7 @@ async fn g14_wait_waits_where_changes_may_have_been_missed() {
     platform.save("reception", EXAMPLE).await;
     platform.configure("reception").await;
     for missed in [
-        "BEGIN; ALTER TABLE agents DISABLE TRIGGER USER; UPDATE agents SET name = 'missed';
-         ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert;
-         ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update; COMMIT",
+        MISSED,
         "UPDATE agents SET name = 'missed again'; TRUNCATE agent_sync.outbox",
     ] {
         let daemon = platform.caught_up_daemon().await;
@@ -191,13 +189,7 @@ async fn g14_wait_claims_nothing_that_it_cannot_know() {
     let said = platform.says(&["wait", "--json"]).await;
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(said.object()["missed_changes_ruled_out"], true);
-    platform
-        .run(
-            "BEGIN; ALTER TABLE agents DISABLE TRIGGER agent_sync_update;
-             UPDATE agents SET name = 'missed';
-             ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update; COMMIT",
-        )
-        .await;
+    platform.run(MISSED).await;
     let said = platform.says(&["wait", "--timeout", "1ms"]).await;
     assert_eq!(said.code, 69, "{said:?}");
     assert!(

@@ -27,6 +27,12 @@ pub const EXPECTED: &str = r#"{"llm":{"provider":"groq","model":"mixtral-8x7b-32
     "tts":{"provider":"cartesia","voice_id":"test-voice-123","model":"sonic-english","output_format":"pcm_44100"},
     "stt":{"provider":"deepgram","model":"nova-2"}}"#;
 
+/// A save while the triggers of `agents` are off: its change is missed.
+pub const MISSED: &str = "BEGIN; ALTER TABLE agents DISABLE TRIGGER USER;
+    UPDATE agents SET name = 'missed';
+    ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert;
+    ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update; COMMIT";
+
 /// The longest time for an answer.
 const ANSWER: Duration = Duration::from_secs(30);
 

@@ -53,6 +53,20 @@ async fn with_agents(slugs: &[&str]) -> Platform {
     platform
 }
 
+/// Many agents with a configuration each, `a1` and so on, and these voice settings.
+async fn with_many(agents: u32, settings: &str) -> Platform {
+    let platform = Platform::installed().await;
+    platform
+        .run(&format!(
+            "INSERT INTO agent_configurations (agent_slug, provider_config)
+               SELECT 'a' || n, '{{}}' FROM generate_series(1, {agents}) AS n;
+             INSERT INTO agents (slug, voice_settings)
+               SELECT 'a' || n, '{settings}' FROM generate_series(1, {agents}) AS n"
+        ))
+        .await;
+    platform
+}
+
 /// Waits for so many further audits, and returns the last.
 async fn audits(daemon: &Daemon, further: usize) -> Value {
     let before = daemon.lines(COMPARED).len();
@@ -208,15 +222,7 @@ async fn g17_a_pending_change_is_no_drift() {
 /// While agents are saved all the time, no audit takes a change in flight for drift.
 #[tokio::test]
 async fn g17_no_audit_of_busy_tables_gives_a_false_alarm() {
-    let platform = Platform::installed().await;
-    platform
-        .run(
-            "INSERT INTO agent_configurations (agent_slug, provider_config)
-               SELECT 'a' || n, '{}' FROM generate_series(1, 300) AS n;
-             INSERT INTO agents (slug, voice_settings)
-               SELECT 'a' || n, '{\"llm_provider\": \"groq\"}' FROM generate_series(1, 300) AS n",
-        )
-        .await;
+    let platform = with_many(300, r#"{"llm_provider": "groq"}"#).await;
     let (daemon, _) = auditing(&platform, &[]).await;
     platform.drained().await;
     let writers = (0..3).map(|writer| {
@@ -253,15 +259,7 @@ async fn g17_no_audit_of_busy_tables_gives_a_false_alarm() {
 /// A killed session of the audit, or of the daemon, interrupts the audit, and it goes on.
 #[tokio::test]
 async fn g17_an_audit_outlives_the_end_of_its_session() {
-    let platform = Platform::installed().await;
-    platform
-        .run(
-            "INSERT INTO agent_configurations (agent_slug, provider_config)
-               SELECT 'a' || n, '{}' FROM generate_series(1, 9000) AS n;
-             INSERT INTO agents (slug, voice_settings)
-               SELECT 'a' || n, '{}' FROM generate_series(1, 9000) AS n",
-        )
-        .await;
+    let platform = with_many(9000, "{}").await;
     let (daemon, _) = auditing(&platform, &[]).await;
     platform.drained().await;
     for program in ["agent-sync audit%", "agent-sync/%"] {
@@ -306,7 +304,7 @@ async fn g17_a_walk_goes_on_over_another_connection() {
             ..Scope::default()
         };
         let mut met = Vec::new();
-        let mut walk = Walk::in_portions(None, 4);
+        let mut walk = Walk::in_portions(4);
         let mut steps = 0;
         loop {
             let noted = serde_json::to_string(&walk).unwrap();

@@ -1,7 +1,8 @@
 //! Databases with other encodings than UTF-8. A `SQL_ASCII` database accepts any bytes: an agent
-//! with invalid text is rejected, and the others are synced (G5). So is one in `WIN1252` or `EUC_JP`
-//! whose slug has a character that UTF-8 does not have, or that comes back as another. A `LATIN1` database cannot store
-//! every character: noted texts contain only characters that it can store.
+//! with invalid text is rejected, and the others are synced (G5). So is one in `WIN1252` or
+//! `EUC_JP` whose slug has a character that UTF-8 does not have, or that comes back as another. A
+//! `LATIN1` database cannot store every character: noted texts contain only characters that it can
+//! store.
 
 use crate::support::platform::{TABLES, connect};
 use crate::support::{Daemon, Platform};

@@ -4,7 +4,7 @@ use super::super::process;
 use super::{Kind, Metric, Read};
 use crate::observe::state::{State, WakeUp};
 use crate::observe::verdict::unready;
-use crate::observe::{Backlog, Phase};
+use crate::observe::{Backlog, Phase, Snapshot};
 
 /// Every metric, in the order of the exposition.
 pub const METRICS: &[Metric] = &[
@@ -200,11 +200,7 @@ pub const METRICS: &[Metric] = &[
         unit: "seconds since 1970",
         label: None,
         help: "The time of that comparison.",
-        read: Read::Database(|state, _| {
-            state
-                .compared
-                .map(|compared| seconds_since_1970(compared.at))
-        }),
+        read: Read::Database(compared_at),
     },
     Metric {
         name: "agent_sync_last_audit_seconds",
@@ -212,11 +208,7 @@ pub const METRICS: &[Metric] = &[
         unit: "seconds since 1970",
         label: None,
         help: "The same time, under the name of the contract: the end of the last complete audit.",
-        read: Read::Database(|state, _| {
-            state
-                .compared
-                .map(|compared| seconds_since_1970(compared.at))
-        }),
+        read: Read::Database(compared_at),
     },
     Metric {
         name: "agent_sync_unmapped",
@@ -333,6 +325,10 @@ pub const METRICS: &[Metric] = &[
         read: Read::Process(|_| process::max_fds()),
     },
 ];
+
+fn compared_at(state: &State, _: &Snapshot) -> Option<f64> {
+    Some(seconds_since_1970(state.compared?.at))
+}
 
 fn backlog(state: &State) -> Option<&Backlog> {
     state.backlog.as_deref()

@@ -183,7 +183,7 @@ impl Asking<'_> {
 
     /// Checks whether changes may have been missed, and every agent is still to be checked.
     async fn missed(&mut self, installed: &Installed) -> Result<Note, QueryError> {
-        let owes = installed.uncaptured_seen != installed.uncaptured;
+        let owes = installed.owes_check();
         // Only a question of the catalog tells that a trigger was switched off for a while.
         let is_unsealed = match &self.look.layout {
             Some(layout) if !owes => is_unsealed(self.db, layout).await?,

@@ -66,12 +66,12 @@ fn key_of_claimed(keys: Keys) -> String {
     }
 }
 
-/// What a claim reads of the keys of the outbox: from the table, and of each key; and the time of the
-/// oldest row.
+/// What a claim reads of the keys of the outbox: from the table, and of each key; and the time of
+/// the oldest row.
 ///
 /// Where the install has got tenants since the daemon connected, a slug alone would mean the agents
-/// and the configurations of every tenant (G13). So a claim without tenants that meets a row with one
-/// looks at the install, and fails as if a table were missing; the next connection compares the
+/// and the configurations of every tenant (G13). So a claim without tenants that meets a row with
+/// one looks at the install, and fails as if a table were missing; the next connection compares the
 /// settings. Such a row may also be left from an install that had tenants: then its slug counts.
 fn claimed_keys(keys: Keys) -> (String, &'static str, &'static str) {
     match keys {

@@ -1,7 +1,7 @@
 //! The leader lock, and the pause of a database, in which no session may hold it.
 
-/// The pause of the database that is in force, as a row of `agent_sync.install`. The write that runs
-/// under the path of the role has it as well, so each name is qualified.
+/// The pause of the database that is in force, as a row of `agent_sync.install`. The write that
+/// runs under the path of the role has it as well, so each name is qualified.
 macro_rules! pause_in_force {
     () => {
         "agent_sync.install i WHERE i.paused_since IS NOT NULL AND (i.paused_until IS NULL
@@ -44,10 +44,9 @@ pub const END_PAUSE: &str = "
     WHERE paused_since IS NOT NULL";
 
 /// Takes the leader lock, if it is free and the database is not paused; null if it is paused.
-/// 1634169721, "agsy", is the key of all advisory locks of
-/// agent-sync: 1 is the leader lock, 2 the idle lock (C6), 3 the install lock. `sql/capture.sql`
-/// has the number of the idle lock, and the other files of the install have that of the install
-/// lock.
+/// 1634169721, "agsy", is the key of all advisory locks of agent-sync: 1 is the leader lock, 2 the
+/// idle lock (C6), 3 the install lock. `sql/capture.sql` has the number of the idle lock, and the
+/// other files of the install have that of the install lock.
 pub const TRY_LEAD: &str = concat!(
     "SELECT CASE WHEN NOT EXISTS (SELECT FROM ",
     pause_in_force!(),

@@ -38,7 +38,7 @@ pub use near::near_misses;
 pub use problems::*;
 pub use rights::*;
 pub use seal::*;
-pub(super) use sent::{sent, shown};
+pub(super) use sent::{beginning, sent, shown};
 pub use server::*;
 pub use session::*;
 pub use slug_index::*;

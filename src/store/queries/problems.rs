@@ -100,8 +100,8 @@ pub fn clear_problems(keys: Keys) -> String {
 }
 
 /// Deletes the outbox rows at the places `$1` with the versions `$2`, and notes a problem for their
-/// slugs, which are too long or no text in UTF-8. The slug goes from table to table inside the server, and
-/// never to the daemon.
+/// slugs, which are too long or no text in UTF-8. The slug goes from table to table inside the
+/// server, and never to the daemon.
 pub fn set_aside_not_text(keys: Keys) -> String {
     let (key, sent) = (keys.of_row("o"), sent("taken.slug"));
     note(

@@ -47,7 +47,6 @@ pub(super) struct Ground<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Pass {
     walk: Walk,
-    portion: i64,
     /// The mapping that it compares with, as a hash.
     mapping: String,
     /// The mapping that was noted when it began.
@@ -80,8 +79,7 @@ impl Pass {
         let is_ordered = ground.layout.agents.is_in_order_of_an_index();
         let portion = if is_ordered { PORTION.0 } else { PORTION.1 };
         Ok(Self {
-            walk: Walk::in_portions(None, portion),
-            portion,
+            walk: Walk::in_portions(portion),
             mapping: hash(&ground.key).to_string(),
             noted: noted_mapping(ground.db).await?,
             found: Found::default(),
@@ -105,8 +103,7 @@ impl Pass {
 
     /// Halves the portions, after one that has failed.
     pub(super) fn shorten(&mut self) {
-        self.portion = (self.portion / 2).max(1);
-        self.walk = Walk::in_portions(self.walk.position().map(str::to_owned), self.portion);
+        self.walk.halve();
     }
 
     /// Compares the next portion. Returns for how long it has read.

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::pass::{Found, Ground, Pass};
 use crate::key::Keys;
-use crate::observe::compared::NAMED;
+use crate::observe::compared::{Counts, NAMED};
 use crate::pg::QueryError;
 use crate::settings::Repair;
 use crate::show::brief;
@@ -57,7 +57,7 @@ impl Standing {
     /// With the count of missed changes.
     async fn with_count(ground: &Ground<'_>) -> Result<(Self, Option<Installed>), QueryError> {
         let installed = Installed::read(ground.db).await?;
-        let is_sure = installed.is_some_and(|one| one.uncaptured_seen == one.uncaptured);
+        let is_sure = installed.is_some_and(|installed| !installed.owes_check());
         let standing = match mapping(ground.db, &ground.key).await? {
             Mapping::Other | Mapping::Mixed => Self::OtherMapping,
             Mapping::Same if is_sure => Self::Settled,
@@ -185,7 +185,7 @@ pub(super) async fn look_again(
             if after.0 == Standing::OtherMapping {
                 found.add(&case.counted);
             } else {
-                found.add_pending(case);
+                found.add_agent(case).pending += 1;
             }
         }
         return Ok(began.elapsed());
@@ -214,12 +214,8 @@ async fn repair(
         pass.note(case, keys);
         match case.why {
             Why::Edited if !repairs => found.add(&case.counted),
-            Why::Unnoticed => {
-                found.counts.agents += 1;
-                found.counts.unmapped += case.counted.counts.unmapped;
-                found.counts.unnoticed += 1;
-            }
-            Why::Edited | Why::Misnoted => found.add_pending(case),
+            Why::Unnoticed => found.add_agent(case).unnoticed += 1,
+            Why::Edited | Why::Misnoted => found.add_agent(case).pending += 1,
         }
     }
     Ok(())
@@ -245,10 +241,10 @@ impl Pass {
 }
 
 impl Found {
-    /// Counts an agent whose change, if there is one, is going to be applied.
-    fn add_pending(&mut self, case: &Case) {
+    /// Counts an agent. The caller adds it to the count of its kind.
+    fn add_agent(&mut self, case: &Case) -> &mut Counts {
         self.counts.agents += 1;
         self.counts.unmapped += case.counted.counts.unmapped;
-        self.counts.pending += 1;
+        &mut self.counts
     }
 }

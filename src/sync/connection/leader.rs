@@ -7,7 +7,7 @@ use super::{ConnectionLoop, Phase, REPORT_LEFT_AFTER};
 use crate::observe::{self, Event, event, pulse};
 use crate::pg::identifier::Literal;
 use crate::session::SessionError;
-use crate::store::{Lead, Leader, Mapping};
+use crate::store::{LeadAttempt, Leader, Mapping};
 use crate::sync::error::{AttemptError, refuse_pause};
 
 /// The interval at which a standby tries for the leader lock. It must not wait in the lock
@@ -137,15 +137,15 @@ impl ConnectionLoop<'_> {
             .await
             .map_err(|_| SessionError::Dead(time_limit))??;
         match lead {
-            Lead::Paused(pause) if pause.releases => {
+            LeadAttempt::Paused(pause) if pause.releases => {
                 return Err(AttemptError::Paused(Box::new(pause)));
             }
-            Lead::Paused(pause) => self.health.note_pause(&self.context.observer, &pause),
-            Lead::Taken => {
+            LeadAttempt::Paused(pause) => self.health.note_pause(&self.context.observer, &pause),
+            LeadAttempt::Taken => {
                 self.health.note_resumed(&self.context.observer);
                 return Ok(Phase::CatchUp);
             }
-            Lead::Held => {
+            LeadAttempt::Held => {
                 self.health.note_resumed(&self.context.observer);
                 self.context
                     .observer

@@ -245,7 +245,7 @@ impl ConnectionLoop<'_> {
         let (saves, seen) = (installed.uncaptured, installed.uncaptured_seen);
         let observer = &self.context.observer;
         let reported = &mut self.health.noticed.uncaptured;
-        if saves == seen {
+        if !installed.owes_check() {
             reported.report_due(observer);
             return Ok(());
         }
