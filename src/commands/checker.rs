@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use postgres_types::Type;
 use serde_json::json;
 
+use super::hidden;
 use super::hints;
 use super::named::named;
 use super::page::{Page, part};
@@ -20,8 +21,7 @@ use crate::mapping::Rules;
 use crate::pg::{Db, QueryError};
 use crate::settings::{Database, Settings, WITHHELD, is_withheld};
 use crate::show::{BOLD, CYAN, GREEN, RED, YELLOW, plural};
-use crate::store::finding::{Finding, Rights};
-use crate::store::{Layout, checks, owners, pause, report};
+use crate::store::{Layout, owners, pause, report};
 use crate::survey::{self, Comparison, Scope, Tally, Verdict, survey};
 
 /// The remedy where the schema `agent_sync` is absent or closed to this role.
@@ -58,6 +58,8 @@ pub(super) struct Checked {
     pub(super) tally: Tally,
     /// Whether agent-sync is installed and readable by this role.
     pub(super) noted: bool,
+    /// Whether row-level security may hide rows from this role.
+    pub(super) hidden: bool,
     /// The configurations that match no agent; only for a `check` of every agent.
     unmatched: unmatched::Counted,
     /// The keys that a daemon has to process; empty for `check`.
@@ -117,7 +119,12 @@ impl<'a> Checker<'a> {
         let tally = &checked.tally;
         let stays = tally.drifted + tally.missing + tally.rejected + tally.ambiguous;
         let stays = stays + if led { 0 } else { tally.pending };
-        Ok(if stays > 0 { Exit::Drift } else { Exit::Done })
+        let is_known = !checked.hidden;
+        Ok(if stays == 0 && is_known {
+            Exit::Done
+        } else {
+            Exit::Drift
+        })
     }
 
     /// Compares the agents of one database. Prints each one that is out of sync or was requested by
@@ -126,7 +133,7 @@ impl<'a> Checker<'a> {
         let layout = Layout::read(db, database).await;
         let layout = layout.map_err(|error| super::no_layout(database, error))?;
         let unanswered = |error| super::unanswered(database, error);
-        self.caution(database, db, &layout)
+        let hidden = hidden::caution(&mut self.page, database, db, &layout, self.to_reconcile)
             .await
             .map_err(unanswered)?;
         let noted = self.is_noted(database, db).await?;
@@ -134,6 +141,7 @@ impl<'a> Checker<'a> {
         self.begin(&database.name);
         let mut checked = Checked {
             noted,
+            hidden,
             ..Checked::default()
         };
         let (way, given) = named(database, &layout, &self.slugs, self.tenant)?;
@@ -240,25 +248,6 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Warns if row-level security can hide rows, because hidden rows hide drift.
-    async fn caution(
-        &mut self,
-        database: &Database,
-        db: &Db,
-        layout: &Layout,
-    ) -> Result<(), QueryError> {
-        for finding in checks::cautions(db, layout, false, false).await? {
-            if let Finding::Rights(Rights::RowsMayBeHidden { command, .. }) = &finding
-                && command == "SELECT"
-            {
-                self.page
-                    .note(format_args!("database {}: {finding}", database.name));
-                self.page.note(format_args!("  try: {}", finding.remedy()));
-            }
-        }
-        Ok(())
-    }
-
     /// The approximate number of agents to compare; 0 or less if the statistics have no number.
     async fn total(&self, db: &Db, layout: &Layout) -> Result<i64, QueryError> {
         if !self.slugs.is_empty() || self.tenant.is_some() {
@@ -297,7 +286,7 @@ impl<'a> Checker<'a> {
                     "missing": missing, "rejected": rejected, "ambiguous": ambiguous,
                 },
                 "unmatched": unmatched::object(&checked.unmatched),
-                "led": led, "paused": paused,
+                "rows_may_be_hidden": checked.hidden, "led": led, "paused": paused,
             }));
             return;
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::hidden;
 use super::named::named;
 use super::page::Page;
 use super::tenant::Search;
@@ -42,8 +43,18 @@ pub(super) fn plan(settings: &Settings, file: &Path, args: &Check) -> anyhow::Re
             let named = (&*slugs, tenant, &mut sought);
             let planned = of_database(&mut page, settings, database, (&rules, &other), named);
             match Box::pin(planned).await {
-                Ok(groups) if args.reporting.json => page.json(&groups.json(&database.name)),
-                Ok(groups) => groups.print(&mut page, database),
+                Ok(groups) => {
+                    if args.reporting.json {
+                        page.json(&groups.json(&database.name));
+                    } else {
+                        groups.print(&mut page, database);
+                    }
+                    exits.push(if groups.hidden {
+                        Exit::Drift
+                    } else {
+                        Exit::Done
+                    });
+                }
                 Err(error) => {
                     page.clear();
                     page.flush();
@@ -70,6 +81,8 @@ async fn of_database(
     let (way, given) = named(database, &layout, slugs, tenant)?;
     let looked = sought.look(db, &layout).await;
     looked.map_err(|error| super::unanswered(database, error))?;
+    let hidden = hidden::caution(page, database, db, &layout, false).await;
+    let hidden = hidden.map_err(|error| super::unanswered(database, error))?;
     let given: Vec<&str> = given.iter().map(String::as_str).collect();
     let scope = Scope {
         named: way.map(|way| (way, &*given)),
@@ -77,7 +90,10 @@ async fn of_database(
         planned: Some(rules.1),
         ..Scope::default()
     };
-    let mut groups = Groups::default();
+    let mut groups = Groups {
+        hidden,
+        ..Groups::default()
+    };
     page.hold();
     let outcome = survey(db, &layout, rules.0, scope, |comparison| {
         groups.add(&comparison.parts().plain(), &comparison.planned);
@@ -139,6 +155,8 @@ struct Groups {
     affected: i64,
     /// Whether there are groups that are not counted.
     others: bool,
+    /// Whether row-level security may hide agents.
+    hidden: bool,
 }
 
 impl Groups {
@@ -232,6 +250,7 @@ impl Groups {
         serde_json::json!({
             "database": database, "agents": self.agents, "affected": self.affected,
             "groups": groups.collect::<Vec<_>>(), "others": self.others,
+            "rows_may_be_hidden": self.hidden,
         })
     }
 }

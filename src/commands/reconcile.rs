@@ -236,7 +236,12 @@ async fn bring_in_sync(
         ));
     }
     outcome.sum_up(page, database, tally.in_sync, used_oneshot_drain, json);
-    Ok(outcome.exit())
+    // Hidden agents are not reconciled.
+    Ok(if work.checked.hidden {
+        Exit::Failed
+    } else {
+        outcome.exit()
+    })
 }
 
 /// Puts the slugs through the outbox. Returns the results, and whether this command did the work.

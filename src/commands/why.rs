@@ -3,24 +3,17 @@
 use std::path::Path;
 
 use postgres_types::Type;
-use serde_json::json;
-use serde_json::value::to_raw_value;
 
 use super::named::named;
 use super::page::Page;
+use super::story::{object, print};
 use super::tenant::{Search, hint};
 use crate::cli::Why;
 use crate::exit::{Exit, Fault};
-use crate::key::Key;
-use crate::mapping::{Difference, Fields, Rules, Value};
+use crate::mapping::Rules;
 use crate::pg::Parameter;
-use crate::report::problem::of_tenant;
-use crate::report::{Conclusion, Level, Look, Story, conclude, look, story};
+use crate::report::{Look, Note, Story, conclude, look, story};
 use crate::settings::{Database, Settings};
-use crate::show::{
-    BOLD, CYAN, Clean, DIM, GREEN, RED, WIDTH, YELLOW, age, columns, diff_lines, indented, padded,
-    quoted, shorten,
-};
 use crate::store::report;
 
 /// Prints the explanation for every database with the slug. Fails if neither table of any database
@@ -33,10 +26,12 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
         let mut page = Page::new();
         let (mut found, mut exits) = (false, Vec::new());
         let mut sought = Search::of(args.tenant.tenant.as_deref());
+        let mut hidden = None::<Note>;
         for database in databases {
             match Box::pin(find_out(database, &settings, &rules, args, &mut sought)).await {
                 Ok((look, told)) => {
                     let keys = database.agents.columns.keys();
+                    hidden = hidden.or_else(|| look.hidden.0.clone());
                     for (key, story) in &told.stories {
                         let key = keys.parts(key);
                         found = true;
@@ -63,26 +58,42 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
         }
         page.flush();
         if !found && exits.is_empty() {
-            let names: Vec<_> = databases_of(&settings, &args.reporting.databases.names);
-            let what = format!(
-                "neither an agent nor a configuration has the slug {}{}",
-                super::typed(&args.slug),
-                args.tenant
-                    .tenant
-                    .as_deref()
-                    .map(|tenant| format!(" of tenant {}", super::typed(tenant)))
-                    .unwrap_or_default()
-            );
-            let of_tenant = match sought.near() {
-                Some(near) => format!("; there, nothing has this tenant{}", hint(&near)),
-                None => String::new(),
-            };
-            let remedy = format!("looked in: {}{of_tenant}", names.join(", "));
-            let fault = Fault::new(Exit::Failed, what).remedy(remedy);
-            exits.push(super::output::report(&fault.into()));
+            let error = not_found(&settings, args, hidden, &mut sought);
+            exits.push(super::output::report(&error));
         }
         page.end(super::worst(exits))
     })
+}
+
+/// The error where no database has the slug, with the finding that a policy may hide it.
+fn not_found(
+    settings: &Settings,
+    args: &Why,
+    hidden: Option<Note>,
+    sought: &mut Search,
+) -> anyhow::Error {
+    let names: Vec<_> = databases_of(settings, &args.reporting.databases.names);
+    let what = format!(
+        "neither an agent nor a configuration has the slug {}{}",
+        super::typed(&args.slug),
+        args.tenant
+            .tenant
+            .as_deref()
+            .map(|tenant| format!(" of tenant {}", super::typed(tenant)))
+            .unwrap_or_default()
+    );
+    let of_tenant = match sought.near() {
+        Some(near) => format!("; there, nothing has this tenant{}", hint(&near)),
+        None => String::new(),
+    };
+    let place = format!("looked in: {}{of_tenant}", names.join(", "));
+    let fault = Fault::new(Exit::Failed, what);
+    match hidden {
+        // What a policy hides is not known to be absent.
+        Some(Note { text, remedy, .. }) => anyhow::Error::msg(text)
+            .context(fault.remedy(format!("{} ({place})", remedy.unwrap_or_default()))),
+        None => fault.remedy(place).into(),
+    }
 }
 
 fn databases_of<'a>(settings: &'a Settings, names: &'a [String]) -> Vec<&'a str> {
@@ -150,240 +161,4 @@ async fn find_out(
         }
     }
     Ok((look, Told { stories, more }))
-}
-
-fn print(
-    page: &mut Page,
-    database: &Database,
-    look: &Look,
-    story: &Story,
-    conclusion: &Conclusion,
-    key: &Key<'_>,
-) {
-    page.line(format_args!(
-        "{BOLD}{}{BOLD:#}{} in {}",
-        quoted(key.slug),
-        of_tenant(key),
-        database.name
-    ));
-    if let Some(agent) = &story.agent {
-        section(page, "the agent as saved", agent);
-    }
-    for (index, fields) in story.configurations.iter().enumerate() {
-        let of = match story.configurations.len() {
-            1 => String::new(),
-            all => format!(" ({} of {all})", index + 1),
-        };
-        section(page, &format!("its configuration{of} as it is"), fields);
-    }
-    expected(page, story);
-    state(page, look, story);
-    history(page, story);
-    page.line("");
-    page.line(indented("", &conclusion.conclusion, WIDTH));
-    if let Some(remedy) = &conclusion.remedy {
-        page.line(indented("  try: ", remedy, WIDTH));
-    }
-}
-
-fn heading(page: &mut Page, text: &str) {
-    page.line(format_args!("  {CYAN}{text}{CYAN:#}"));
-}
-
-fn section(page: &mut Page, title: &str, fields: &[(String, Value)]) {
-    heading(page, title);
-    let fields: Vec<_> = fields
-        .iter()
-        .map(|(path, value)| (Clean::line(path).to_string(), value))
-        .collect();
-    let widest = fields
-        .iter()
-        .map(|(path, _)| columns(path))
-        .max()
-        .unwrap_or(0);
-    for (path, value) in &fields {
-        let value = shorten(&value.to_string(), WIDTH.saturating_sub(widest + 6).max(16));
-        page.line(format_args!("    {}  {value}", padded(path, widest)));
-    }
-    if fields.is_empty() {
-        page.line(format_args!("    {DIM}nothing is set{DIM:#}"));
-    }
-}
-
-/// Prints the mistakes and the differences that the mapping finds.
-fn expected(page: &mut Page, story: &Story) {
-    let Some(findings) = &story.findings else {
-        return;
-    };
-    heading(page, "result of the mapping");
-    for mistake in &findings.mistakes {
-        page.line(indented("    ✗ ", mistake, WIDTH));
-    }
-    for (number, diff) in &findings.differing {
-        if findings.configurations > 1 {
-            page.line(format_args!("    {DIM}configuration {number}:{DIM:#}"));
-        }
-        let differences: Vec<_> = diff
-            .differences
-            .iter()
-            .map(|difference| (difference.path(), difference))
-            .collect();
-        for line in diff_lines(&differences, WIDTH - 4) {
-            page.line(format_args!("    {line}"));
-        }
-    }
-    for remark in findings.remarks.iter().chain(&story.unmapped) {
-        page.line(indented("    ", remark, WIDTH));
-    }
-    if findings.mistakes.is_empty() && findings.differing.is_empty() {
-        let text = if findings.configurations == 0 {
-            "there is nothing to write to"
-        } else {
-            "nothing to write"
-        };
-        page.line(format_args!("    {GREEN}{text}{GREEN:#}"));
-    }
-}
-
-/// Prints the pending change, the problem, and the notes about the daemon and the database.
-fn state(page: &mut Page, look: &Look, story: &Story) {
-    heading(page, "known state");
-    match &story.pending {
-        Some(pending) => {
-            page.line(format_args!(
-                "    {YELLOW}pending{YELLOW:#}  since {} ({})",
-                pending.since,
-                age(pending.seconds)
-            ));
-        }
-        None if look.installed => page.line(format_args!("    pending  {DIM}no{DIM:#}")),
-        None => {}
-    }
-    match &story.problem {
-        Some(problem) => {
-            let times = if problem.attempts == 1 {
-                "once".to_owned()
-            } else {
-                format!("{} times", problem.attempts)
-            };
-            page.line(format_args!(
-                "    {RED}problem{RED:#}  {} since {} ({}), met {times}",
-                problem.kind,
-                problem.since.since,
-                age(problem.since.seconds)
-            ));
-            for line in problem.detail.lines() {
-                page.line(indented("             ", line, WIDTH));
-            }
-        }
-        None if look.installed => page.line(format_args!("    problem  {DIM}none is noted{DIM:#}")),
-        None => {}
-    }
-    let about_all = look.notes.iter().filter(|note| {
-        note.topic == "daemon"
-            || (note.level > Level::Pass
-                && !["agents", "outbox", "index", "two-phase"].contains(&note.topic))
-    });
-    for note in about_all {
-        let lead = if note.topic == "daemon" {
-            "    daemon   "
-        } else {
-            "    database "
-        };
-        page.line(indented(lead, &note.text, WIDTH));
-    }
-}
-
-/// Prints the latest writes with the application and the role that caused each.
-fn history(page: &mut Page, story: &Story) {
-    heading(page, "writes, the latest first");
-    if story.history.is_empty() {
-        page.line("    nothing is noted; history.enabled = true notes it");
-    }
-    for write in &story.history {
-        let by = write
-            .application_name
-            .as_deref()
-            .filter(|name| !name.is_empty())
-            .map(|name| format!(" by {}", quoted(name)));
-        let role = write
-            .role
-            .as_deref()
-            .map(|role| format!(" as {}", quoted(role)));
-        let text = format!(
-            "{} ago{}{}: {}",
-            age(write.since.seconds),
-            by.unwrap_or_default(),
-            role.unwrap_or_default(),
-            write.columns.join(", ")
-        );
-        page.line(indented("    ", &text, WIDTH));
-        let differences: Vec<_> = write
-            .differences
-            .iter()
-            .map(|difference| (difference.path(), difference))
-            .collect();
-        for line in diff_lines(&differences, WIDTH - 6) {
-            page.line(format_args!("      {line}"));
-        }
-    }
-}
-
-/// The explanation as a JSON object.
-fn object(
-    database: &Database,
-    look: &Look,
-    story: &Story,
-    conclusion: &Conclusion,
-    key: &Key<'_>,
-) -> impl serde::Serialize {
-    #[derive(serde::Serialize)]
-    struct Object<'a> {
-        database: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        tenant: Option<&'a str>,
-        slug: &'a str,
-        agent: Option<Fields<'a>>,
-        configurations: Vec<Fields<'a>>,
-        verdict: Option<&'static str>,
-        differing: Vec<&'a [Difference]>,
-        reasons: &'a [String],
-        remarks: &'a [String],
-        unmapped: &'a [String],
-        pending: &'a Option<crate::report::Since>,
-        problem: &'a Option<crate::report::Problem>,
-        history: &'a [crate::report::Write],
-        leader: Option<&'a crate::report::Daemon>,
-        trouble: serde_json::Value,
-        #[serde(flatten)]
-        conclusion: &'a Conclusion,
-    }
-    let (findings, configurations) = (story.findings.as_ref(), story.configurations.iter());
-    to_raw_value(&Object {
-        database: &database.name,
-        tenant: key.tenant.as_deref(),
-        slug: key.slug,
-        agent: story.agent.as_deref().map(Fields),
-        configurations: configurations.map(|fields| Fields(fields)).collect(),
-        verdict: findings.map(|findings| findings.verdict().name()),
-        differing: findings
-            .map(|findings| {
-                findings
-                    .differing
-                    .iter()
-                    .map(|(_, diff)| &*diff.differences)
-                    .collect()
-            })
-            .unwrap_or_default(),
-        reasons: findings.map_or(&[], |findings| &findings.mistakes),
-        remarks: findings.map_or(&[], |findings| &findings.remarks),
-        unmapped: &story.unmapped,
-        pending: &story.pending,
-        problem: &story.problem,
-        history: &story.history,
-        leader: look.leader(),
-        trouble: json!(look.trouble()),
-        conclusion,
-    })
-    .unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! Reads the state of a database with SQL alone and explains it. No daemon needs to run.
 //!
 //! - `look` runs the checks of the daemon's start and reads leader, outbox and problems.
-//! - `story` explains one agent.
+//! - `story` reads the state of one agent, and `conclusion` explains it.
 //! - `awaited` counts the changes that `wait` waits for.
 //! - `loss` finds the changes and roles that an uninstall drops.
 //! - `unmatched`, `upkeep` and `canary` are further checks of `doctor`.
@@ -12,6 +12,7 @@
 
 mod awaited;
 mod canary;
+mod conclusion;
 mod look;
 mod loss;
 mod note;
@@ -22,8 +23,9 @@ mod upkeep;
 
 pub use awaited::{Awaited, Moment, NamedAgents, awaited, moment, problems_of};
 pub use canary::canary;
+pub use conclusion::{Conclusion, conclude};
 pub use look::{Counted, Daemon, Group, Look, Outbox, look};
 pub use loss::{Loss, loss};
 pub use note::{Level, Note};
-pub use story::{Conclusion, Problem, Since, Story, Write, conclude, story};
+pub use story::{Problem, Since, Story, Write, story};
 pub use upkeep::upkeep;

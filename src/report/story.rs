@@ -1,5 +1,5 @@
 //! The state of one agent in one database: agent, configurations, the result of the mapping, the
-//! pending change, the problem and the latest writes, with a conclusion and a remedy.
+//! pending change, the problem and the latest writes.
 
 use std::ops::ControlFlow;
 use std::time::SystemTime;
@@ -8,19 +8,13 @@ use postgres_types::Type;
 use serde::Serialize;
 use tokio_postgres::Row;
 
-use super::look::{Look, OVERDUE};
-use super::note::Level;
-use super::problem;
 use crate::columns::Column;
-use crate::key::Key;
 use crate::mapping::{Configuration, Difference, Rules, Value, diff, fields_of, fields_of_agent};
 use crate::pg::{Db, List, Parameter, QueryError};
-use crate::settings::Database;
-use crate::show::{age, plural};
 use crate::store::Layout;
 use crate::store::report;
 use crate::store::surveyed::{self, Extent, Named, Surveyed};
-use crate::survey::{Comparison, Scope, Verdict, survey};
+use crate::survey::{Comparison, Scope, survey};
 use crate::time;
 
 /// The number of writes to read from the history.
@@ -129,15 +123,6 @@ impl Problem {
     }
 }
 
-/// The conclusion about one agent and its remedy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Conclusion {
-    /// The conclusion, in a sentence.
-    pub conclusion: String,
-    /// The remedy; `None` if no action is needed.
-    pub remedy: Option<String>,
-}
-
 /// Reads the state of one agent.
 pub async fn story(
     db: &Db,
@@ -233,154 +218,4 @@ fn since(since: Option<SystemTime>, seconds: Option<f64>) -> Option<Since> {
         since: time::rfc3339(since?),
         seconds: seconds?,
     })
-}
-
-/// The most important conclusion about the agent, with a remedy.
-pub fn conclude(database: &Database, look: &Look, story: &Story, key: &Key<'_>) -> Conclusion {
-    let mut conclusion = weigh(database, look, story, key);
-    if let Some(remedy) = conclusion
-        .remedy
-        .as_mut()
-        .filter(|_| look.installed && look.leader().is_none())
-        && !remedy.contains("agent-sync r")
-    {
-        *remedy = format!(
-            "{remedy} No daemon leads here, so this has no effect before one does: {}",
-            look.remedy_without_leader()
-        );
-    }
-    conclusion
-}
-
-fn weigh(database: &Database, look: &Look, story: &Story, key: &Key<'_>) -> Conclusion {
-    let say = |conclusion: String, remedy: Option<String>| Conclusion { conclusion, remedy };
-    let led = look.leader().is_some();
-    let Some(findings) = &story.findings else {
-        let text = if story.rows > 0 {
-            format!(
-                "No agent has this slug, so agent-sync does not keep its {} in sync",
-                plural(story.rows, "configuration")
-            )
-        } else {
-            "No agent has this slug".to_owned()
-        };
-        return say(format!("{text}."), None);
-    };
-    let verdict = findings.verdict();
-    let remedy = |verdict| problem::remedy_of(database, verdict, led, key);
-    // A fault of the database explains why its agents are out of sync, and is repaired first.
-    let broken = look.notes.iter().find(|note| note.level == Level::Fail);
-    match (verdict, broken) {
-        (Verdict::Rejected, _) => say(
-            format!(
-                "The agent is saved, and nothing of its configuration is written, because its \
-                settings cannot be mapped: {}.",
-                findings.mistakes.join("; ")
-            ),
-            remedy(verdict),
-        ),
-        (Verdict::Ambiguous, _) => say(
-            format!(
-                "{} agents have this slug, so the agent of a configuration is unknown, and nothing \
-                is written.",
-                findings.agents
-            ),
-            remedy(verdict),
-        ),
-        (Verdict::Missing, _) => say(
-            "The agent is saved, and no configuration has its slug, so there is nothing to keep in \
-            sync.".to_owned(),
-            remedy(verdict),
-        ),
-        (Verdict::InSync, _) => say(
-            match &story.problem {
-                Some(_) => "The agent and its configuration are in sync, and the problem that is \
-                    noted is out of date.",
-                None => "The agent and its configuration are in sync.",
-            }
-            .to_owned(),
-            story.problem.as_ref().map(|_| format!("Run `agent-sync reconcile \
-                {}`.", problem::arguments(key))),
-        ),
-        (_, Some(broken)) => say(
-            format!("The configuration differs, and agent-sync is not able to work here: \
-                {}.", broken.text),
-            broken.remedy.clone(),
-        ),
-        (Verdict::Pending, None) if look.pause.is_some() => during_pause(look),
-        (Verdict::Drifted | Verdict::Pending, None) => differing(database, look, story, key, verdict),
-    }
-}
-
-fn during_pause(look: &Look) -> Conclusion {
-    Conclusion {
-        conclusion: "The change waits for the end of the pause of the database.".to_owned(),
-        remedy: Some(look.remedy_without_leader()),
-    }
-}
-
-/// The conclusion for a configuration that differs, in a database without faults.
-fn differing(
-    database: &Database,
-    look: &Look,
-    story: &Story,
-    key: &Key<'_>,
-    verdict: Verdict,
-) -> Conclusion {
-    let led = look.leader().is_some();
-    let remedy = problem::remedy_of(database, verdict, led, key);
-    if let Some(failed) = story
-        .problem
-        .as_ref()
-        .filter(|problem| problem.kind == "failed")
-    {
-        let again = match failed.next_attempt_seconds {
-            _ if !led => "; no daemon leads that would try again".to_owned(),
-            Some(seconds) if seconds > 0.0 => format!("; it is tried again in {}", age(seconds)),
-            _ => "; it is about to be tried again".to_owned(),
-        };
-        let remedy = problem::remedy(database, "failed", failed.sqlstate.as_deref(), key);
-        return Conclusion {
-            conclusion: format!(
-                "The configuration differs, and {}{again}.",
-                on_one_line(&failed.detail)
-            ),
-            remedy: Some(remedy),
-        };
-    }
-    let conclusion = match (&story.pending, led) {
-        (Some(pending), true) if pending.seconds > OVERDUE => {
-            return Conclusion {
-                conclusion: format!(
-                    "The change has been waiting for {}, though a daemon leads: it is busy, it \
-                    hangs, or another session has locked the configuration.",
-                    age(pending.seconds)
-                ),
-                remedy: Some("Run `agent-sync doctor`, and see the log of the daemon.".to_owned()),
-            };
-        }
-        (Some(pending), true) => format!(
-            "The change was noted {} ago, and the daemon is about to bring it in sync: there is \
-            nothing to do.",
-            age(pending.seconds)
-        ),
-        (Some(pending), false) => format!(
-            "The change was noted {} ago, and no daemon leads that would bring it in sync.",
-            age(pending.seconds)
-        ),
-        (None, _) if look.unsure => {
-            "The configuration differs, and the change may have been missed; every agent is still \
-            to be checked."
-                .to_owned()
-        }
-        (None, _) => "The configuration differs, and nothing is pending: it was changed after it \
-            was brought in sync, or the rules were."
-            .to_owned(),
-    };
-    Conclusion { conclusion, remedy }
-}
-
-/// The text on one line.
-fn on_one_line(sentence: &str) -> String {
-    sentence.replace('\n', "; ")
 }

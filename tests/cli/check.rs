@@ -388,28 +388,72 @@ async fn check_says_which_write_was_refused_last() {
     assert!(said.out.contains("constraint short"), "{}", said.out);
 }
 
-/// GIVEN a table with rows hidden from the role, WHEN it runs `check`, THEN it warns, because it
-/// cannot see all drift.
+/// GIVEN agents or configurations that row-level security may hide from the role, THEN no command
+/// takes what it sees for all, and each names the remedy, which works.
 #[tokio::test]
-async fn g10_check_warns_where_row_level_security_may_hide_rows() {
-    let platform = Platform::new().await;
-    let role = format!("checks_{}", platform.name());
-    let said = platform.says(&["install", "--role", &role]).await;
-    assert_eq!(said.code, 0, "{said:?}");
-    platform
-        .run("ALTER TABLE agents ENABLE ROW LEVEL SECURITY")
-        .await;
-    let mut command = platform.command(&["check"]);
-    command.env("DATABASE_URL", platform.url_as(&role));
-    let said = Said::of(command).await;
-    assert_eq!(said.code, 0, "{said:?}");
-    assert!(
-        said.err
-            .contains("row-level security of public.agents may hide rows"),
-        "{}",
-        said.err
-    );
-    assert!(said.err.contains("try: CREATE POLICY"), "{}", said.err);
+async fn g14_a_comparison_without_hidden_rows_is_no_success() {
+    for (hiding, table) in [
+        ("ALTER TABLE agents ENABLE ROW LEVEL SECURITY", "agents"),
+        (
+            "ALTER TABLE agents ENABLE ROW LEVEL SECURITY;
+             CREATE POLICY few ON agents USING (slug = 'seen')",
+            "agents",
+        ),
+        (
+            "ALTER TABLE agent_configurations ENABLE ROW LEVEL SECURITY;
+             CREATE POLICY few ON agent_configurations USING (agent_slug = 'seen')",
+            "agent_configurations",
+        ),
+    ] {
+        let platform = Platform::new().await;
+        let role = format!("checks_{}", platform.name());
+        let said = platform.says(&["install", "--role", &role]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        for slug in ["seen", "other"] {
+            platform.save(slug, "{}").await;
+            platform.configure(slug).await;
+        }
+        drop(platform.caught_up_daemon().await);
+        platform.run(hiding).await;
+        let mut policies = Vec::new();
+        for (arguments, code) in [
+            (&["check"][..], 2),
+            (&["check", "seen"], 2),
+            (&["check", "--rules", "config/providers.toml"], 2),
+            (&["reconcile", "--all"], 1),
+            (&["reconcile", "--all", "--dry-run"], 2),
+        ] {
+            let said = platform.says_as(&role, arguments).await;
+            assert_eq!(said.code, code, "{arguments:?}: {said:?}");
+            let finding = format!("row-level security of public.{table} may hide rows");
+            assert!(said.err.contains(&finding), "{arguments:?}: {said:?}");
+            let remedy = said.err.split_once("try: ").unwrap().1;
+            assert!(
+                remedy.starts_with("CREATE POLICY"),
+                "{arguments:?}: {said:?}"
+            );
+            let remedies = said.err.lines().filter_map(|line| line.split_once("try: "));
+            let statements =
+                remedies.filter_map(|(_, remedy)| remedy.split_once("; or ALTER ROLE"));
+            policies.extend(statements.map(|(policy, _)| policy.to_owned()));
+        }
+        let said = platform.says_as(&role, &["check", "--json"]).await;
+        let summary = said.objects().pop().unwrap();
+        assert_eq!(summary["rows_may_be_hidden"], true, "{said:?}");
+        let said = platform.says_as(&role, &["why", "other"]).await;
+        let told = [&*said.out, &said.err].concat();
+        let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains("may hide rows"), "{said:?}");
+        assert!(told.contains("try: CREATE POLICY"), "{said:?}");
+        assert!(!told.contains("INSERT INTO"), "{said:?}");
+        policies.sort();
+        policies.dedup();
+        platform.run(&policies.join(";")).await;
+        for arguments in [&["check"][..], &["why", "other"], &["reconcile", "--all"]] {
+            let said = platform.says_as(&role, arguments).await;
+            assert_eq!(said.code, 0, "{arguments:?}: {said:?}");
+        }
+    }
 }
 
 /// Check needs the same memory for 200,000 agents as for a tenth of them.

@@ -11,6 +11,7 @@ use crate::pg::identifier::plain;
 use crate::pg::{Db, QueryError};
 use crate::report::note::{Note, is_over};
 use crate::settings::{Database, Settings};
+use crate::store::finding::{Finding, Rights};
 use crate::store::{
     FaultKind, Installed, Layout, broken_triggers, checks, is_unsealed, mapping, pause, queries,
     report,
@@ -261,6 +262,12 @@ impl Asking<'_> {
         let (notify, history) = (self.settings.capture.notify, self.settings.history.enabled);
         match checks::cautions(self.db, layout, notify, history).await {
             Ok(findings) => {
+                let (agents, configurations) =
+                    (&self.database.agents, &self.database.configurations);
+                self.look.hidden = (
+                    hidden(&findings, &agents.schema, &agents.table),
+                    hidden(&findings, &configurations.schema, &configurations.table),
+                );
                 let found: Vec<_> = findings.iter().map(Note::finding).collect();
                 for (topic, text) in [
                     ("index", "an index finds a slug in each of the two tables"),
@@ -305,4 +312,16 @@ impl Asking<'_> {
             Err(error) => self.failed("row security", &error),
         }
     }
+}
+
+/// The finding that row-level security may hide rows of this table from the role.
+fn hidden(findings: &[Finding], schema: &str, name: &str) -> Option<Note> {
+    let named = format!("{}.{}", plain(schema), plain(name));
+    let may_hide = |finding: &&Finding| match finding {
+        Finding::Rights(Rights::RowsMayBeHidden { table, command, .. }) => {
+            *table == named && command == "SELECT"
+        }
+        _ => false,
+    };
+    findings.iter().find(may_hide).map(Note::finding)
 }

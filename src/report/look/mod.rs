@@ -51,6 +51,9 @@ pub struct Look {
     pub unsure: bool,
     /// The problems, grouped by kind and SQLSTATE.
     pub problems: Option<Vec<Group>>,
+    /// That row-level security may hide agents from this role, and configurations: those that are not
+    /// found may exist.
+    pub hidden: (Option<Note>, Option<Note>),
 }
 
 /// The session of a daemon.
