@@ -117,12 +117,15 @@ rules show with the next audit (audit.interval): `agent-sync check` compares
 each agent now. MISS: agents without a configuration. REJ: agents that are
 rejected. FAIL: agents whose write PostgreSQL refused.
 
-PHASE is one of:
-  asleep  a daemon leads and waits for changes; the healthy idle state
-  awake   a daemon leads and processes changes, or capture.notify is false
-  unled   no daemon leads, so changes wait
-  unfit   the database has a fault, which is named below the table
-  down    no connection to the database
+STATE is one of:
+  ok           a daemon leads, and nothing is pending
+  busy         a daemon leads, and changes are pending
+  paused       changes are noted and not applied, until `resume`
+  no daemon    no daemon leads, so changes wait
+  broken       the database has a fault, named below the table
+  unreachable  there is no connection to the database
+/readyz, /status and the metric agent_sync_state have the same words, as
+each daemon sees it; a daemon that stands by says `standby`.
 
 Examples:
   agent-sync status

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use hyper::StatusCode;
 
 use super::answer::Answer;
-use crate::observe::Snapshot;
 use crate::observe::verdict::{stuck, unready};
+use crate::observe::{Condition, Snapshot};
 use crate::show::Clean;
 
 /// Answers 200 while the loop of every database makes progress.
@@ -34,13 +34,14 @@ pub(super) fn ready(snapshot: &Snapshot) -> Answer {
     let mut lines = String::new();
     let mut status = StatusCode::OK;
     for (name, state) in &snapshot.databases {
-        let reasons = unready(state);
+        let (reasons, word) = (unready(state), Condition::of(state).name());
         if reasons.is_empty() {
-            let _ = writeln!(lines, "{name}: ready ({})", state.phase.name());
+            let _ = writeln!(lines, "{name}: ready ({word})");
         }
         for reason in reasons {
             status = StatusCode::SERVICE_UNAVAILABLE;
-            let _ = write!(lines, "{name}: not ready: {}", one_line(&reason.why));
+            let why = one_line(&reason.why);
+            let _ = write!(lines, "{name}: not ready ({word}): {why}");
             let _ = match reason.remedy {
                 Some(remedy) => writeln!(lines, "; try: {}", one_line(&remedy)),
                 None => writeln!(lines),
@@ -87,7 +88,7 @@ mod tests {
         let board = Board::default();
         let observer = board.observer("eu", "localhost");
         observer.tell(event::Leader::Leading("x"));
-        let what = "the trigger t\u{1b}[2J\u{9b}\u{202e}\nus: ready (draining) is gone".to_owned();
+        let what = "the trigger t\u{1b}[2J\u{9b}\u{202e}\nus: ready (busy) is gone".to_owned();
         let finding = Finding {
             what,
             remedy: "a\u{1b}b".into(),
@@ -96,12 +97,13 @@ mod tests {
         observer.tell(event::Connection::Lost {
             cause: &finding.what,
             remedy: &finding.remedy,
+            is_answered: false,
         });
         let answer = ready(&board.snapshot());
         assert_eq!(
             answer.body.as_str(),
-            "eu: not ready: database unavailable: the trigger t\\u001b[2J\\u009b\\u202e; us: ready \
-            (draining) is gone; try: a\\u001bb\n"
+            "eu: not ready (unreachable): database unavailable: the trigger t\\u001b[2J\\u009b\\u202e; us: \
+            ready (busy) is gone; try: a\\u001bb\n"
         );
     }
 }

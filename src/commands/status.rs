@@ -18,6 +18,7 @@ use super::table::table;
 use crate::cli::Status;
 use crate::exit::Exit;
 use crate::mapping::Rules;
+use crate::observe::Condition;
 use crate::report::{Level, Look, Note, look};
 use crate::session::Session;
 use crate::settings::{Database, Settings};
@@ -58,7 +59,7 @@ pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
             page.flush();
             let exit = if states.iter().any(|state| state.look.is_none()) {
                 Exit::Unavailable
-            } else if states.iter().any(|state| state.phase == Phase::Unfit) {
+            } else if states.iter().any(has_fault) {
                 Exit::Drift
             } else {
                 Exit::Done
@@ -80,49 +81,15 @@ struct Watched {
 /// The state of a database.
 struct State {
     name: String,
-    phase: Phase,
+    condition: Condition,
     /// `None` if the database could not be queried.
     look: Option<Look>,
     trouble: Vec<Note>,
 }
 
-/// The phase of a database, as printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Asleep,
-    Awake,
-    /// No daemon leads.
-    Unled,
-    /// No daemon leads, because the database is paused.
-    Paused,
-    /// Something is broken.
-    Unfit,
-    /// It cannot be reached.
-    Down,
-}
-
-impl Phase {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Asleep => "asleep",
-            Self::Awake => "awake",
-            Self::Unled => "unled",
-            Self::Paused => "paused",
-            Self::Unfit => "unfit",
-            Self::Down => "down",
-        }
-    }
-
-    fn of(look: &Look) -> Self {
-        let broken = look.notes.iter().any(|note| note.level == Level::Fail);
-        match look.leader() {
-            _ if broken => Self::Unfit,
-            None if look.pause.is_some() => Self::Paused,
-            None => Self::Unled,
-            Some(leader) if leader.sleeps => Self::Asleep,
-            Some(_) => Self::Awake,
-        }
-    }
+/// Whether a fault of a database is shown.
+fn has_fault(state: &State) -> bool {
+    state.trouble.iter().any(|note| note.level == Level::Fail)
 }
 
 async fn ask(
@@ -165,7 +132,7 @@ async fn ask_one(mut one: Watched, settings: &Settings, rules: Option<&Rules>) -
                     one,
                     State {
                         name,
-                        phase: Phase::Down,
+                        condition: Condition::Unreachable,
                         look: None,
                         trouble,
                     },
@@ -176,13 +143,17 @@ async fn ask_one(mut one: Watched, settings: &Settings, rules: Option<&Rules>) -
     let look = look(session.db(), &one.database, settings, rules).await;
     let trouble: Vec<_> = look.trouble().into_iter().cloned().collect();
     let lost = session.inbox().is_closed();
-    let phase = if lost { Phase::Down } else { Phase::of(&look) };
+    let condition = if lost {
+        Condition::Unreachable
+    } else {
+        look.condition()
+    };
     one.session = Some(session);
     (
         one,
         State {
             name,
-            phase,
+            condition,
             look: (!lost).then_some(look),
             trouble,
         },
@@ -219,7 +190,7 @@ fn cells(state: &State) -> [String; 10] {
     };
     [
         state.name.clone(),
-        state.phase.name().to_owned(),
+        state.condition.name().to_owned(),
         leader.map_or_else(nothing, |leader| {
             format!("{}/{}", leader.place(), leader.pid)
         }),
@@ -249,12 +220,12 @@ fn lines(states: &[State]) -> Vec<String> {
     let header = rows.next().unwrap_or_default();
     let mut lines = vec![format!("{DIM}{header}{DIM:#}")];
     for (row, state) in rows.zip(states) {
-        let colour = match state.phase {
-            Phase::Asleep | Phase::Awake => GREEN,
-            Phase::Unled | Phase::Paused => YELLOW,
-            Phase::Unfit | Phase::Down => RED,
+        let colour = match state.condition {
+            Condition::Ok | Condition::Busy | Condition::Standby => GREEN,
+            Condition::Paused | Condition::NoDaemon => YELLOW,
+            Condition::Broken | Condition::Unreachable => RED,
         };
-        let word = format!(" {} ", state.phase.name());
+        let word = format!(" {} ", state.condition.name());
         lines.push(row.replacen(&word, &format!("{colour}{word}{colour:#}"), 1));
     }
     let troubled = states.iter().filter(|state| !state.trouble.is_empty());
@@ -268,7 +239,7 @@ fn lines(states: &[State]) -> Vec<String> {
         Some(audit) => format!(" {}", audit.sentence()),
         None => ": none yet".to_owned(),
     });
-    for text in [written, audited] {
+    for text in standing_by(states).into_iter().chain([written, audited]) {
         lines.push(format!("{DIM}{}{DIM:#}", indented("", &text, WIDTH)));
     }
     lines
@@ -292,6 +263,18 @@ fn trouble(state: &State) -> Vec<String> {
     lines
 }
 
+/// The daemons that stand by, where there are some.
+fn standing_by(states: &[State]) -> Option<String> {
+    let of_each: Vec<_> = states
+        .iter()
+        .flat_map(|state| {
+            let standbys = state.look.iter().flat_map(Look::standbys);
+            standbys.map(|daemon| format!("{} {}/{}", state.name, daemon.place(), daemon.pid))
+        })
+        .collect();
+    (!of_each.is_empty()).then(|| format!("Standing by: {}.", of_each.join(", ")))
+}
+
 /// One sentence with a text for each database that could be queried.
 fn of_each(states: &[State], what: &str, text: impl Fn(&Look) -> String) -> String {
     let asked = states
@@ -311,15 +294,12 @@ fn object(state: &State) -> Value {
     let look = state.look.as_ref();
     let with = |kind| look.and_then(|look| look.with_problem(kind));
     let (standbys, leader): (Vec<_>, _) = match look {
-        Some(look) => (
-            look.daemons.iter().filter(|daemon| !daemon.leads).collect(),
-            look.leader(),
-        ),
+        Some(look) => (look.standbys().collect(), look.leader()),
         None => (Vec::new(), None),
     };
     json!({
         "database": state.name,
-        "phase": state.phase.name(),
+        "state": state.condition.name(),
         "pause": look.and_then(|look| look.pause.as_ref()),
         "leader": leader,
         "standbys": standbys,

@@ -8,7 +8,7 @@ use crate::show::WIDTH;
 
 const HEADER: [&str; 10] = [
     "DATABASE",
-    "PHASE",
+    "STATE",
     "LEADER",
     "SINCE",
     "OUTBOX",
@@ -63,7 +63,7 @@ mod tests {
     fn shown(rows: &[[&str; 3]]) -> Vec<String> {
         let rows = rows.iter().map(|[database, leader, rejected]| {
             let cells = [
-                database, "awake", leader, "12d", "100k+", "3h", "~123k", "0", rejected,
+                database, "busy", leader, "12d", "100k+", "3h", "~123k", "0", rejected,
             ];
             std::array::from_fn(|index| (*cells.get(index).unwrap_or(&"7")).to_owned())
         });
@@ -74,9 +74,9 @@ mod tests {
     fn a_table_has_the_width_of_its_cells() {
         let lines = shown(&[["main", "local/1", "5"], ["other", "–", "1,234"]]);
         let expected = [
-            "DATABASE PHASE LEADER  SINCE OUTBOX OLDEST NO PROBLEM MISS   REJ FAIL",
-            "main     awake local/1   12d  100k+     3h      ~123k    0     5    7",
-            "other    awake –         12d  100k+     3h      ~123k    0 1,234    7",
+            "DATABASE STATE LEADER  SINCE OUTBOX OLDEST NO PROBLEM MISS   REJ FAIL",
+            "main     busy  local/1   12d  100k+     3h      ~123k    0     5    7",
+            "other    busy  –         12d  100k+     3h      ~123k    0 1,234    7",
         ];
         assert_eq!(lines, expected);
     }

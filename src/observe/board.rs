@@ -142,6 +142,7 @@ mod tests {
         observer.tell(Connection::Lost {
             cause: &long,
             remedy: &long,
+            is_answered: false,
         });
         let many: Vec<_> = (0..1000)
             .map(|number| Finding {
@@ -201,6 +202,7 @@ mod tests {
         let lost = || Connection::Lost {
             cause: "",
             remedy: "",
+            is_answered: false,
         };
         observer.tell(lost());
         let since = state(&board).since.1;
@@ -213,6 +215,7 @@ mod tests {
         observer.tell(Connection::StillLost {
             cause: "",
             remedy: "",
+            is_answered: false,
             pause: second,
         });
         let since = state(&board).since.1;
@@ -257,6 +260,7 @@ mod tests {
         observer.tell(Connection::Lost {
             cause: "",
             remedy: "",
+            is_answered: false,
         });
         assert!(
             state(&board).backlog.is_none(),

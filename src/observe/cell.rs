@@ -93,15 +93,18 @@ impl Cell {
                 state.server_version = Some(bounded(server_version, NAME).into());
             }
             Event::Connection(
-                Connection::Lost { cause, remedy } | Connection::StillLost { cause, remedy, .. },
-            ) => {
-                enter(state, Phase::Lost);
-                state.trouble = Some(Trouble {
-                    cause: bounded(cause, SENTENCE).into(),
-                    remedy: bounded(remedy, SENTENCE).into(),
-                    at: SystemTime::now(),
-                });
-            }
+                Connection::Lost {
+                    cause,
+                    remedy,
+                    is_answered,
+                }
+                | Connection::StillLost {
+                    cause,
+                    remedy,
+                    is_answered,
+                    ..
+                },
+            ) => lose(state, cause, remedy, is_answered),
             Event::Woken(cause) => {
                 let place = WakeUp::ALL.iter().position(|known| *known == cause);
                 if let Some(count) = place.and_then(|place| state.wake_ups.get_mut(place)) {
@@ -148,6 +151,16 @@ fn enter(state: &mut State, phase: Phase) {
     if !phase.leads() {
         state.backlog = None;
     }
+}
+
+fn lose(state: &mut State, cause: &str, remedy: &str, is_answered: bool) {
+    enter(state, Phase::Lost);
+    state.trouble = Some(Trouble {
+        cause: bounded(cause, SENTENCE).into(),
+        remedy: bounded(remedy, SENTENCE).into(),
+        is_answered,
+        at: SystemTime::now(),
+    });
 }
 
 fn begin_pause(state: &mut State, pause: &Pause) {

@@ -113,6 +113,8 @@ pub enum Connection<'a> {
         cause: &'a str,
         /// The remedy.
         remedy: &'a str,
+        /// Whether the server answers: the cause is in the database.
+        is_answered: bool,
     },
     /// An attempt during an outage failed as well.
     StillLost {
@@ -120,6 +122,8 @@ pub enum Connection<'a> {
         cause: &'a str,
         /// The remedy.
         remedy: &'a str,
+        /// Whether the server answers.
+        is_answered: bool,
         /// The pause before the next one.
         pause: Duration,
     },

@@ -281,6 +281,7 @@ mod tests {
             Connection::Lost {
                 cause: "",
                 remedy: "",
+                is_answered: false,
             }
             .into(),
         ] {

@@ -12,7 +12,7 @@
 //! - `board` has the current states of all databases; `cell` applies the events to the state of
 //!   one, whose fields are in `state` and `compared`.
 //! - `pulse` records the heartbeats of the database tasks; `verdict` decides whether a task makes
-//!   progress and whether a database is served.
+//!   progress and whether a database is served, and `condition` has the words for that.
 //!
 //! Invariant: of the values of rows, only slugs and provider names are logged or stored (G11), and
 //! of voice settings that no rule reads their names.
@@ -21,6 +21,7 @@
 mod board;
 mod cell;
 pub mod compared;
+mod condition;
 pub mod event;
 mod flood;
 mod form;
@@ -40,6 +41,7 @@ pub mod verdict;
 mod wording;
 
 pub use board::{Board, Snapshot};
+pub use condition::Condition;
 pub use event::{Committed, Event};
 pub use log::Logging;
 pub use observer::Observer;

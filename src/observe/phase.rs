@@ -20,18 +20,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Every phase.
-    pub const ALL: [Self; 7] = [
-        Self::Connecting,
-        Self::Standby,
-        Self::CatchingUp,
-        Self::Draining,
-        Self::Waiting,
-        Self::Paused,
-        Self::Lost,
-    ];
-
-    /// Its name in metrics and in JSON.
+    /// Its name in `/status` and in the log.
     pub fn name(self) -> &'static str {
         match self {
             Self::Connecting => "connecting",

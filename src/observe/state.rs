@@ -153,6 +153,8 @@ pub struct Trouble {
     pub cause: Arc<str>,
     /// The remedy.
     pub remedy: Arc<str>,
+    /// Whether the server answers: the cause is in the database.
+    pub is_answered: bool,
     /// The time of its latest occurrence.
     pub at: SystemTime,
 }

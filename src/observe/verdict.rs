@@ -45,8 +45,12 @@ pub fn unready(state: &State) -> Vec<Reason> {
         Phase::Lost => {
             let trouble = state.trouble.as_ref();
             let cause = trouble.map_or("unknown", |trouble| &trouble.cause);
+            let what = match trouble {
+                Some(trouble) if trouble.is_answered => "the daemon cannot work in the database",
+                _ => "database unavailable",
+            };
             vec![Reason {
-                why: format!("database unavailable: {cause}"),
+                why: format!("{what}: {cause}"),
                 remedy: trouble.map(|trouble| trouble.remedy.to_string()),
             }]
         }

@@ -133,7 +133,7 @@ fn connection(event: &Connection<'_>) {
             rejected,
             ..
         }) => info!(written, unchanged, missing, rejected, "caught up"),
-        Connection::Lost { cause, remedy } => warn!(
+        Connection::Lost { cause, remedy, .. } => warn!(
             cause,
             remedy, "database unavailable; the daemon retries until it is back"
         ),

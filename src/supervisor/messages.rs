@@ -198,6 +198,7 @@ mod tests {
         one.tell(event::Connection::Lost {
             cause: "no route",
             remedy: "",
+            is_answered: false,
         });
         assert!(ready(&mut messages), "it is being tried again");
         phase(&one, Phase::CatchingUp);
@@ -296,6 +297,7 @@ mod tests {
         two.tell(event::Connection::Lost {
             cause: &cause,
             remedy: "",
+            is_answered: false,
         });
         let message = messages.next_message(&board.snapshot()).text;
         let start = "STATUS=1 of 2 databases served; 2 agents not in sync; two: database \

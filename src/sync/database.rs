@@ -81,12 +81,14 @@ fn after_error(
         context.observer.tell(event::Connection::Lost {
             cause: &cause,
             remedy: &remedy,
+            is_answered: error.is_answer(),
         });
         health.told = Some(cause);
     } else {
         context.observer.tell(event::Connection::StillLost {
             cause: &cause,
             remedy: &remedy,
+            is_answered: error.is_answer(),
             pause,
         });
     }

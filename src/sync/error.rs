@@ -103,6 +103,18 @@ impl AttemptError {
         }
     }
 
+    /// Whether the server has answered in a session: the cause is in the database, and not on the
+    /// way to it.
+    pub(super) fn is_answer(&self) -> bool {
+        match self {
+            Self::Session(_) | Self::Closed(_) => false,
+            Self::Store(error) | Self::Layout(LayoutError::Store(error)) => {
+                !matches!(error.class(), None | Some(Class::Connection))
+            }
+            _ => true,
+        }
+    }
+
     /// Whether changes may have been missed on account of it, so that every agent has to be looked
     /// at afterwards.
     pub(crate) fn misses_changes(&self) -> bool {

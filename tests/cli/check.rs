@@ -563,8 +563,8 @@ async fn a_standby_can_be_checked_and_is_said_to_be_one() {
     assert!(said.out.starts_with("drifted   a\n"), "{}", said.out);
     let status = Said::of(on_standby(&["status", "--json"])).await.object();
     assert_eq!(
-        (&status["phase"], &status["trouble"][0]["topic"]),
-        (&"unfit".into(), &"server".into()),
+        (&status["state"], &status["trouble"][0]["topic"]),
+        (&"broken".into(), &"server".into()),
         "{status}"
     );
     let said = Said::of(on_standby(&["doctor"])).await.fits();

@@ -130,10 +130,9 @@ async fn the_round_trip_works_asleep_or_awake_without_a_trace() {
                 .await
                 .unwrap();
         }
-        let phase = if awake { "awake" } else { "asleep" };
         if !awake {
             eventually("the daemon sleeps", async || {
-                platform.says(&["status", "--json"]).await.object()["phase"] == phase
+                platform.says(&["status", "--json"]).await.object()["leader"]["sleeps"] == true
             })
             .await;
         }
@@ -143,7 +142,7 @@ async fn the_round_trip_works_asleep_or_awake_without_a_trace() {
         // The sweep interval is an hour, so only a wake-up or an awake daemon can process it.
         assert!(
             text.starts_with("outbox, wake-up and daemon took ") && text.contains(" ms "),
-            "{phase}: {text}"
+            "{awake}: {text}"
         );
         no_trace(&platform).await;
     }

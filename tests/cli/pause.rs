@@ -62,7 +62,7 @@ async fn g1_a_pause_applies_nothing_and_loses_nothing() {
     let said = platform.says(&["status", "--json"]).await;
     assert_eq!(said.code, 0, "{said:?}");
     let object = said.object();
-    assert_eq!(object["phase"], "paused");
+    assert_eq!(object["state"], "paused");
     assert_eq!(object["pause"]["reason"], "bulk import");
     assert_eq!(object["outbox"]["slugs"], 1);
     let said = platform.says(&["doctor"]).await;

@@ -25,8 +25,8 @@ async fn status_shows_phase_leader_and_numbers() {
     platform.configure("rejected").await;
     let object = status(&platform).await;
     assert_eq!(
-        (&object["phase"], &object["leader"]),
-        (&"unled".into(), &Value::Null)
+        (&object["state"], &object["leader"]),
+        (&"no daemon".into(), &Value::Null)
     );
     assert_eq!(
         (&object["outbox"]["slugs"], &object["synced"]),
@@ -46,7 +46,7 @@ async fn status_shows_phase_leader_and_numbers() {
     second.logged("another daemon leads").await;
     platform.drained().await;
     eventually("the daemon sleeps", async || {
-        status(&platform).await["phase"] == "asleep"
+        status(&platform).await["leader"]["sleeps"] == true
     })
     .await;
     let object = status(&platform).await;
@@ -74,7 +74,10 @@ async fn status_shows_phase_leader_and_numbers() {
         1,
         "the command itself is none: {object}"
     );
-    assert_eq!(object["outbox"]["rows"], 0);
+    assert_eq!(
+        (&object["state"], &object["outbox"]["rows"]),
+        (&"ok".into(), &0.into())
+    );
     for (key, number) in [
         ("synced", 1),
         ("missing", 1),
@@ -85,8 +88,7 @@ async fn status_shows_phase_leader_and_numbers() {
     }
     assert_eq!(object["agents"]["number"], 3);
 
-    // A pending change is shown with its age, and a daemon that a writer keeps awake is not shown
-    // as asleep.
+    // A pending change is shown with its age, and the daemon that stands by.
     leader.signal("STOP");
     let writer = platform.connect().await;
     writer
@@ -105,16 +107,17 @@ async fn status_shows_phase_leader_and_numbers() {
     assert_eq!(
         words(0),
         [
-            "DATABASE", "PHASE", "LEADER", "SINCE", "OUTBOX", "OLDEST", "NO", "PROBLEM", "MISS",
+            "DATABASE", "STATE", "LEADER", "SINCE", "OUTBOX", "OLDEST", "NO", "PROBLEM", "MISS",
             "REJ", "FAIL"
         ]
     );
     let place = format!("local/{pid}");
     let row = words(1);
     assert_eq!(
-        (row[0], row[2], &row[4..]),
+        (row[0], row[1], row[2], &row[4..]),
         (
             "default",
+            "busy",
             place.as_str(),
             &["1", "3h", "0", "1", "1", "0"][..]
         )
@@ -122,6 +125,11 @@ async fn status_shows_phase_leader_and_numbers() {
     assert!(
         said.out
             .contains("1 change pending, the oldest for 3h, though a daemon leads"),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out.contains("Standing by: default local/"),
         "{}",
         said.out
     );
@@ -153,7 +161,7 @@ async fn i2_status_exits_with_69_and_shows_the_other_databases() {
         said.out
     );
     assert!(
-        lines[2].starts_with("bad") && lines[2].contains(" down "),
+        lines[2].starts_with("bad") && lines[2].contains(" unreachable "),
         "{}",
         said.out
     );
@@ -175,7 +183,7 @@ async fn status_watches_until_nobody_reads() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
     let daemon = platform.caught_up_daemon().await;
-    assert_eq!(first["phase"], "unled");
+    assert_eq!(first["state"], "no daemon");
     let led = lines
         .by_ref()
         .map_while(Result::ok)

@@ -139,7 +139,7 @@ async fn probe_says_by_its_exit_code_yes_no_or_nobody_there() {
             if question == "live" {
                 "ok\n"
             } else {
-                "default: ready (waiting)\n"
+                "default: ready (ok)\n"
             }
         );
     }

@@ -75,7 +75,7 @@ async fn g6_g7_each_kind_of_problem_is_counted_listed_and_ends() {
         );
     }
     eventually("the neighbours go on, and nothing waits (G5)", async || {
-        get(address, "/readyz").await == (200, "default: ready (waiting)\n".to_owned())
+        get(address, "/readyz").await == (200, "default: ready (ok)\n".to_owned())
     })
     .await;
 
@@ -216,7 +216,7 @@ async fn a_database_that_is_down_is_not_ready_and_says_why() {
     .await;
     let (_, reason) = get(address, "/readyz").await;
     assert!(
-        reason.starts_with("default: not ready: database unavailable: ")
+        reason.starts_with("default: not ready (unreachable): database unavailable: ")
             && reason.contains("; try: "),
         "{reason}"
     );
@@ -230,11 +230,11 @@ async fn a_database_that_is_down_is_not_ready_and_says_why() {
         ("agent_sync_ready{database=\"default\"}", Some(0.0)),
         ("agent_sync_leader{database=\"default\"}", Some(0.0)),
         (
-            "agent_sync_phase{database=\"default\",phase=\"lost\"}",
+            "agent_sync_state{database=\"default\",state=\"unreachable\"}",
             Some(1.0),
         ),
         (
-            "agent_sync_phase{database=\"default\",phase=\"waiting\"}",
+            "agent_sync_state{database=\"default\",state=\"ok\"}",
             Some(0.0),
         ),
         ("agent_sync_outbox_rows{database=\"default\"}", None),
@@ -242,7 +242,10 @@ async fn a_database_that_is_down_is_not_ready_and_says_why() {
         assert_eq!(metric(address, series).await, expected, "{series}");
     }
     let database = status(address).await;
-    assert_eq!(database["phase"], "lost");
+    assert_eq!(
+        (&database["state"], &database["phase"]),
+        (&"unreachable".into(), &"lost".into())
+    );
     assert!(
         database["last_error"]["remedy"]
             .as_str()
@@ -300,6 +303,27 @@ async fn a_hanging_server_makes_unready_and_not_dead() {
     .await;
 }
 
+/// A database without an install is broken and not unreachable, in the same word everywhere.
+#[tokio::test]
+async fn g14_every_output_has_the_same_word_for_a_fault() {
+    let platform = Platform::new().await;
+    let daemon = Daemon::start(command(&platform));
+    daemon.logged("database unavailable").await;
+    let address = address(&daemon).await;
+    let (code, text) = get(address, "/readyz").await;
+    let start = "default: not ready (broken): the daemon cannot work in the database: agent-sync is \
+        not installed";
+    assert_eq!((code, text.starts_with(start)), (503, true), "{text}");
+    assert_eq!(status(address).await["state"], "broken");
+    for (state, expected) in [("broken", 1.0), ("unreachable", 0.0)] {
+        let series = format!("agent_sync_state{{database=\"default\",state=\"{state}\"}}");
+        assert_eq!(metric(address, &series).await, Some(expected), "{series}");
+    }
+    let said = platform.says(&["status", "--json"]).await;
+    assert_eq!(said.code, 2, "{said:?}");
+    assert_eq!(said.object()["state"], "broken");
+}
+
 /// A broken capture is a finding and makes the database unready until it is repaired.
 #[tokio::test]
 async fn g1_a_broken_capture_is_a_finding_and_not_ready() {
@@ -312,7 +336,7 @@ async fn g1_a_broken_capture_is_a_finding_and_not_ready() {
         .await;
     metric_becomes(address, findings, 1.0).await;
     // The changed tables are read again over a new connection, which catches up first.
-    let reason = "default: not ready: changes may be missed: the trigger \
+    let reason = "default: not ready (broken): changes may be missed: the trigger \
         \"public\".\"agents\".agent_sync_update is disabled; try: Run `agent-sync install` for \
         this database.\n";
     eventually("it says why it is not ready", async || {
@@ -344,16 +368,13 @@ async fn each_database_has_a_line_whichever_is_away() {
     daemon.logged("database unavailable").await;
     let address = address(&daemon).await;
     eventually("the first is ready", async || {
-        get(address, "/readyz")
-            .await
-            .1
-            .contains("here: ready (waiting)")
+        get(address, "/readyz").await.1.contains("here: ready (ok)")
     })
     .await;
     let (code, lines) = get(address, "/readyz").await;
     assert_eq!((code, lines.lines().count()), (503, 2), "{lines}");
     assert!(
-        lines.starts_with("away: not ready: database unavailable: "),
+        lines.starts_with("away: not ready (unreachable): database unavailable: "),
         "{lines}"
     );
     assert_eq!(

@@ -327,7 +327,7 @@ async fn starts_beside_a_save_that_is_not_over(platform: &Platform, end_it: impl
     platform.becomes("refused", EXPECTED).await;
     assert_eq!(
         get(address, "/readyz").await,
-        (200, "default: ready (draining)\n".to_owned())
+        (200, "default: ready (ok)\n".to_owned())
     );
     // AND the save is synced after its commit, and the daemon sleeps
     assert_eq!(
@@ -337,7 +337,7 @@ async fn starts_beside_a_save_that_is_not_over(platform: &Platform, end_it: impl
     end_it().await;
     platform.becomes("open", EXPECTED).await;
     eventually("it sleeps", async || {
-        get(address, "/readyz").await.1 == "default: ready (waiting)\n"
+        get(address, "/readyz").await.1 == "default: ready (ok)\n"
     })
     .await;
 }

@@ -807,7 +807,7 @@ async fn g14_row_security_on_our_tables_is_told() {
             if subcommand == "doctor" {
                 assert_eq!(said.code == 2, fatal, "{said:?}");
             } else {
-                assert_eq!(said.object()["phase"] == "unfit", fatal, "{said:?}");
+                assert_eq!(said.object()["state"] == "broken", fatal, "{said:?}");
                 assert_eq!(
                     said.object()["outbox"].is_null(),
                     fatal,

@@ -499,7 +499,7 @@ async fn g14_an_install_without_its_record_is_told() {
         "{damaged:?}"
     );
     let said = platform.says(&["status", "--json"]).await;
-    assert_eq!(said.object()["phase"], "unfit", "{said:?}");
+    assert_eq!(said.object()["state"], "broken", "{said:?}");
     assert!(said.object()["outbox"].is_null(), "{said:?}");
 
     // A save without a capture is repaired, because the record was missing.
@@ -835,7 +835,7 @@ async fn g16_a_missing_synchronous_standby_delays_nothing() {
     platform.save("a", EXAMPLE).await;
     platform.becomes("a", EXPECTED).await;
     let status = platform.says(&["status"]).await;
-    assert!(status.out.contains("asleep"), "{status:?}");
+    assert!(status.out.contains(" ok "), "{status:?}");
     let doctor = platform.says(&["doctor"]).await;
     assert!(doctor.out.contains("round trip    outbox"), "{doctor:?}");
 

@@ -4,7 +4,7 @@ use super::super::process;
 use super::{Kind, Metric, Read};
 use crate::observe::state::{State, WakeUp};
 use crate::observe::verdict::unready;
-use crate::observe::{Backlog, Phase, Snapshot};
+use crate::observe::{Backlog, Condition, Phase, Snapshot};
 
 /// Every metric, in the order of the exposition.
 pub const METRICS: &[Metric] = &[
@@ -35,18 +35,20 @@ pub const METRICS: &[Metric] = &[
         read: Read::Database(|state, _| Some(flag(state.phase.leads()))),
     },
     Metric {
-        name: "agent_sync_phase",
+        name: "agent_sync_state",
         kind: Kind::Gauge,
         unit: "",
-        label: Some((
-            "phase",
-            "connecting, standby, catching_up, draining, waiting, paused or lost",
-        )),
-        help: "The phase of the loop of the database: 1 for the present phase, 0 for the others.",
+        label: Some(("state", "ok, busy, standby, paused, broken or unreachable")),
+        help: "The state of the database, in the words of `agent-sync status`: 1 for the present \
+            state, 0 for the others.",
         read: Read::Each(|state| {
-            Phase::ALL
-                .map(|phase| (phase.name(), flag(phase == state.phase)))
-                .to_vec()
+            let present = Condition::of(state);
+            let of_a_daemon = Condition::ALL
+                .into_iter()
+                .filter(|one| *one != Condition::NoDaemon);
+            of_a_daemon
+                .map(|one| (one.name(), flag(one == present)))
+                .collect()
         }),
     },
     Metric {

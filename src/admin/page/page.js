@@ -5,14 +5,10 @@
 "use strict";
 
 const byId = (id) => document.getElementById(id);
-const PHASES = {
+const DETAILS = {
   connecting: "connecting for the first time",
-  standby: "standing by: another daemon leads",
+  standby: "another daemon leads",
   catching_up: "catching up with what was saved before",
-  draining: "syncing",
-  waiting: "up to date",
-  paused: "paused",
-  lost: "unavailable",
 };
 const KINDS = { missing_configuration: "No configuration", rejected: "Rejected", ambiguous: "Ambiguous slug", failed: "Write failed" };
 const TIMEOUT = 5000;
@@ -94,16 +90,17 @@ function problemsOf(database) {
 }
 
 function judge(database) {
-  if (!database.live || (!database.ready && !["connecting", "catching_up"].includes(database.phase))) return "bad";
+  if (!database.live || ["broken", "unreachable"].includes(database.state)) return "bad";
   return database.ready && !database.pause && problemsOf(database) === 0 && database.findings.length === 0 ? "good" : "fair";
 }
 
-function phaseOf(database) {
-  if (!database.live) return "hangs: no progress";
-  const waits = database.outbox ? database.outbox.rows : 0;
-  if (database.phase === "waiting" && waits > 0) return "waiting for rows that other sessions have locked";
-  if (database.phase === "waiting" && !database.ready) return "may be missing changes";
-  return PHASES[database.phase] || database.phase;
+// The state, in the words of the command `status`, and what it means here.
+function stateOf(database) {
+  const { state, phase } = database;
+  if (!database.live) return "broken: hangs, no progress";
+  if (state === "broken" && database.leader) return "broken: may be missing changes";
+  if (state === "busy" && phase === "waiting") return "busy: waiting for rows that other sessions have locked";
+  return state in { busy: 0, standby: 0 } && DETAILS[phase] ? `${state}: ${DETAILS[phase]}` : state;
 }
 
 function newRow() {
@@ -112,7 +109,7 @@ function newRow() {
   const add = (name, tag, className) => summary.appendChild((row.parts[name] = make(tag, className)));
   add("dot", "span", "dot").setAttribute("aria-hidden", "true");
   add("name", "span", "name");
-  add("phase", "span", "phase");
+  add("state", "span", "state");
   for (const name of ["waits", "problems", "latency"]) add(name, "span", name === "problems" ? "figure short" : "figure");
   row.body = make("div", "body");
   add("open", "span", "open").setAttribute("aria-hidden", "true");
@@ -207,8 +204,8 @@ function showDatabases(databases) {
     row.database = database;
     setClass(parts.dot, `dot ${verdict}`);
     setText(parts.name, database.name);
-    setText(parts.phase, phaseOf(database));
-    setClass(parts.phase, verdict === "bad" ? "phase bad" : "phase");
+    setText(parts.state, stateOf(database));
+    setClass(parts.state, verdict === "bad" ? "state bad" : "state");
     const { outbox, problems } = database;
     figure(parts.waits, outbox ? atLeast(outbox.rows, outbox.at_least) : "–", "waiting");
     const count = problemsOf(database);
@@ -401,7 +398,7 @@ function verdictOf({ databases }) {
   const paused = databases.filter((database) => database.pause).length;
   if (paused) return ["fair", databases.length === 1 ? "The database is paused." : `${plural(paused, "database is", "databases are")} paused.`];
   if (count) return ["fair", `${atLeast(count, more)} ${count === 1 ? "agent is" : "agents are"} not in sync.`];
-  if (databases.every((database) => database.phase === "standby")) return ["good", `${them} ${databases.length === 1 ? "is" : "are"} led by another daemon.`];
+  if (databases.every((database) => database.state === "standby")) return ["good", `${them} ${databases.length === 1 ? "is" : "are"} led by another daemon.`];
   return ["good", `${them} ${databases.length === 1 ? "is" : "are"} up to date.`];
 }
 

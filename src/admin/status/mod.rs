@@ -18,7 +18,7 @@ use self::parts::{
 use crate::observe::histogram::{Histogram, LATENCY};
 use crate::observe::state::{CHANGES, PROBLEMS, WakeUp};
 use crate::observe::verdict::{stuck, unready};
-use crate::observe::{Pause, Snapshot, State};
+use crate::observe::{Condition, Pause, Snapshot, State};
 use crate::time;
 
 /// The requested lengths of the lists.
@@ -80,6 +80,9 @@ struct Database<'a> {
     name: &'a str,
     target: &'a str,
     server_version: Option<&'a str>,
+    /// The state, in the words of the command `status`.
+    state: &'static str,
+    /// The step of the daemon's work.
     phase: &'static str,
     #[serde(serialize_with = "time::serialize")]
     phase_since: SystemTime,
@@ -148,6 +151,7 @@ fn database<'a>(
         name,
         target: &state.target,
         server_version: state.server_version.as_deref(),
+        state: Condition::of(state).name(),
         phase: state.phase.name(),
         phase_since: state.since.0,
         pause: state.pause.as_deref(),

@@ -15,8 +15,8 @@ use self::asking::Asking;
 use super::note::{Level, Note};
 use super::problem;
 use crate::mapping::Rules;
-use crate::observe::Pause;
 use crate::observe::compared::Counts;
+use crate::observe::{Condition, Pause};
 use crate::pg::Db;
 use crate::settings::{Database, Settings};
 use crate::store::Layout;
@@ -159,6 +159,28 @@ impl Look {
     /// The leader.
     pub fn leader(&self) -> Option<&Daemon> {
         self.daemons.iter().find(|daemon| daemon.leads)
+    }
+
+    /// The state of the database. Without a leader, an overdue change is no further fault.
+    pub fn condition(&self) -> Condition {
+        let leader = self.leader();
+        let is_broken = self.notes.iter().any(|note| {
+            let is_overdue = note.topic == "outbox" && self.outbox.is_some() && leader.is_none();
+            note.level == Level::Fail && !is_overdue
+        });
+        let waits = self.outbox.as_ref().is_some_and(|outbox| outbox.rows > 0);
+        match leader {
+            _ if is_broken => Condition::Broken,
+            None if self.pause.is_some() => Condition::Paused,
+            None => Condition::NoDaemon,
+            Some(_) if self.unsure || waits => Condition::Busy,
+            Some(_) => Condition::Ok,
+        }
+    }
+
+    /// The sessions of daemons that stand by.
+    pub fn standbys(&self) -> impl Iterator<Item = &Daemon> {
+        self.daemons.iter().filter(|daemon| !daemon.leads)
     }
 
     /// The remedy while no daemon leads.

@@ -186,7 +186,7 @@ pub(super) fn who_leads(look: &Look) -> Note {
     if let Some(other) = look.daemons.iter().find(|daemon| daemon.is_intruder) {
         return intruder(other);
     }
-    let by = look.daemons.iter().filter(|daemon| !daemon.leads).count();
+    let by = look.standbys().count();
     let Some(leader) = look.leader() else {
         if look.pause.is_some() {
             return Note::pass(
