@@ -127,6 +127,9 @@ STATE is one of:
 /readyz, /status and the metric agent_sync_state have the same words, as
 each daemon sees it; a daemon that stands by says `standby`.
 
+Exits with 2 where it shows a FAIL, and with 69 if a database is unreachable;
+with --exit-zero, with 0 in both cases.
+
 Examples:
   agent-sync status
   agent-sync status --watch
@@ -294,6 +297,9 @@ pub struct Status {
     /// Repeat every two seconds, until interrupted
     #[arg(long)]
     pub watch: bool,
+    /// Exit with 0 whatever the state of the databases is
+    #[arg(long)]
+    pub exit_zero: bool,
     /// The databases, and the form of the output.
     #[command(flatten)]
     pub reporting: Reporting,

@@ -172,6 +172,29 @@ async fn i2_status_exits_with_69_and_shows_the_other_databases() {
     assert!(!said.out.contains("hunter2"), "{}", said.out);
 }
 
+/// Status exits with 2 where it shows a fault, and with `--exit-zero` with 0, whatever it shows.
+#[tokio::test]
+async fn i2_status_exits_with_2_on_a_fault() {
+    let platform = Platform::installed().await;
+    let _daemon = platform.caught_up_daemon().await;
+    platform
+        .run("ALTER TABLE agents DISABLE TRIGGER agent_sync_update")
+        .await;
+    for (arguments, code) in [(&["status"][..], 2), (&["status", "--exit-zero"], 0)] {
+        let said = platform.says(arguments).await.fits();
+        assert_eq!(said.code, code, "{said:?}");
+        assert!(
+            said.out.contains(" broken ") && said.out.contains("FAIL  capture broken"),
+            "{said:?}"
+        );
+    }
+    let mut command = platform.command(&["status", "--exit-zero"]);
+    command.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
+    let said = Said::of(command).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains(" unreachable "), "{said:?}");
+}
+
 #[tokio::test]
 async fn status_watches_until_nobody_reads() {
     let platform = Platform::installed().await;
