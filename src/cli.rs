@@ -145,7 +145,8 @@ Examples:
     #[command(
         after_help = "It changes no agent and no configuration: the round trip uses a slug
 without an agent, which the daemon drops. Run it with the settings of the
-daemon, as its role. Exits with 2 on a fault, and with 69 if there is no
+daemon, as its role. Exits with 2 on a fault, such as changes that have been
+pending for a minute while no daemon leads, and with 69 if there is no
 connection.
 
 Examples:

@@ -168,6 +168,37 @@ async fn the_round_trip_is_not_tried_where_no_daemon_leads() {
     assert_eq!(platform.outbox().await, Vec::<String>::new());
 }
 
+/// GIVEN changes that have been pending for a minute, and no daemon that leads, THEN `doctor` and
+/// `status` fail, and the state is `no daemon`; before the minute is over, and during a pause, they do
+/// not.
+#[tokio::test]
+async fn g14_changes_that_wait_for_no_daemon_are_a_fault() {
+    let platform = Platform::installed().await;
+    platform.save("a", EXAMPLE).await;
+    let exits = async || {
+        let (code, object) = doctor(&platform).await;
+        let status = platform.says(&["status", "--json"]).await;
+        let state = status.object()["state"].clone();
+        let level = check(&object, "outbox")["level"].clone();
+        (code, status.code, level, state)
+    };
+    let aged = |age: &str| format!("UPDATE agent_sync.outbox SET at = now() - interval '{age}'");
+    platform.run(&aged("50 s")).await;
+    let young = exits().await;
+    assert_eq!(young, (0, 0, "pass".into(), "no daemon".into()));
+    platform.run(&aged("61 s")).await;
+    let overdue = exits().await;
+    assert_eq!(overdue, (2, 2, "fail".into(), "no daemon".into()));
+    let said = platform.says(&["doctor"]).await.fits();
+    assert!(
+        said.out.contains("FAIL  outbox") && said.out.contains("and no daemon leads"),
+        "{said:?}"
+    );
+    assert_eq!(platform.says(&["pause"]).await.code, 0);
+    let paused = exits().await;
+    assert_eq!(paused, (0, 0, "pass".into(), "paused".into()));
+}
+
 /// The round trip finds a hung daemon and deletes its slug.
 #[tokio::test]
 async fn the_round_trip_finds_a_hanging_daemon() {
