@@ -45,7 +45,7 @@ pub(super) struct Checker<'a> {
     remarks: bool,
     /// The most agents to collect in each database.
     sample: Option<u64>,
-    seen: BTreeSet<String>,
+    seen: BTreeSet<&'a str>,
     sought: Search,
     /// The settings that no rule reads in the database of the check, if they are to be listed.
     unmapped: Option<UnmappedCount>,
@@ -153,7 +153,7 @@ impl<'a> Checker<'a> {
             noted,
             ..Scope::default()
         };
-        let by_name = !self.slugs.is_empty();
+        let (by_name, mut found) = (!self.slugs.is_empty(), BTreeSet::new());
         let rules = self.rules;
         self.page.hold();
         let outcome = survey(db, &layout, rules, scope, |comparison| {
@@ -166,28 +166,36 @@ impl<'a> Checker<'a> {
                 checked.todo.add(comparison, self.sample);
             }
             if by_name {
-                self.seen.insert(comparison.parts().slug.to_owned());
+                let key = comparison.parts();
+                found.extend([key.slug.to_owned(), key.plain().into_owned()]);
             }
             if self.is_printed(comparison, by_name) {
                 self.print(database, comparison);
             }
-            self.page
-                .progress(&database.name, checked.tally.agents, total);
-            if self.page.is_gone() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            self.go_on(database, checked.tally.agents, total)
         })
         .await;
         self.page.release();
         self.page.clear();
         outcome.map_err(|error| super::interrupted(database, error))?;
+        let is_found = |name: &&str| layout.agents.names(name).iter().any(|n| found.contains(n));
+        self.seen
+            .extend(self.slugs.iter().copied().filter(is_found));
         if of_all {
             let counted = survey::unmatched(db, &layout, unmatched::LIMIT).await;
             checked.unmatched = counted.map_err(unanswered)?.into();
         }
         Ok(checked)
+    }
+
+    /// Shows the progress, and stops if nobody reads the output any more.
+    fn go_on(&mut self, database: &Database, done: i64, total: i64) -> ControlFlow<()> {
+        self.page.progress(&database.name, done, total);
+        if self.page.is_gone() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     /// Names the database above its agents, or beside each of them.
@@ -311,7 +319,7 @@ impl<'a> Checker<'a> {
         unmatched::print(&mut self.page, &checked.unmatched);
         let scope = match (self.slugs.is_empty(), self.tenant) {
             (true, None) => "--all",
-            (true, Some(_)) => "--all --tenant TENANT",
+            (true, Some(_)) => "--tenant TENANT",
             (false, None) => "SLUG",
             (false, Some(_)) => "SLUG --tenant TENANT",
         };

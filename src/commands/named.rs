@@ -1,4 +1,5 @@
-//! The agents that the command line names, by slugs and a tenant.
+//! The agents that the command line names: by slugs, where tenants are set also as `tenant/slug`, and
+//! by a tenant. A value may be written in any way that its type takes.
 
 use crate::exit::Fault;
 use crate::settings::Database;
@@ -13,17 +14,25 @@ pub(super) fn named(
     tenant: Option<&str>,
 ) -> anyhow::Result<(Option<Named>, Vec<String>)> {
     let Some(given) = tenant else {
-        let way = (!slugs.is_empty()).then_some(Named::Slugs);
-        return Ok((way, slugs.iter().map(|slug| (*slug).to_owned()).collect()));
+        let names: Vec<_> = slugs
+            .iter()
+            .flat_map(|name| layout.agents.names(name))
+            .collect();
+        let way = if names.iter().any(|name| name.contains('/')) {
+            Named::Names
+        } else {
+            Named::Slugs
+        };
+        return Ok(((!slugs.is_empty()).then_some(way), names));
     };
     // A text that is no value of the type is the tenant of no agent.
     let tenant = self::tenant(database, layout, given)?;
     if slugs.is_empty() {
         return Ok((Some(Named::Tenant), tenant.into_iter().collect()));
     }
-    let keys = slugs.iter().filter_map(|slug| {
-        let tenant = tenant.as_deref()?;
-        Some(layout.keys().text(Some(tenant), slug))
+    let keys = tenant.iter().flat_map(|tenant| {
+        let written = slugs.iter().flat_map(|slug| layout.agents.slugs(slug));
+        written.map(|slug| layout.keys().text(Some(tenant), &slug))
     });
     Ok((Some(Named::Keys), keys.collect()))
 }

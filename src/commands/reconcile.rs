@@ -52,7 +52,7 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
         let mut page = checker.page;
         if !args.yes && touched > i64::from(settings.reconcile.confirm_above) {
             page.flush();
-            if !confirmed(&mut page, touched, &todo, slugs.is_empty(), &settings)? {
+            if !confirmed(&mut page, touched, &todo, args, &settings)? {
                 page.note("nothing was changed");
                 return Ok(Exit::Failed);
             }
@@ -77,10 +77,14 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
 
 /// The slugs to reconcile; none if the scope is every agent.
 fn scope(args: &Reconcile) -> anyhow::Result<Vec<String>> {
-    let has_scope = args.all || args.sample.is_some() || args.slugs_from.is_some();
+    let has_scope = args.all
+        || args.sample.is_some()
+        || args.slugs_from.is_some()
+        || args.tenant.tenant.is_some();
     if args.slugs.is_empty() && !has_scope {
-        let fault =
-            Fault::usage("reconcile: expected the slugs of agents, or --all, and found neither");
+        let fault = Fault::usage(
+            "reconcile: expected the slugs of agents, --tenant or --all, and found none",
+        );
         return Err(fault
             .remedy("say which: `agent-sync reconcile SLUG…` or `agent-sync reconcile --all`")
             .into());
@@ -168,7 +172,7 @@ fn confirmed(
     page: &mut Page,
     touched: i64,
     todo: &[Work<'_>],
-    all: bool,
+    args: &Reconcile,
     settings: &Settings,
 ) -> anyhow::Result<bool> {
     let above = settings.reconcile.confirm_above;
@@ -178,10 +182,11 @@ fn confirmed(
             "this writes {what}, more than the {} of reconcile.confirm_above",
             count(above)
         );
-        let dry = if all {
-            "reconcile --all --dry-run"
-        } else {
-            "reconcile --dry-run SLUG…"
+        let has_slugs = !args.slugs.is_empty() || args.slugs_from.is_some();
+        let dry = match (has_slugs, &args.tenant.tenant) {
+            (true, _) => "reconcile --dry-run SLUG…",
+            (false, Some(_)) => "reconcile --dry-run --tenant TENANT",
+            (false, None) => "reconcile --all --dry-run",
         };
         return Err(Fault::usage(what)
             .remedy(format!(

@@ -142,8 +142,9 @@ async fn find_out(
     let tenant = args.tenant.tenant.as_deref();
     let mut keys: Vec<String> = if tenant.is_none() && layout.keys().have_tenants() {
         let limit = i64::try_from(MOST).unwrap_or(i64::MAX).saturating_add(1);
-        let slug: [Parameter<'_>; 2] = [(&args.slug, Type::TEXT), (&limit, Type::INT8)];
-        let keys = db.column(&report::keys_of_slug(layout), &slug).await;
+        let names = layout.agents.names(&args.slug);
+        let names: [Parameter<'_>; 2] = [(&names, Type::TEXT_ARRAY), (&limit, Type::INT8)];
+        let keys = db.column(&report::keys_of_names(layout), &names).await;
         keys.map_err(unanswered)?
     } else {
         named(database, layout, &[&args.slug], tenant)?.1

@@ -1,5 +1,7 @@
 //! Which changes a `wait` still waits for.
 
+use std::collections::BTreeSet;
+
 use postgres_types::Type;
 
 use super::note::Note;
@@ -13,16 +15,17 @@ use crate::store::{Installed, Layout, awaited as queries, is_unsealed};
 /// The agents of a `wait`.
 #[derive(Debug, Clone, Default)]
 pub struct NamedAgents {
-    /// Their slugs; every agent if there is none.
+    /// Their names; every agent if there is none.
     pub slugs: Vec<String>,
     /// Their tenant; every tenant if there is none.
     pub tenant: Option<String>,
 }
 
 impl NamedAgents {
-    /// The slugs as a parameter: none for every agent.
-    fn slugs(&self) -> Option<&[String]> {
-        (!self.slugs.is_empty()).then_some(&*self.slugs)
+    /// The texts by which they are found: none for every agent.
+    fn names(&self, layout: &Layout) -> Option<Vec<String>> {
+        let names = self.slugs.iter().flat_map(|name| layout.agents.names(name));
+        (!self.slugs.is_empty()).then(|| names.collect())
     }
 
     /// Whether every agent is named.
@@ -65,7 +68,7 @@ pub async fn awaited(
     moment: Moment,
     agents: &NamedAgents,
 ) -> Result<Awaited, QueryError> {
-    let slugs = agents.slugs();
+    let slugs = agents.names(layout);
     let given = [
         (&moment.0 as _, Type::INT8),
         (&slugs as _, Type::TEXT_ARRAY),
@@ -94,12 +97,13 @@ pub async fn problems_of(
     layout: &Layout,
     agents: &NamedAgents,
 ) -> Result<Vec<Note>, QueryError> {
-    let (keys, slugs) = (layout.keys(), agents.slugs());
+    let (keys, slugs) = (layout.keys(), agents.names(layout));
     let given = [
         (&slugs as _, Type::TEXT_ARRAY),
         (&agents.tenant as _, Type::TEXT),
     ];
     let unknown: Vec<String> = db.column(&queries::unknown(layout), &given).await?;
+    let unknown: BTreeSet<String> = unknown.into_iter().collect();
     let no_agent = |slug: &String| {
         let text = format!("{}: no agent has this slug", quoted(slug));
         Note::warn(
@@ -108,7 +112,12 @@ pub async fn problems_of(
             "Check the spelling, and the tenant: --tenant.",
         )
     };
-    let mut problems: Vec<Note> = unknown.iter().take(20).map(no_agent).collect();
+    let is_unknown = |slug: &&String| {
+        let names = layout.agents.names(slug);
+        names.iter().all(|name| unknown.contains(name))
+    };
+    let unknown = agents.slugs.iter().filter(is_unknown);
+    let mut problems: Vec<Note> = unknown.take(20).map(no_agent).collect();
     for row in db.all(&queries::problems_of_named(keys), &given).await? {
         let (slug, kind): (String, String) = (row.try_get("slug")?, row.try_get("kind")?);
         let (detail, sqlstate): (String, Option<String>) =

@@ -14,12 +14,13 @@ const SOONEST: Duration = Duration::from_millis(10);
 const LATEST: Duration = Duration::from_secs(3600);
 
 impl Store {
-    /// Puts requested slugs into the outbox, if they have an agent or a problem (I7).
-    pub async fn enqueue_known(&self, slugs: &[String]) -> Result<(), QueryError> {
+    /// Puts the agents and problems that a request [names](super::layout::Agents::names) into the
+    /// outbox (I7).
+    pub async fn enqueue_known(&self, names: &[String]) -> Result<(), QueryError> {
         self.db
             .run(
                 &queries::enqueue_known(&self.layout),
-                &[(&slugs, Type::TEXT_ARRAY)],
+                &[(&names, Type::TEXT_ARRAY)],
             )
             .await
     }

@@ -231,20 +231,30 @@ pub fn count_configurations(layout: &Layout) -> String {
     )
 }
 
-/// The keys of the first `$2` agents and configurations with the slug `$1`, where tenants are set.
-pub fn keys_of_slug(layout: &Layout) -> String {
+/// The keys of the first `$2` agents and configurations that one of `$1` [names](super::layout::Agents::names),
+/// where tenants are set.
+pub fn keys_of_names(layout: &Layout) -> String {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
     let of_configuration = configurations.key_of_agent("c");
+    let has_slash = "EXISTS (SELECT FROM unnest($1::text[]) AS u (name) WHERE u.name LIKE '%/%')";
+    let (of_agents, of_configurations) = (
+        format!("SELECT {} FROM {} a WHERE", agents.key("a"), agents.table),
+        format!(
+            "SELECT {of_configuration} FROM {} c WHERE",
+            configurations.table
+        ),
+    );
     format!(
-        "SELECT k.key FROM (SELECT {} FROM {} a WHERE {} = $1::text
-                            UNION SELECT {of_configuration} FROM {} c WHERE {} = $1::text) AS k (key)
+        "SELECT k.key FROM ({of_agents} {} = ANY ($1::text[])
+                            UNION {of_agents} {has_slash} AND {} = ANY ($1::text[])
+                            UNION {of_configurations} {} = ANY ($1::text[])
+                            UNION {of_configurations} {has_slash} AND {} = ANY ($1::text[])) AS k (key)
          WHERE {} IS NOT NULL
          ORDER BY 1 LIMIT $2::int8",
-        agents.key("a"),
-        agents.table,
         agents.lookup("a"),
-        configurations.table,
+        agents.plain_key("a"),
         configurations.lookup("c"),
+        configurations.plain_key("c"),
         queries::sent("k.key"),
     )
 }

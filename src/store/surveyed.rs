@@ -62,6 +62,8 @@ pub fn next_keys(layout: &Layout) -> String {
 pub enum Named {
     /// Those with these slugs, whatever their tenant.
     Slugs,
+    /// The same, or, where tenants are set, those with this `tenant/slug`.
+    Names,
     /// Those with these keys.
     Keys,
     /// Those of this tenant.
@@ -122,6 +124,13 @@ fn is_named(agents: &Agents, named: Named) -> String {
     let (slug, key) = (agents.lookup("a"), agents.key("a"));
     match named {
         Named::Slugs => format!("{slug} = ANY ($1::text[])"),
+        Named::Names => match &agents.tenant {
+            None => format!("{slug} = ANY ($1::text[])"),
+            Some(_) => format!(
+                "({slug} = ANY ($1::text[]) OR {} = ANY ($1::text[]))",
+                agents.plain_key("a")
+            ),
+        },
         Named::Keys if agents.tenant.is_none() => format!("{slug} = ANY ($1::text[])"),
         Named::Tenant => agents.tenant.as_ref().map_or_else(
             || "false".to_owned(),

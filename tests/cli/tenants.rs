@@ -1,5 +1,6 @@
 //! The commands where tenants are set (T5): the names of tenants and agents on the command line.
 
+use crate::support::http::{serving, status};
 use crate::support::{Platform, Said};
 
 const UUID: &str = "0b1f2c3d-0000-4000-8000-00000000000a";
@@ -117,5 +118,110 @@ async fn i1_a_tenant_of_one_database_is_known() {
             let told = said.out.contains("unknown");
             assert_eq!(told, !is_known, "{arguments:?}: {said:?}");
         }
+    }
+}
+
+/// A command takes the names that its lists and requests have: `tenant/slug`, also from a file. A
+/// tenant alone is a scope of `reconcile`.
+#[tokio::test]
+async fn i1_a_command_takes_tenant_and_slug_as_one_name() {
+    for (of_type, tenants) in [
+        ("text", ["acme", "a/b", "globex"]),
+        (
+            "uuid",
+            [
+                UUID,
+                "0b1f2c3d-0000-4000-8000-00000000000b",
+                "0b1f2c3d-0000-4000-8000-00000000000c",
+            ],
+        ),
+        ("integer", ["1", "-2", "3"]),
+    ] {
+        let platform = with_tenants(of_type, &tenants).await;
+        for tenant in tenants {
+            agent(&platform, tenant, "b/c").await;
+        }
+        platform
+            .run("UPDATE agents SET name = 'of ' || client_id || ' ' || slug")
+            .await;
+        platform.run("TRUNCATE agent_sync.outbox").await;
+        let synced = async || -> Vec<String> {
+            let sql = "SELECT array_agg(client_id::text || '/' || agent_slug ORDER BY id)
+                FROM agent_configurations WHERE agent_name LIKE 'of %'";
+            let names: Option<Vec<String>> = platform.value(sql).await;
+            platform
+                .run("UPDATE agent_configurations SET agent_name = 'n'")
+                .await;
+            let mut names = names.unwrap_or_default();
+            names.sort();
+            names
+        };
+        let [one, other, third] = tenants;
+        let name = |tenant: &str, slug: &str| format!("{tenant}/{slug}");
+        let sorted = |mut names: Vec<String>| {
+            names.sort();
+            names
+        };
+
+        let said = platform.says(&["reconcile", &name(one, "a")]).await;
+        assert_eq!(
+            (said.code, synced().await),
+            (0, vec![name(one, "a")]),
+            "{said:?}"
+        );
+
+        let list = [name(other, "b/c"), String::new(), name(third, "a")].join("\r\n");
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, list.as_bytes()).unwrap();
+        let path = file.path().to_str().unwrap();
+        let arguments = ["reconcile", "--slugs-from", path, "--json"];
+        let said = platform.says(&arguments).await;
+        let expected = sorted(vec![name(other, "b/c"), name(third, "a")]);
+        assert_eq!((said.code, synced().await), (0, expected), "{said:?}");
+
+        let said = platform.says(&["reconcile", "--tenant", other]).await;
+        let expected = sorted(vec![name(other, "a"), name(other, "b/c")]);
+        assert_eq!((said.code, synced().await), (0, expected), "{said:?}");
+        let said = platform
+            .says(&["reconcile", "--tenant", other, "--dry-run"])
+            .await;
+        assert_eq!((said.code, synced().await.len()), (2, 0), "{said:?}");
+        assert!(
+            said.out.contains("`agent-sync reconcile --tenant TENANT`"),
+            "{said:?}"
+        );
+
+        let said = platform.says(&["why", &name(third, "b/c"), "--json"]).await;
+        assert_eq!(said.object()["tenant"], third, "{said:?}");
+        assert_eq!(said.object()["slug"], "b/c", "{said:?}");
+        for unknown in ["nobody/a", "a/a/a"] {
+            let said = platform.says(&["check", unknown]).await;
+            assert_eq!(said.code, 2, "{said:?}");
+            assert!(said.out.contains("unknown"), "{said:?}");
+            assert_eq!(platform.says(&["why", unknown]).await.code, 1);
+        }
+    }
+}
+
+/// The log and `/status` name the tenant of an agent with a setting that no rule reads.
+#[tokio::test]
+async fn m10_an_unmapped_setting_names_tenant_and_slug() {
+    for (of_type, tenant) in [("text", "a/b"), ("uuid", UUID)] {
+        let platform = with_tenants(of_type, &[tenant]).await;
+        let (daemon, address) = serving(&platform).await;
+        platform
+            .run("UPDATE agents SET voice_settings = '{\"voiceId\": 1}'")
+            .await;
+        let line = daemon
+            .logged("a voice setting of agents is mapped to nothing")
+            .await;
+        assert_eq!(
+            (&line["tenant"], &line["slug"]),
+            (&tenant.into(), &"a".into()),
+            "{line}"
+        );
+        let listed = status(address).await["unmapped"]["listed"][0].clone();
+        let named = (&listed["tenant"], &listed["slug"]);
+        assert_eq!(named, (&tenant.into(), &"a".into()), "{listed}");
     }
 }

@@ -640,7 +640,8 @@ async fn every_query_can_be_prepared(platform: Platform) {
     assert_eq!(every_tenant.is_some(), platform.tenants);
     let of_tenant = platform.tenants.then(|| {
         let of_tenant = surveyed::survey(&layout, noted, surveyed::Named::Tenant);
-        [of_tenant, report::keys_of_slug(&layout)]
+        let names = surveyed::survey(&layout, noted, surveyed::Named::Names);
+        [of_tenant, names, report::keys_of_names(&layout)]
     });
     let of_tenants = every_tenant
         .into_iter()

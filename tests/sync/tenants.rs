@@ -420,6 +420,89 @@ async fn i7_a_request_names_a_slug_or_tenant_and_slug() {
     }
 }
 
+/// I7: a request may write a tenant and a slug in any way that the type takes.
+#[tokio::test]
+async fn i7_a_request_may_write_a_value_in_any_way() {
+    const ID: &str = "0b1f2c3d-0000-4000-8000-00000000000a";
+    const UPPER: &str = "0B1F2C3D-0000-4000-8000-00000000000A";
+    const BARE: &str = "{0B1F2C3D00004000800000000000000A}";
+    for (of_tenant, of_slug, tenant, slug, requests) in [
+        (
+            "uuid",
+            "text",
+            ID,
+            "a/b",
+            &[[UPPER, "a/b"], [BARE, "a/b"]][..],
+        ),
+        (
+            "integer",
+            "text",
+            "7",
+            "a",
+            &[["07", "a"], ["+7", "a"], [" 7", "a"]],
+        ),
+        ("bigint", "uuid", "-7", ID, &[["-07", UPPER], ["-7", BARE]]),
+        ("text", "uuid", "x/y", ID, &[["x/y", UPPER], ["x/y", BARE]]),
+        ("uuid", "integer", ID, "7", &[[UPPER, "007"], [ID, "7"]]),
+        ("", "uuid", "", ID, &[["", UPPER], ["", BARE]]),
+        ("", "bigint", "", "7", &[["", "07"], ["", "+7"]]),
+    ] {
+        let platform = if of_tenant.is_empty() {
+            Platform::new().await
+        } else {
+            Platform::with_tenants(of_tenant).await
+        };
+        platform
+            .run(&format!(
+                "ALTER TABLE agents ALTER slug TYPE {of_slug} USING slug::{of_slug};
+                 ALTER TABLE agent_configurations ALTER agent_slug TYPE {of_slug}
+                   USING agent_slug::{of_slug}"
+            ))
+            .await;
+        platform.install();
+        if of_tenant.is_empty() {
+            platform
+                .run(&format!(
+                    "INSERT INTO agents (slug, name) VALUES ('{slug}', 'n');
+                     INSERT INTO agent_configurations (agent_slug) VALUES ('{slug}')"
+                ))
+                .await;
+        } else {
+            platform.agent_of(tenant, slug).await;
+        }
+        let _daemon = platform.caught_up_daemon().await;
+        platform.drained().await;
+        let edit = "UPDATE agent_configurations SET agent_name = 'edited'";
+        let is_synced = "SELECT bool_and(agent_name <> 'edited') FROM agent_configurations";
+        for [of, name] in requests {
+            let mut texts = vec![(*name).to_owned()];
+            if !of_tenant.is_empty() {
+                texts.push(format!("{of}/{name}"));
+            }
+            for text in texts {
+                platform.run(edit).await;
+                platform.run(&format!("NOTIFY agent_sync, '{text}'")).await;
+                platform.holds(is_synced).await;
+                platform.run(edit).await;
+                let said = platform.says(&["reconcile", "--", &text]).await;
+                assert_eq!(said.code, 0, "{text}: {said:?}");
+                assert!(platform.value::<bool>(is_synced).await, "{text}");
+                for command in [&["check"][..], &["why"], &["wait", "--timeout", "1m"]] {
+                    let said = platform.says(&[command, &["--", &*text]].concat()).await;
+                    assert_eq!(said.code, 0, "{command:?} {text}: {said:?}");
+                    assert!(
+                        !said.out.contains("unknown"),
+                        "{command:?} {text}: {said:?}"
+                    );
+                }
+            }
+        }
+        let said = platform.says(&["check", "nobody/a", "8"]).await;
+        assert_eq!(said.code, 2, "{said:?}");
+        assert_eq!(said.out.matches("unknown").count(), 2, "{said:?}");
+    }
+}
+
 /// A slug of 8,000 bytes fails no batch, whatever the tenant, and two of them have two problems.
 #[tokio::test]
 async fn t5_large_slugs_of_tenants_are_kept_apart() {

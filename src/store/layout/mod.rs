@@ -8,6 +8,7 @@ mod column;
 mod error;
 mod index;
 mod lookup;
+mod names;
 mod table;
 mod tenant;
 

@@ -165,9 +165,10 @@ pub fn enqueue_known(layout: &Layout) -> String {
         "INSERT INTO agent_sync.outbox (tenant, slug)
          SELECT {tenant}, {slug}::text FROM {table} a WHERE {slug} = ANY ($1::text[])
          UNION SELECT {tenant}, {slug}::text FROM {table} a
-           WHERE {has_slash} AND ({tenant} || '/' || {slug}::text) COLLATE \"C\" = ANY ($1::text[])
+           WHERE {has_slash} AND {} = ANY ($1::text[])
          UNION SELECT p.tenant, p.slug FROM agent_sync.problem p WHERE p.slug = ANY ($1::text[])
-           OR p.tenant || '/' || p.slug = ANY ($1::text[])"
+           OR p.tenant || '/' || p.slug = ANY ($1::text[])",
+        layout.agents.plain_key("a")
     )
 }
 

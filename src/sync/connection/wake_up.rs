@@ -114,15 +114,17 @@ impl ConnectionLoop<'_> {
             }
         }
         if !slugs.is_empty() {
+            let agents = &self.store.layout().agents;
+            let names: Vec<_> = slugs.iter().flat_map(|name| agents.names(name)).collect();
             self.store.verify_parts().await?;
             // A request is sent once, so it is kept until the outbox can be written.
-            while let Err(error) = self.store.enqueue_known(slugs).await {
+            while let Err(error) = self.store.enqueue_known(&names).await {
                 if error.class() != Some(Class::Locked) || *self.stop.borrow() {
                     return Err(error.into());
                 }
                 self.pause_for_lock().await;
             }
-            self.drain.was_asked(slugs);
+            self.drain.was_asked(&names);
         }
         self.look_at_everything().await
     }
