@@ -68,10 +68,10 @@ impl Cell {
     pub(super) fn note_unmapped(
         &self,
         setting: &str,
-        slug: &str,
+        key: &Key<'_>,
         remark: impl FnOnce() -> String,
     ) -> Novelty {
-        self.lock().unmapped.note(setting, slug, remark)
+        self.lock().unmapped.note(setting, key, remark)
     }
 
     /// Applies an event to the state. Many events only concern the log.

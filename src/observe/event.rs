@@ -232,7 +232,7 @@ pub enum Mapping<'a> {
         /// The sentence on it.
         remark: &'a str,
         /// An agent that has it.
-        slug: &'a str,
+        key: &'a Key<'a>,
     },
     /// No rule reads further voice settings, which get no lines of their own.
     FurtherUnmapped,

@@ -10,6 +10,7 @@ use super::event::{Event, Mapping};
 use super::flood::{Kind, Manner};
 use super::unmapped::Novelty;
 use super::wording;
+use crate::key::Key;
 
 /// Sends the events of one database to the log and to the registry.
 #[derive(Debug, Clone)]
@@ -58,19 +59,24 @@ impl Observer {
 
     /// Reports a voice setting of an agent that no rule reads. Each is logged once, within bounds;
     /// the sentence on it is made only for a new one.
-    pub(crate) fn tell_unmapped(&self, setting: &str, slug: &str, remark: impl FnOnce() -> String) {
+    pub(crate) fn tell_unmapped(
+        &self,
+        setting: &str,
+        key: &Key<'_>,
+        remark: impl FnOnce() -> String,
+    ) {
         let mut told = String::new();
         let make = || {
             told = remark();
             told.clone()
         };
-        match self.cell.note_unmapped(setting, slug, make) {
+        match self.cell.note_unmapped(setting, key, make) {
             Novelty::Known => {}
             Novelty::FirstOfOthers => self.tell(Mapping::FurtherUnmapped),
             Novelty::New => self.tell(Mapping::Unmapped {
                 setting,
                 remark: &told,
-                slug,
+                key,
             }),
         }
     }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::key::Key;
 use crate::show::brief;
 
 /// The most settings that are listed.
@@ -25,7 +26,9 @@ pub struct UnmappedSetting {
     pub setting: Arc<str>,
     /// The sentence on it.
     pub remark: Arc<str>,
-    /// The first agent that was met with it.
+    /// The tenant of the first agent that was met with it, if tenants are set.
+    pub tenant: Option<Arc<str>>,
+    /// Its slug.
     pub slug: Arc<str>,
     /// The time of that.
     pub since: SystemTime,
@@ -61,7 +64,7 @@ impl UnmappedSettings {
     pub(super) fn note(
         &mut self,
         setting: &str,
-        slug: &str,
+        key: &Key<'_>,
         remark: impl FnOnce() -> String,
     ) -> Novelty {
         let limit = |text: &str| Arc::from(brief(text, TEXT));
@@ -77,7 +80,8 @@ impl UnmappedSettings {
         Arc::make_mut(&mut self.listed).push(UnmappedSetting {
             setting: setting.into(),
             remark: limit(&remark()),
-            slug: limit(slug),
+            tenant: key.tenant.as_deref().map(limit),
+            slug: limit(key.slug),
             since: SystemTime::now(),
         });
         match number {
@@ -91,13 +95,16 @@ impl UnmappedSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::Keys;
 
     #[test]
     fn m10_a_setting_is_told_once_and_the_list_is_bounded() {
         let mut settings = UnmappedSettings::default();
         let mut note = |number: usize| {
             let setting = format!("setting_{number:03}");
-            settings.note(&setting, "agent", || format!("{setting}: no rule reads it"))
+            settings.note(&setting, &Keys::Slugs.parts("agent"), || {
+                format!("{setting}: no rule reads it")
+            })
         };
         for number in 0..300 {
             let novelty = note(number);

@@ -306,11 +306,14 @@ fn mapping(event: &Mapping<'_>) {
         Mapping::Unmapped {
             setting,
             remark,
-            slug,
-        } => warn!(
-            setting,
-            remark, slug, "a voice setting of agents is mapped to nothing"
-        ),
+            key,
+        } => {
+            let (tenant, slug) = fields(key);
+            warn!(
+                setting,
+                remark, tenant, slug, "a voice setting of agents is mapped to nothing"
+            );
+        }
         Mapping::FurtherUnmapped => warn!(
             "further voice settings of agents are mapped to nothing; `agent-sync check --unmapped` \
             lists them"

@@ -50,7 +50,7 @@ pub(super) fn committed(
     }
     for (setting, key) in &plan.unmapped {
         let agent = keys.parts(key);
-        observer.tell_unmapped(setting, &agent.plain(), || rules.unmapped_remark(setting));
+        observer.tell_unmapped(setting, &agent, || rules.unmapped_remark(setting));
     }
     let written = outcome.changed.iter().zip(&outcome.writes);
     let written: Vec<_> = written

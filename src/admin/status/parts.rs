@@ -171,7 +171,10 @@ pub(super) struct Unmapped<'a> {
 struct UnmappedSetting<'a> {
     setting: &'a str,
     remark: &'a str,
-    /// The first agent that was met with it.
+    /// The tenant of the first agent that was met with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'a str>,
+    /// Its slug.
     slug: &'a str,
     #[serde(serialize_with = "time::serialize")]
     since: SystemTime,
@@ -182,6 +185,7 @@ impl<'a> Unmapped<'a> {
         let listed = settings.listed.iter().map(|one| UnmappedSetting {
             setting: &one.setting,
             remark: &one.remark,
+            tenant: one.tenant.as_deref(),
             slug: &one.slug,
             since: one.since,
         });
