@@ -21,6 +21,9 @@ pub struct Install {
     /// Serve the tables of the settings in place of those that the install was made for
     #[arg(long = "move")]
     pub moves: bool,
+    /// Do not ask, where --move leaves tables with changes that are not in sync
+    #[arg(long, requires = "moves")]
+    pub yes: bool,
 }
 
 /// The arguments of `uninstall`.

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use super::asking::is_meant;
 use super::output::{say, say_verbatim};
 use crate::cli::Install;
 use crate::exit::{Exit, Fault};
 use crate::install::{self, Done, OnOtherTables, Plan};
 use crate::pg::Db;
+use crate::report::{Left, left, not_in_sync};
 use crate::settings::{self, Database, Settings};
 use crate::store::{Finding, Layout, checks};
 
@@ -36,8 +38,22 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     super::block_on(async {
-        let mut exits = Vec::new();
+        let (mut exits, mut left, mut meant) = (Vec::new(), Vec::new(), Vec::new());
         for database in databases {
+            let asks = args.moves && !args.yes;
+            match leaves(database, &settings, args, asks).await {
+                Ok(leaves) => {
+                    left.extend(leaves);
+                    meant.push(database);
+                }
+                Err(error) => exits.push(super::output::report(&error)),
+            }
+        }
+        if !left.is_empty() && !is_meant("install --move", "leaves tables", &left)? {
+            say("nothing was changed")?;
+            return Ok(Exit::Failed);
+        }
+        for database in meant {
             let plan = plan(database, &settings, args);
             exits.push(
                 one(database, &settings, &plan)
@@ -59,6 +75,33 @@ fn plan<'a>(database: &'a Database, settings: &Settings, args: &'a Install) -> P
         on_other_tables,
         ..Plan::of(database, settings, args.role.as_deref())
     }
+}
+
+/// The tables that the install of a database leaves, with the changes that are pending there; nothing
+/// if it is not to be asked.
+async fn leaves(
+    database: &Database,
+    settings: &Settings,
+    args: &Install,
+    asks: bool,
+) -> anyhow::Result<Option<String>> {
+    if !asks {
+        return Ok(None);
+    }
+    let session = super::connect(database, settings).await?;
+    let left = left(session.db(), &plan(database, settings, args)).await;
+    let left = left
+        .map_err(|error| super::refused(database, "not installed; nothing was changed", error))?;
+    Ok(left.map(|Left { served, pending }| {
+        let (name, target) = (&database.name, database.target());
+        let pending = not_in_sync(pending)
+            .map(|pending| format!("\n      {pending} not applied any more"))
+            .unwrap_or_default();
+        format!(
+            "{name} ({target})\n      {} and {} are no longer served{pending}",
+            served.0, served.1
+        )
+    }))
 }
 
 async fn one(database: &Database, settings: &Settings, plan: &Plan<'_>) -> anyhow::Result<Exit> {

@@ -2,6 +2,7 @@
 //! returns an exit code. The functions of this file are shared by them: settings, connections,
 //! errors and exit codes.
 
+mod asking;
 pub mod check;
 mod checker;
 pub mod completions;

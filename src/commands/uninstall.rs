@@ -3,18 +3,17 @@
 //! The command asks for confirmation and names the losses: changes that are not in sync yet, and
 //! roles that an install created.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 
+use super::asking::is_meant;
 use super::output::say;
 use crate::cli::Uninstall;
 use crate::exit::{Exit, Fault};
 use crate::install::{self, Done, Plan, Roles};
 use crate::pg::QueryError;
-use crate::report::{Loss, loss};
+use crate::report::{Loss, loss, not_in_sync};
 use crate::session::Session;
 use crate::settings::{Database, Settings};
-use crate::show::count;
 
 /// Uninstalls from the databases in turn. A failure in one database does not stop the others.
 pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit> {
@@ -48,7 +47,7 @@ pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit
             }
         }
         let losses: Vec<_> = work.iter().filter_map(Work::describe_loss).collect();
-        if !losses.is_empty() && !is_meant(&losses)? {
+        if !losses.is_empty() && !is_meant("uninstall", "removes", &losses)? {
             say("nothing was changed")?;
             return Ok(Exit::Failed);
         }
@@ -61,19 +60,6 @@ pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit
         }
         Ok(super::worst(exits))
     })
-}
-
-/// Asks for confirmation at the terminal. Without a terminal, fails with a usage fault.
-fn is_meant(losses: &[String]) -> anyhow::Result<bool> {
-    let losses = losses.join("");
-    if !std::io::stdin().is_terminal() {
-        let what = format!(
-            "uninstall: expected --yes, because standard input is no terminal to ask on; this \
-            removes{losses}"
-        );
-        return Err(Fault::usage(what).remedy("add --yes to confirm").into());
-    }
-    super::confirmed(&format!("uninstall? This removes{losses}\n"))
 }
 
 fn refused(database: &Database, error: QueryError) -> anyhow::Error {
@@ -113,23 +99,13 @@ impl<'a> Work<'a> {
             self.database.name,
             self.database.target()
         )];
-        lines.extend(match pending {
-            Some(0) => None,
-            Some(1) => Some("  1 change that is not yet in sync is dropped".to_owned()),
-            Some(pending) => Some(format!(
-                "  {} changes that are not yet in sync are dropped",
-                count(*pending)
-            )),
-            None => Some(
-                "  how many changes are not yet in sync is not known; they are dropped".to_owned(),
-            ),
-        });
+        lines.extend(not_in_sync(*pending).map(|pending| format!("  {pending} dropped")));
         lines.extend(roles.iter().map(|role| {
             format!(
                 "  the role {role}, which an install made, is dropped, and its password with it"
             )
         }));
-        Some(format!("\n    {}", lines.join("\n    ")))
+        Some(lines.join("\n    "))
     }
 
     async fn uninstall(self, settings: &Settings) -> anyhow::Result<Exit> {

@@ -3,7 +3,7 @@
 //! - `look` runs the checks of the daemon's start and reads leader, outbox and problems.
 //! - `story` reads the state of one agent, and `conclusion` explains it.
 //! - `awaited` counts the changes that `wait` waits for.
-//! - `loss` finds the changes and roles that an uninstall drops.
+//! - `loss` finds the changes and roles that an uninstall drops or an install leaves.
 //! - `unmatched`, `upkeep` and `canary` are further checks of `doctor`.
 //! - `note` is the result of one check; `problem` has the texts for the problem of an agent.
 //!
@@ -25,7 +25,7 @@ pub use awaited::{Awaited, Moment, NamedAgents, awaited, moment, problems_of};
 pub use canary::canary;
 pub use conclusion::{Conclusion, conclude};
 pub use look::{Counted, Daemon, Group, Look, Outbox, look};
-pub use loss::{Loss, loss};
+pub use loss::{Left, Loss, left, loss, not_in_sync};
 pub use note::{Level, Note};
 pub use story::{Problem, Since, Story, Write, story};
 pub use upkeep::upkeep;

@@ -307,8 +307,33 @@ async fn t6_tables_of_another_install_are_refused_with_a_remedy() {
     platform
         .run("INSERT INTO other.agents (slug, name) VALUES ('late', 'Late'); INSERT INTO other.agent_configurations (agent_slug) VALUES ('late')")
         .await;
-    let moved = with(&others, &["install", "--move"]).await;
+    // The move names what it leaves, and asks.
+    for pending in [
+        "1 change that is not yet in sync is not applied any more",
+        "2 changes that are not yet in sync are not applied any more",
+    ] {
+        platform
+            .run("INSERT INTO public.agents (slug) VALUES ('of the old ' || random())")
+            .await;
+        let asked = with(&others, &["install", "--move"]).await;
+        assert_eq!(asked.code, 64, "{asked:?}");
+        for text in [
+            "expected --yes",
+            &*format!("database {})", platform.name()),
+            "public.agents and public.agent_configurations are no longer served",
+            pending,
+        ] {
+            assert!(asked.err.contains(text), "{text}: {asked:?}");
+        }
+        assert_eq!(platform.value::<String>(after).await, before);
+    }
+    // Nothing is left where the tables are the same.
+    let same = with(&[], &["install", "--move"]).await;
+    assert_eq!(same.code, 0, "{same:?}");
+    let moved = with(&others, &["install", "--move", "--yes"]).await;
     assert_eq!(moved.code, 0, "{moved:?}");
+    let again = with(&others, &["install", "--move"]).await;
+    assert_eq!(again.code, 0, "{again:?}");
     let captured = "SELECT string_agg(DISTINCT tgrelid::regclass::text, ' ' ORDER BY \
         tgrelid::regclass::text) FROM pg_trigger WHERE tgname LIKE 'agent_sync%'";
     assert_eq!(
