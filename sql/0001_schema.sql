@@ -342,6 +342,14 @@ BEGIN
         COMMENT ON COLUMN agent_sync.role.oid IS
             'Its OID, by which another role of this name is told from it; null: not known.';
     END IF;
+    IF NOT EXISTS (SELECT FROM pg_attribute a
+                   WHERE a.attrelid = 'agent_sync.role'::regclass AND a.attname = 'reads_only'
+                     AND NOT a.attisdropped)
+    THEN
+        ALTER TABLE agent_sync.role ADD COLUMN reads_only boolean NOT NULL DEFAULT false;
+        COMMENT ON COLUMN agent_sync.role.reads_only IS
+            'Whether it is a monitoring role, which reads and is no role of a daemon.';
+    END IF;
 
     IF to_regclass('agent_sync.granted') IS NULL THEN
         -- Data and not SQL: each reader builds its statement, and no text of this table is run.

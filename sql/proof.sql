@@ -298,7 +298,7 @@ BEGIN
              ARRAY['tenant text']),
             ('role', 'r', 'table', 'The roles of daemons',
              ARRAY['name text'],
-             ARRAY['oid oid']),
+             ARRAY['oid oid', 'reads_only boolean']),
             ('granted', 'r', 'table', 'The privileges that grant.sql has granted',
              ARRAY['role text', 'privilege text', 'kind text', 'schema text', 'object text',
                'column text'],

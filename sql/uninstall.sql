@@ -9,7 +9,7 @@
 -- table.
 --
 -- The privileges that grant.sql granted are revoked, except those that the role needs for another
--- install in this database. A role that grant.sql created is dropped,
+-- install in this database. A role that grant.sql created, of a daemon or to monitor, is dropped,
 -- unless something else depends on it: another database that uses it (the last uninstall drops it),
 -- or a privilege from others.
 --
@@ -19,8 +19,9 @@
 
 DO $uninstall$
 DECLARE
-    created_role CONSTANT text :=
-        'agent-sync: the role of the daemon; made by "agent-sync install --role".';
+    created_roles CONSTANT text[] := ARRAY[
+        'agent-sync: the role of the daemon; made by "agent-sync install --role".',
+        'agent-sync: a monitoring role; made by "agent-sync install --monitor".'];
     lost_save CONSTANT text := 'agent_sync: a save could be neither noted nor counted';
     found   record;
     others  CONSTANT oid[] := pg_catalog.current_setting('agent_sync.other_outboxes');
@@ -30,7 +31,7 @@ DECLARE
     acting  CONSTANT text := pg_catalog.current_setting('role'); -- Of the caller.
     schema_owner_role text; -- The owner of the schema, or "acting" where it is the same role.
     granted jsonb := '[]';
-    known   jsonb := '{}'; -- The roles of daemons: the noted name of each, and its present one.
+    known   jsonb := '{}'; -- The noted roles: the noted name of each, and its present one.
     roles   text[] := '{}';
     name    text;
 BEGIN
@@ -73,12 +74,15 @@ BEGIN
     IF to_regclass('agent_sync.role') IS NOT NULL THEN
         -- sql/grant.sql recognises a role alike. An earlier install has noted no OID.
         SELECT coalesce(jsonb_object_agg(r.name, p.rolname), '{}') INTO known
-            FROM (SELECT r.name, (to_jsonb(r) ->> 'oid')::oid AS oid FROM agent_sync.role r) AS r
+            FROM (SELECT r.name, (to_jsonb(r) ->> 'oid')::oid AS oid,
+                         (to_jsonb(r) ->> 'reads_only')::boolean AS reads_only
+                  FROM agent_sync.role r) AS r
             CROSS JOIN LATERAL (
                 SELECT p.oid, p.rolname::text FROM pg_roles p
                 WHERE (p.oid = r.oid OR p.rolname = r.name)
                   AND (p.oid = r.oid AND p.rolname = r.name
-                       OR has_table_privilege(p.oid, to_regclass('agent_sync.outbox'), 'DELETE'))
+                       OR has_table_privilege(p.oid, to_regclass('agent_sync.outbox'),
+                              CASE WHEN r.reads_only THEN 'SELECT' ELSE 'DELETE' END))
                 ORDER BY p.oid = r.oid DESC NULLS LAST LIMIT 1) AS p;
         roles := ARRAY(SELECT DISTINCT k.value FROM jsonb_each_text(known) AS k ORDER BY 1);
     END IF;
@@ -87,7 +91,8 @@ BEGIN
             INTO granted FROM agent_sync.granted g WHERE known ? g.role;
     END IF;
     FOR found IN
-        SELECT g.*, shobj_description(p.oid, 'pg_authid') IS NOT DISTINCT FROM created_role AS ours
+        SELECT g.*,
+               coalesce(shobj_description(p.oid, 'pg_authid'), '') = ANY (created_roles) AS ours
         FROM jsonb_to_recordset(granted) AS g (role text, privilege text, kind text, schema text,
                                                object text, "column" text)
         JOIN pg_roles p ON p.rolname = g.role
@@ -96,7 +101,7 @@ BEGIN
           AND g.schema <> 'agent_sync' -- Such a privilege goes with its object.
           -- grant.sql decides alike.
           AND NOT (EXISTS (SELECT FROM unnest(others) AS o (outbox)
-                           WHERE has_table_privilege(p.oid, o.outbox, 'DELETE'))
+                           WHERE has_table_privilege(p.oid, o.outbox, 'SELECT'))
                    AND elsewhere @> jsonb_build_array(
                        jsonb_build_array(g.kind, g.schema, g.object)))
     LOOP
@@ -187,7 +192,7 @@ BEGIN
     FOREACH name IN ARRAY roles LOOP
         IF EXISTS (SELECT FROM pg_roles r
                    WHERE r.rolname = name
-                     AND shobj_description(r.oid, 'pg_authid') = created_role)
+                     AND shobj_description(r.oid, 'pg_authid') = ANY (created_roles))
         THEN
             BEGIN
                 EXECUTE format('DROP ROLE %I', name);

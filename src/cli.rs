@@ -65,6 +65,7 @@ pub enum Command {
     #[command(after_help = "Examples:
   agent-sync install                           as the owner of the two tables
   agent-sync install --role agent_sync_daemon  and grant the role of the daemon
+  agent-sync install --monitor agent_sync_mon  and grant a role that only reads
   agent-sync install --print > install.sql     for a migration or an SQL editor")]
     Install(Install),
     /// Remove everything that install created

@@ -18,6 +18,10 @@ pub struct Install {
     /// exist
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub role: Option<String>,
+    /// Grant this role what `status` and `doctor` read, and nothing that writes; create it without
+    /// a password if it does not exist
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub monitor: Option<String>,
     /// Serve the tables of the settings in place of those that the install was made for
     #[arg(long = "move")]
     pub moves: bool,

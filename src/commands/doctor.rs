@@ -83,7 +83,12 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
     if let Some(layout) = &look.layout {
         rest.push(unmatched::configurations(session.db(), layout).await);
     }
-    rest.push(if fit {
+    rest.push(if look.reads_only {
+        Note::pass(
+            "round trip",
+            "not tried: this is a monitoring role, which writes nothing",
+        )
+    } else if fit {
         canary(session.db(), settings, is_paused).await
     } else {
         Note::warn(

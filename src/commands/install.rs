@@ -16,17 +16,7 @@ use crate::store::{Finding, Layout, checks};
 pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
     let settings = super::settings_to_write(config, "install", &args.databases.names)?;
     let databases = super::select(&settings, &args.databases.names)?;
-    if args.role.as_deref().is_some_and(settings::is_withheld) {
-        let fault = Fault::usage(
-            "--role: expected the name of a role, found what looks like a connection string (not \
-            shown)",
-        );
-        return Err(fault
-            .remedy(
-                "name the role alone; the connection string goes into DATABASE_URL or the settings",
-            )
-            .into());
-    }
+    check_roles(args)?;
     if args.print {
         for database in databases {
             say(format_args!(
@@ -65,6 +55,27 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
     })
 }
 
+/// Checks the names of the roles.
+fn check_roles(args: &Install) -> anyhow::Result<()> {
+    for (option, role) in [("--role", &args.role), ("--monitor", &args.monitor)] {
+        if role.as_deref().is_some_and(settings::is_withheld) {
+            let what = format!(
+                "{option}: expected the name of a role, found what looks like a connection string \
+                (not shown)"
+            );
+            let remedy =
+                "name the role alone; the connection string goes into DATABASE_URL or the settings";
+            return Err(Fault::usage(what).remedy(remedy).into());
+        }
+    }
+    if args.role.is_some() && args.role == args.monitor {
+        let what = "expected two roles in --role and --monitor, and found the same one";
+        let remedy = "name a role of its own for each: the role of the daemon can monitor as well";
+        return Err(Fault::usage(what).remedy(remedy).into());
+    }
+    Ok(())
+}
+
 fn plan<'a>(database: &'a Database, settings: &Settings, args: &'a Install) -> Plan<'a> {
     let on_other_tables = if args.moves {
         OnOtherTables::Move
@@ -72,6 +83,7 @@ fn plan<'a>(database: &'a Database, settings: &Settings, args: &'a Install) -> P
         OnOtherTables::Refuse
     };
     Plan {
+        monitor: args.monitor.as_deref(),
         on_other_tables,
         ..Plan::of(database, settings, args.role.as_deref())
     }
@@ -132,6 +144,13 @@ async fn one(database: &Database, settings: &Settings, plan: &Plan<'_>) -> anyho
             USAGE, and SELECT on state and problem, stay. If a daemon connects so, run `agent-sync \
             install --role NAME`.",
             database.install.schema.name()
+        ))?;
+    }
+    if let Some(role) = plan.monitor {
+        say(format_args!(
+            "{name}: the role {role} may read what `agent-sync status` and `agent-sync doctor` \
+            ask for, and write nothing; a role that install makes has no password: set one with \
+            \\password {role} in psql"
         ))?;
     }
     if let Some(role) = plan.role {

@@ -72,6 +72,8 @@ pub struct Plan<'a> {
     pub notify: bool,
     /// The role of the daemon, which gets its privileges. Roles of earlier installs keep theirs.
     pub role: Option<&'a str>,
+    /// The monitoring role, which gets its privileges.
+    pub monitor: Option<&'a str>,
     /// The action where the install serves other tables.
     pub on_other_tables: OnOtherTables,
 }
@@ -100,6 +102,7 @@ impl<'a> Plan<'a> {
             capture_configurations: settings.capture.configurations,
             notify: settings.capture.notify,
             role,
+            monitor: None,
             on_other_tables: OnOtherTables::Refuse,
         }
     }
@@ -167,11 +170,12 @@ impl<'a> Plan<'a> {
     }
 
     /// The settings that pass the plan to the steps.
-    fn settings(&self) -> [(&'static str, String); 4] {
+    fn settings(&self) -> [(&'static str, String); 5] {
         [
             ("agent_sync.version", VERSION.to_string()),
             ("agent_sync.tables", self.tables()),
             ("agent_sync.role", self.role.unwrap_or("").to_owned()),
+            ("agent_sync.monitor", self.monitor.unwrap_or("").to_owned()),
             (
                 "agent_sync.move",
                 (self.on_other_tables == OnOtherTables::Move).to_string(),
@@ -196,8 +200,8 @@ fn quote_of(text: &str) -> String {
 /// The roles that the steps have met.
 #[derive(Debug, Default)]
 struct Met {
-    /// The roles of daemons before an uninstall.
-    of_daemons: Vec<String>,
+    /// The noted roles before an uninstall.
+    noted: Vec<String>,
     /// Those that an install tells of.
     told: Told,
 }
@@ -226,7 +230,7 @@ pub async fn prove(db: &Db, plan: &Plan<'_>) -> Result<(), QueryError> {
     db.batch(PROOF).await
 }
 
-/// The roles of the daemon after an uninstall.
+/// The noted roles after an uninstall.
 #[derive(Debug, Default)]
 pub struct Roles {
     /// The roles that an install had created, now dropped.
@@ -238,7 +242,7 @@ pub struct Roles {
 /// Uninstalls, in one transaction.
 pub async fn uninstall(db: &Db, plan: &Plan<'_>) -> Result<(Done, Roles), QueryError> {
     let (done, met) = transact(db, &plan.settings(), &[NAMES, PROOF, UNINSTALL]).await?;
-    let before = met.of_daemons;
+    let before = met.noted;
     let kept: Vec<String> = db.column(KEPT, &[(&before, Type::TEXT_ARRAY)]).await?;
     let dropped = before
         .into_iter()
@@ -252,18 +256,20 @@ const HAS_ROLES: &str = "
     SELECT current_setting('agent_sync.proven') NOT LIKE '0 %'
       AND to_regclass('agent_sync.role') IS NOT NULL";
 
-/// The roles of daemons, as `sql/grant.sql` and `sql/uninstall.sql` recognise them, by their
-/// present names.
+/// The noted roles, as `sql/grant.sql` and `sql/uninstall.sql` recognise them, by their present
+/// names.
 pub const ROLES: &str = "
     SELECT DISTINCT p.name, p.oid
-    FROM (SELECT r.name, (pg_catalog.to_jsonb(r) OPERATOR(pg_catalog.->>) 'oid')::pg_catalog.oid
-          FROM agent_sync.role r) AS r (name, oid)
+    FROM (SELECT r.name, (pg_catalog.to_jsonb(r) OPERATOR(pg_catalog.->>) 'oid')::pg_catalog.oid,
+                 (pg_catalog.to_jsonb(r) OPERATOR(pg_catalog.->>) 'reads_only')::pg_catalog.bool
+          FROM agent_sync.role r) AS r (name, oid, reads_only)
     CROSS JOIN LATERAL (
         SELECT p.oid, p.rolname::pg_catalog.text AS name FROM pg_catalog.pg_roles p
         WHERE (p.oid = r.oid OR p.rolname = r.name)
           AND (p.oid = r.oid AND p.rolname = r.name
                OR pg_catalog.has_table_privilege(
-                   p.oid, pg_catalog.to_regclass('agent_sync.outbox'), 'DELETE'))
+                   p.oid, pg_catalog.to_regclass('agent_sync.outbox'),
+                   CASE WHEN r.reads_only THEN 'SELECT' ELSE 'DELETE' END))
         ORDER BY p.oid = r.oid DESC NULLS LAST LIMIT 1) AS p
     ORDER BY 1";
 
@@ -321,7 +327,7 @@ async fn once(
         for step in steps {
             db.batch(step).await?;
             if *step == PROOF && db.value(HAS_ROLES, &[]).await? {
-                met.of_daemons = db.column(ROLES, &[]).await?;
+                met.noted = db.column(ROLES, &[]).await?;
             }
             if *step == GRANT {
                 met.told = Told {

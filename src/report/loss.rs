@@ -168,7 +168,8 @@ fn created_roles() -> String {
     format!(
         "SELECT r.name FROM ({}) AS r
          WHERE pg_catalog.shobj_description(r.oid, 'pg_authid')
-             = 'agent-sync: the role of the daemon; made by \"agent-sync install --role\".'
+             IN ('agent-sync: the role of the daemon; made by \"agent-sync install --role\".',
+                 'agent-sync: a monitoring role; made by \"agent-sync install --monitor\".')
          ORDER BY 1",
         install::ROLES
     )

@@ -52,12 +52,13 @@ async fn missing_parts(db: &Db, of_daemon: bool) -> Result<Vec<String>, QueryErr
 }
 
 /// Whether the install is there, whole, of the `expected` version, and open to the role along with
-/// the two tables.
+/// the two tables; to the role of a daemon, or to one that [only reads](super::reads_only).
 pub async fn install(
     db: &Db,
     database: &Database,
     layout: &Layout,
     expected: i32,
+    reads_only: bool,
 ) -> Result<Vec<Finding>, QueryError> {
     let missing = missing_parts(db, true).await?;
     let own_record = db.schema().localize("agent_sync.install");
@@ -71,7 +72,7 @@ pub async fn install(
     // What hides the record of the install has to be known before it is read.
     let mut findings = Vec::from_iter(own_rows(db).await?.filter(Finding::is_fatal));
     if !findings.is_empty() {
-        findings.extend(missing_privileges(db, database, layout).await?);
+        findings.extend(missing_privileges(db, database, layout, reads_only).await?);
         return Ok(findings);
     }
     // Then the version, for another version has other parts, which are no less whole for that.
@@ -101,17 +102,21 @@ pub async fn install(
         findings.push(finding::Install::Incomplete(missing).into());
     }
     findings.extend(rivals::rivals(db, database).await?);
-    findings.extend(missing_privileges(db, database, layout).await?);
-    let table: [Parameter<'_>; 1] = [(&layout.configurations.table, Type::TEXT)];
-    let query = queries::rules();
-    let rules = each(db, &query, &table, |row| {
-        let (table, rule) = (row.try_get(0)?, row.try_get(1)?);
-        Ok(finding::Table::HasRule { table, rule }.into())
-    });
-    findings.extend(rules.await?);
+    findings.extend(missing_privileges(db, database, layout, reads_only).await?);
+    findings.extend(rules(db, layout).await?);
     findings.extend(publications(db, layout).await?);
     findings.extend(types(db, database, layout).await?);
     Ok(findings)
+}
+
+/// The rules of the configurations.
+async fn rules(db: &Db, layout: &Layout) -> Result<Vec<Finding>, QueryError> {
+    let table = [(&layout.configurations.table as _, Type::TEXT)];
+    each(db, &queries::rules(), &table, |row| {
+        let (table, rule) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(finding::Table::HasRule { table, rule }.into())
+    })
+    .await
 }
 
 /// The columns whose types belong to strangers.
@@ -329,8 +334,7 @@ pub async fn cautions(
     .await?;
     findings.extend(own_rows(db).await?.filter(|finding| !finding.is_fatal()));
     let unlogged = each(db, queries::UNLOGGED, &tables, |row| {
-        let table = row.try_get(0)?;
-        Ok(finding::Table::Unlogged(table).into())
+        Ok(finding::Table::Unlogged(row.try_get(0)?).into())
     });
     findings.extend(unlogged.await?);
     let row = db.one(queries::NOTIFICATION_QUEUE, &[]).await?;

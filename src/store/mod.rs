@@ -55,6 +55,7 @@ pub use layout::{Layout, LayoutError};
 pub use leader::Leader;
 pub use noted_mapping::{Mapping, mapping, noted_mapping};
 pub use pause::LeadAttempt;
+pub use privileges::reads_only;
 pub use problems::{NO_CONFIGURATION, NO_TENANT, Problem, ProblemKind, too_heavy, too_many};
 pub use queries::{HEAVIEST, LONGEST_SLUG, LOST_ON_THE_WAY, MOST_CONFIGURATIONS, too_long};
 pub use record::Installed;

@@ -1,4 +1,4 @@
-//! The privileges that the role of the daemon needs.
+//! The privileges that the role of the daemon needs, and those of a monitoring role.
 
 use postgres_types::Type;
 
@@ -6,13 +6,25 @@ use super::{Finding, Layout, finding, queries};
 use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::Database;
 
-/// The finding with every privilege that the role lacks.
+/// Whether the role of this session is a monitoring role: one that an install has granted what it
+/// may read, and nothing that writes. Objects of others are ruled out before.
+pub async fn reads_only(db: &Db) -> Result<bool, QueryError> {
+    Ok(db.value::<bool>(queries::KNOWS_ROLES, &[]).await?
+        && db.value::<bool>(queries::READS_ONLY, &[]).await?)
+}
+
+/// The finding with every privilege that the role of a daemon lacks, or a monitoring role.
 pub(super) async fn missing_privileges(
     db: &Db,
     database: &Database,
     layout: &Layout,
+    reads_only: bool,
 ) -> Result<Option<Finding>, QueryError> {
-    let needs = needs(database, layout);
+    let needs = if reads_only {
+        needs_to_monitor(database, layout)
+    } else {
+        needs(database, layout)
+    };
     let schemas: Vec<_> = needs.iter().map(|need| need.schema.as_str()).collect();
     let relations: Vec<_> = needs.iter().map(|need| need.relation.as_deref()).collect();
     let columns: Vec<_> = needs.iter().map(|need| need.column.as_deref()).collect();
@@ -38,6 +50,7 @@ pub(super) async fn missing_privileges(
                 .iter()
                 .map(|row| row.try_get(1))
                 .collect::<Result<_, _>>()?,
+            reads_only,
         }
         .into(),
     ))
@@ -93,6 +106,50 @@ const NOTED: [&str; 12] = [
     "\"pause_reason\"",
     "\"pause_releases\"",
 ];
+
+/// The relations of agent-sync that a monitoring role reads, and the columns of a further one.
+const READ_BY_A_MONITOR: [&str; 6] = [
+    "outbox",
+    "problem",
+    "install",
+    "role",
+    "state",
+    "uncaptured",
+];
+const READ_OF_THE_HISTORY: [&str; 2] = ["\"id\"", "\"at\""];
+
+/// The privileges of `sql/grant.sql` that a monitoring role needs.
+fn needs_to_monitor(database: &Database, layout: &Layout) -> Vec<Need> {
+    let (agents, configurations) = (&database.agents, &database.configurations);
+    let ours = database.install.schema.name();
+    let schemas = [ours, &agents.schema, &configurations.schema];
+    let mut needs = Vec::from(schemas.map(|schema| Need::new(schema, None, None, "USAGE")));
+    let on_ours = |relation: &str| Need::new(ours, Some(relation), None, "SELECT");
+    needs.extend(READ_BY_A_MONITOR.map(on_ours));
+    let mut read = |schema: &str, relation: &str, column: &str| {
+        needs.push(Need::new(schema, Some(relation), Some(column), "SELECT"));
+    };
+    for column in READ_OF_THE_HISTORY {
+        read(ours, "history", column);
+    }
+    let (from, to) = (&layout.agents, &layout.configurations);
+    let keys = [
+        (&agents.schema, &agents.table, &from.slug, &from.tenant),
+        (
+            &configurations.schema,
+            &configurations.table,
+            &to.agent_slug,
+            &to.tenant,
+        ),
+    ];
+    for (schema, table, slug, tenant) in keys {
+        read(schema, table, &slug.name);
+        if let Some(tenant) = tenant {
+            read(schema, table, &tenant.column.name);
+        }
+    }
+    needs
+}
 
 /// The privileges of `sql/grant.sql` that the daemon needs.
 fn needs(database: &Database, layout: &Layout) -> Vec<Need> {

@@ -2,6 +2,7 @@
 
 mod lifecycle;
 mod locking;
+mod monitor;
 mod owners;
 mod roles;
 mod schemas;

@@ -6,7 +6,7 @@ use crate::support::platform::{EXAMPLE, EXPECTED};
 use crate::support::{Daemon, Platform, eventually};
 
 /// A role name that no other test uses, because roles belong to the whole cluster.
-async fn unique(platform: &Platform, what: &str) -> String {
+pub(super) async fn unique(platform: &Platform, what: &str) -> String {
     format!(
         "{what}_{}",
         platform
@@ -36,14 +36,14 @@ fn run(mut command: Command) -> String {
 }
 
 /// The SQLSTATE of the refused statement.
-async fn refused(platform: &Platform, role: &str, sql: &str) -> String {
+pub(super) async fn refused(platform: &Platform, role: &str, sql: &str) -> String {
     let (client, _) = crate::support::platform::connect(&platform.url_as(role)).await;
     let error = client.batch_execute(sql).await.expect_err(sql);
     error.code().unwrap().code().to_owned()
 }
 
 /// Every privilege in the database, and every role of agent-sync.
-async fn privileges(platform: &Platform, role: &str) -> String {
+pub(super) async fn privileges(platform: &Platform, role: &str) -> String {
     platform
         .value(&format!(
             "SELECT string_agg(line, E'\\n' ORDER BY line) FROM (

@@ -14,7 +14,7 @@ use crate::settings::{Database, Settings};
 use crate::store::finding::{Finding, Rights};
 use crate::store::{
     FaultKind, Installed, Layout, broken_triggers, checks, is_unsealed, mapping, pause, queries,
-    report,
+    reads_only, report,
 };
 
 /// The connection is lost, and a note tells of it: no error of a query ends a look without one.
@@ -123,17 +123,22 @@ impl Asking<'_> {
         let Some(layout) = &self.look.layout else {
             return Ok(());
         };
-        match checks::install(self.db, self.database, layout, install::VERSION).await {
+        let reads_only = match reads_only(self.db).await {
+            Ok(reads_only) => reads_only,
+            Err(error) => return self.failed("install", &error),
+        };
+        self.look.reads_only = reads_only;
+        let version = install::VERSION;
+        match checks::install(self.db, self.database, layout, version, reads_only).await {
             Ok(findings) if findings.is_empty() => {
                 self.look.installed = true;
-                self.note(Note::pass(
-                    "install",
-                    format!("whole, version {}", install::VERSION),
-                ));
-                self.note(Note::pass(
-                    "privileges",
-                    "the role has every privilege that the daemon needs",
-                ));
+                self.note(Note::pass("install", format!("whole, version {version}")));
+                let text = if reads_only {
+                    "this is a monitoring role, and has every privilege to read"
+                } else {
+                    "the role has every privilege that the daemon needs"
+                };
+                self.note(Note::pass("privileges", text));
                 Ok(())
             }
             Ok(findings) => {
@@ -268,36 +273,10 @@ impl Asking<'_> {
                     hidden(&findings, &agents.schema, &agents.table),
                     hidden(&findings, &configurations.schema, &configurations.table),
                 );
-                let found: Vec<_> = findings.iter().map(Note::finding).collect();
-                for (topic, text) in [
-                    ("index", "an index finds a slug in each of the two tables"),
-                    ("key", "a unique index keeps the slugs of agents apart"),
-                    (
-                        "row security",
-                        "no policy hides rows of the two tables from the role",
-                    ),
-                    (
-                        "publication",
-                        "no publication keeps the daemon from deleting or updating",
-                    ),
-                    ("role", "the role of the daemon is no superuser"),
-                    (
-                        "owners",
-                        "the capture functions belong to the owners of the tables that they serve",
-                    ),
-                    (
-                        "two-phase",
-                        "no prepared transaction can meet a notification of agent-sync",
-                    ),
-                    (
-                        "history",
-                        if history {
-                            "the cause of each write is noted"
-                        } else {
-                            "none is kept (history.enabled)"
-                        },
-                    ),
-                ] {
+                let reads_only = self.look.reads_only;
+                let caution = |finding| caution(finding, reads_only);
+                let found: Vec<_> = findings.iter().filter_map(caution).collect();
+                for (topic, text) in passes(history, reads_only) {
                     if found
                         .iter()
                         .chain(&self.look.notes)
@@ -311,6 +290,62 @@ impl Asking<'_> {
             }
             Err(error) => self.failed("row security", &error),
         }
+    }
+}
+
+/// The cautions that do not apply, by topic.
+fn passes(history: bool, reads_only: bool) -> [(&'static str, &'static str); 8] {
+    [
+        ("index", "an index finds a slug in each of the two tables"),
+        ("key", "a unique index keeps the slugs of agents apart"),
+        (
+            "row security",
+            "no policy hides rows of the two tables from the role",
+        ),
+        (
+            "publication",
+            "no publication keeps the daemon from deleting or updating",
+        ),
+        (
+            "role",
+            if reads_only {
+                "not examined: this is no role of a daemon"
+            } else {
+                "the role of the daemon is no superuser"
+            },
+        ),
+        (
+            "owners",
+            "the capture functions belong to the owners of the tables that they serve",
+        ),
+        (
+            "two-phase",
+            "no prepared transaction can meet a notification of agent-sync",
+        ),
+        (
+            "history",
+            if history {
+                "the cause of each write is noted"
+            } else {
+                "none is kept (history.enabled)"
+            },
+        ),
+    ]
+}
+
+/// The note for a caution. The policies for a monitoring role say nothing about the daemon.
+fn caution(finding: &Finding, reads_only: bool) -> Option<Note> {
+    let note = Note::finding(finding);
+    match finding {
+        Finding::Rights(Rights::RowsMayBeHidden { table, command, .. }) if reads_only => {
+            let text = format!(
+                "row-level security of {table} may hide rows from this monitoring role; the role \
+                of the daemon can tell what it hides from the daemon"
+            );
+            let remedy = note.remedy.unwrap_or_default();
+            (command == "SELECT").then(|| Note::warn(note.topic, text, remedy))
+        }
+        _ => Some(note),
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Look {
     /// Whether agent-sync is installed in a version that this program supports, and the role has
     /// the privileges.
     pub installed: bool,
+    /// Whether the role of the session is a monitoring role, which only reads.
+    pub reads_only: bool,
     /// The pause that is in force.
     pub pause: Option<Pause>,
     /// The sessions of daemons, the leader first.

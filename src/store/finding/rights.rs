@@ -26,6 +26,8 @@ pub enum Rights {
         missing: Vec<String>,
         /// The statements that would let it.
         grants: Vec<String>,
+        /// Whether it is a monitoring role.
+        reads_only: bool,
     },
     /// Row-level security keeps the role from rows of agent-sync's own tables.
     #[error(
@@ -138,11 +140,12 @@ impl Rights {
 
     pub(super) fn remedy(&self) -> Cow<'static, str> {
         match self {
-            Self::Unprivileged { role, grants, .. } => format!(
-                "Run `agent-sync install --role {role}` as the owner of the tables, or: {};",
-                grants.join("; ")
-            )
-            .into(),
+            Self::Unprivileged {
+                role,
+                grants,
+                reads_only,
+                ..
+            } => may_be_granted(role, grants, *reads_only).into(),
             Self::OwnRowsHidden { tables, .. } => {
                 let disable = |table| format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;");
                 let statements: Vec<_> = tables.iter().map(disable).collect();
@@ -193,4 +196,10 @@ impl Rights {
             .into(),
         }
     }
+}
+
+fn may_be_granted(role: &str, grants: &[String], reads_only: bool) -> String {
+    let option = if reads_only { "--monitor" } else { "--role" };
+    let grants = grants.join("; ");
+    format!("Run `agent-sync install {option} {role}` as the owner of the tables, or: {grants};")
 }

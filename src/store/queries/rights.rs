@@ -159,7 +159,14 @@ pub const KNOWS_ROLES: &str = "
 /// The noted roles of daemons by their OIDs, recognised by OID or by name.
 pub const NOTED_ROLES: &str = "
     SELECT p.oid FROM agent_sync.role r
-    JOIN pg_roles p ON p.rolname = r.name OR p.oid = (to_jsonb(r) ->> 'oid')::oid";
+    JOIN pg_roles p ON p.rolname = r.name OR p.oid = (to_jsonb(r) ->> 'oid')::oid
+    WHERE (to_jsonb(r) ->> 'reads_only')::boolean IS NOT TRUE";
+
+/// Whether this role is a noted monitoring role, which only reads.
+pub const READS_ONLY: &str = "
+    SELECT EXISTS (SELECT FROM agent_sync.role r JOIN pg_roles p ON p.rolname = current_user
+                   WHERE (to_jsonb(r) ->> 'reads_only')::boolean
+                     AND r.name = p.rolname AND (to_jsonb(r) ->> 'oid')::oid = p.oid)";
 
 /// The types that the type `t` is made of: below a domain, in an array, a range or a composite.
 pub(super) const PARTS_OF_A_TYPE: &str = "

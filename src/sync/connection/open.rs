@@ -25,7 +25,7 @@ pub(in crate::sync) async fn connect(context: &Context) -> Result<(Session, Stor
     let silence = 3 * (sync.probe_interval + sync.probe_timeout).max(SHORTEST_INTERVAL);
     session.end_after(silence).await?;
     let layout = Layout::read(db, database).await?;
-    refuse(checks::install(db, database, &layout, install::VERSION).await?)?;
+    refuse(checks::install(db, database, &layout, install::VERSION, false).await?)?;
     let Owners { parts, untrusted } = store::owners(db, database).await?;
     refuse(untrusted.into_iter().collect())?;
     let (captured, history) = (
