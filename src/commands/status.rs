@@ -211,7 +211,10 @@ fn cells(state: &State) -> [String; 10] {
             .map_or_else(nothing, age),
         format!("{about}{}", number(synced)),
         with("missing_configuration"),
-        with("rejected"),
+        number(look.and_then(|look| {
+            let ambiguous = look.with_problem("ambiguous")?;
+            Some(look.with_problem("rejected")? + ambiguous)
+        })),
         with("failed"),
     ]
 }

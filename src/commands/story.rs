@@ -10,8 +10,8 @@ use crate::report::problem::of_tenant;
 use crate::report::{Conclusion, Level, Look, Story};
 use crate::settings::Database;
 use crate::show::{
-    BOLD, CYAN, Clean, DIM, GREEN, RED, WIDTH, YELLOW, age, columns, diff_lines, indented, padded,
-    quoted, shorten,
+    BOLD, CYAN, Clean, DIM, GREEN, RED, WIDTH, YELLOW, age, columns, count, diff_lines, indented,
+    padded, quoted, shorten,
 };
 
 /// Prints the explanation.
@@ -29,14 +29,14 @@ pub(super) fn print(
         of_tenant(key),
         database.name
     ));
-    if let Some(agent) = &story.agent {
-        section(page, "the agent as saved", agent);
+    let agents = story.findings.as_ref().map_or(1, |found| found.agents);
+    for (index, fields) in story.agents.iter().enumerate() {
+        let of = numbered(index, agents);
+        section(page, &format!("the agent{of} as saved"), fields);
     }
+    let all = i64::try_from(story.configurations.len()).unwrap_or(i64::MAX);
     for (index, fields) in story.configurations.iter().enumerate() {
-        let of = match story.configurations.len() {
-            1 => String::new(),
-            all => format!(" ({} of {all})", index + 1),
-        };
+        let of = numbered(index, all);
         section(page, &format!("its configuration{of} as it is"), fields);
     }
     expected(page, story);
@@ -46,6 +46,15 @@ pub(super) fn print(
     page.line(indented("", &conclusion.conclusion, WIDTH));
     if let Some(remedy) = &conclusion.remedy {
         page.line(indented("  try: ", remedy, WIDTH));
+    }
+}
+
+/// The number of one of several.
+fn numbered(index: usize, all: i64) -> String {
+    if all > 1 {
+        format!(" ({} of {})", index + 1, count(all))
+    } else {
+        String::new()
     }
 }
 
@@ -212,6 +221,7 @@ pub(super) fn object(
         tenant: Option<&'a str>,
         slug: &'a str,
         agent: Option<Fields<'a>>,
+        agents: i64,
         configurations: Vec<Fields<'a>>,
         verdict: Option<&'static str>,
         differing: Vec<&'a [Difference]>,
@@ -231,7 +241,8 @@ pub(super) fn object(
         database: &database.name,
         tenant: key.tenant.as_deref(),
         slug: key.slug,
-        agent: story.agent.as_deref().map(Fields),
+        agent: story.agents.first().map(|fields| Fields(fields)),
+        agents: findings.map_or(0, |findings| findings.agents),
         configurations: configurations.map(|fields| Fields(fields)).collect(),
         verdict: findings.map(|findings| findings.verdict().name()),
         differing: findings

@@ -157,7 +157,7 @@ async fn find_out(
         let story = Box::pin(story(db, rules, layout, look.installed, &key)).await;
         let story = story.map_err(unanswered)?;
         // A database without the key prints nothing.
-        if story.agent.is_some() || story.rows > 0 {
+        if !story.agents.is_empty() || story.rows > 0 {
             stories.push((key, story));
         }
     }

@@ -20,11 +20,14 @@ use crate::time;
 /// The number of writes to read from the history.
 const LATEST: i64 = 5;
 
+/// The most agents with one slug whose fields are read.
+const SHOWN: usize = 20;
+
 /// The state of one agent.
 #[derive(Debug)]
 pub struct Story {
-    /// The agent's fields without secrets; `None` if no agent has the slug.
-    pub agent: Option<Vec<(String, Value)>>,
+    /// The agent's fields without secrets; of each agent, up to 20, if several have the slug.
+    pub agents: Vec<Vec<(String, Value)>>,
     /// The fields of each configuration.
     pub configurations: Vec<Vec<(String, Value)>>,
     /// The comparison with the mapping.
@@ -148,7 +151,7 @@ pub async fn story(
             .map(|row| Write::of(rules, row))
             .collect::<Result<_, _>>()?;
     }
-    let (agent, configurations) = saved(db, rules, layout, key).await?;
+    let (agents, configurations) = saved(db, rules, layout, key).await?;
     let mut findings = None::<Comparison>;
     let scope = Scope {
         named: Some((Named::Keys, &[key])),
@@ -162,7 +165,7 @@ pub async fn story(
     .await?;
     let unmapped = findings.as_ref().map(|found| found.unmapped.remarks(rules));
     Ok(Story {
-        agent,
+        agents,
         configurations,
         unmapped: unmapped.unwrap_or_default(),
         findings,
@@ -176,13 +179,13 @@ pub async fn story(
 /// Fields with their paths.
 type Fields = Vec<(String, Value)>;
 
-/// The fields of the agent and of its configurations.
+/// The fields of the agents with the key and of their configurations.
 async fn saved(
     db: &Db,
     rules: &Rules,
     layout: &Layout,
     key: &str,
-) -> Result<(Option<Fields>, Vec<Fields>), QueryError> {
+) -> Result<(Vec<Fields>, Vec<Fields>), QueryError> {
     let keys = [key];
     let no_bound = None::<&str>;
     let scope: [Parameter<'_>; 3] = [
@@ -199,18 +202,25 @@ async fn saved(
     {
         Ok(rows) => rows,
         // The survey reports such a row.
-        Err(error) if error.is_of_a_row() => return Ok((None, Vec::new())),
+        Err(error) if error.is_of_a_row() => return Ok((Vec::new(), Vec::new())),
         Err(error) => return Err(error),
     };
-    let (mut agent, mut configurations) = (None, Vec::new());
-    for row in &rows {
+    let (mut agents, mut configurations) = (Vec::new(), Vec::new());
+    for (index, row) in rows.iter().enumerate() {
         let row = Surveyed::of(row)?;
-        // A value that is no text is left out.
-        agent = Some(fields_of_agent(rules, &row.agent.unwrap_or_default()));
-        let configuration = row.configuration.and_then(Result::ok);
-        configurations.extend(configuration.map(|configuration| fields_of(rules, &configuration)));
+        // The rows of a configuration follow each other, one for each agent.
+        let number = usize::try_from(row.agents).unwrap_or(usize::MAX).max(1);
+        if index < number.min(SHOWN) {
+            // A value that is no text is left out.
+            agents.push(fields_of_agent(rules, &row.agent.unwrap_or_default()));
+        }
+        if index % number == 0 {
+            let configuration = row.configuration.and_then(Result::ok);
+            configurations
+                .extend(configuration.map(|configuration| fields_of(rules, &configuration)));
+        }
     }
-    Ok((agent, configurations))
+    Ok((agents, configurations))
 }
 
 fn since(since: Option<SystemTime>, seconds: Option<f64>) -> Option<Since> {

@@ -64,6 +64,8 @@ pub struct Comparison {
     pub noted: Option<Noted>,
     /// The number of its configurations.
     pub configurations: usize,
+    /// The rows with a configuration, of a slug that several agents have.
+    rows: usize,
     /// The configurations that differ: their number among the agent's, from 1 on, and the
     /// differences.
     pub differing: Vec<(usize, Diff)>,
@@ -108,6 +110,7 @@ impl Comparison {
             pending: row.pending,
             noted: row.noted.clone(),
             configurations: 0,
+            rows: 0,
             differing: Vec::new(),
             agents: row.agents,
             mistakes: Vec::new(),
@@ -134,6 +137,7 @@ impl Comparison {
             pending: false,
             noted: None,
             configurations: 0,
+            rows: 0,
             differing: Vec::new(),
             agents: 1,
             mistakes: vec![format!(
@@ -178,14 +182,7 @@ impl Comparison {
             return self.reject(NO_TENANT.to_owned());
         }
         if self.agents > 1 {
-            // The join repeats each configuration for each agent. Nothing would be written, so
-            // nothing is computed.
-            add_new(
-                &mut self.mistakes,
-                [format!("{} agents have this slug", self.agents)].into_iter(),
-            );
-            self.configurations = 1;
-            return;
+            return self.share(row);
         }
         if self.key.len() > LONGEST_SLUG {
             return self.reject_slug(too_long(self.key.len()));
@@ -222,6 +219,16 @@ impl Comparison {
             self.versions.agent_is_younger |= row.is_younger == Some(true);
             self.versions.of_configurations.extend(row.version.clone());
         }
+    }
+
+    /// Adds a row of one of several agents. Nothing would be written, so nothing is computed.
+    fn share(&mut self, row: &Surveyed<'_>) {
+        let reason = format!("{} agents have this slug", self.agents);
+        add_new(&mut self.mistakes, std::iter::once(reason));
+        // The join repeats each configuration for each agent.
+        self.rows += usize::from(row.configuration.is_some());
+        let agents = usize::try_from(self.agents).unwrap_or(usize::MAX);
+        self.configurations = self.rows.div_ceil(agents);
     }
 
     fn judge(

@@ -635,7 +635,37 @@ async fn t5_agents_that_share_a_slug_are_ambiguous() {
             serde_json::json!(["2 agents have this slug"]),
             "{twice}"
         );
+        assert_eq!(twice["configurations"], 2, "{twice}");
         assert_eq!(about("once")["verdict"], "pending");
+        let why = platform.says(&["why", "twice", "--json"]).await.object();
+        assert_eq!(why["agents"], 2, "{why}");
+        assert_eq!(why["configurations"].as_array().unwrap().len(), 2, "{why}");
+        let why = platform.says(&["why", "twice"]).await;
+        for text in [
+            "the agent (1 of 2) as saved",
+            "the agent (2 of 2) as saved",
+            "configuration (1 of 2) as it is",
+            "configuration (2 of 2) as it is",
+            "\"one\"",
+            "\"other\"",
+        ] {
+            assert_eq!(why.out.matches(text).count(), 1, "{text}: {why:?}");
+        }
+        drop(platform.caught_up_daemon().await);
+        let status = platform.says(&["status", "--json"]).await.object();
+        assert_eq!(
+            (&status["ambiguous"], &status["rejected"]),
+            (&1.into(), &0.into())
+        );
+        let status = platform.says(&["status"]).await;
+        let row: Vec<_> = status
+            .out
+            .lines()
+            .nth(1)
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        assert_eq!(row[row.len() - 2..], ["1", "0"], "{status:?}");
         let why = platform.says(&["why", "twice"]).await;
         assert!(why.out.contains("2 agents have this slug"), "{why:?}");
         let dry = platform.says(&["reconcile", "twice", "--dry-run"]).await;
