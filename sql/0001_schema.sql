@@ -29,6 +29,18 @@ BEGIN
 EXCEPTION WHEN untranslatable_character OR character_not_in_repertoire THEN
     RETURN NULL;
 END$body$;
+    in_sync_body CONSTANT text := $body$-- Whether an agent and its configuration are in sync, as far as is known.
+SELECT CASE WHEN $1 IS NOT NULL THEN
+    NOT EXISTS (SELECT FROM agent_sync.outbox o
+                WHERE o.slug OPERATOR(pg_catalog.=) $1
+                  AND (o.tenant IS NULL OR $2 IS NULL OR o.tenant OPERATOR(pg_catalog.=) $2))
+    AND NOT EXISTS (SELECT FROM agent_sync.problem p
+                    WHERE p.slug OPERATOR(pg_catalog.=) $1
+                      AND (p.tenant IS NULL OR $2 IS NULL OR p.tenant OPERATOR(pg_catalog.=) $2))
+    -- A save that could not be noted may be of any agent.
+    AND EXISTS (SELECT FROM agent_sync.install i CROSS JOIN agent_sync.uncaptured u
+                WHERE u.is_called AND i.uncaptured_seen OPERATOR(pg_catalog.=) u.last_value)
+END$body$;
     part     record;
 BEGIN
     PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
@@ -411,6 +423,24 @@ BEGIN
         AND NOT has_function_privilege('public', 'agent_sync.sent(text)', 'EXECUTE')
     THEN
         GRANT EXECUTE ON FUNCTION agent_sync.sent(text) TO PUBLIC;
+    END IF;
+
+    -- With the rights of its owner, because no other role may read the outbox. To call it, a role
+    -- needs USAGE on the schema.
+    IF NOT EXISTS (SELECT FROM pg_proc f
+                   WHERE f.oid = to_regprocedure('agent_sync.in_sync(text, text)')
+                     AND f.prosrc = in_sync_body AND f.prosecdef
+                     AND f.proconfig = '{"search_path=pg_catalog, pg_temp"}')
+    THEN
+        EXECUTE format('CREATE OR REPLACE FUNCTION agent_sync.in_sync(slug text, tenant text '
+                       'DEFAULT NULL) RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER '
+                       'SET search_path = pg_catalog, pg_temp AS %L', in_sync_body);
+        COMMENT ON FUNCTION agent_sync.in_sync(text, text) IS
+            'Whether the agent with this slug has no pending change and no problem: every change '
+            'that was saved before is applied.';
+    END IF;
+    IF NOT has_function_privilege('public', 'agent_sync.in_sync(text, text)', 'EXECUTE') THEN
+        GRANT EXECUTE ON FUNCTION agent_sync.in_sync(text, text) TO PUBLIC;
     END IF;
 
     -- -1: what was saved while a part was missing could not be noted, so the daemon checks every

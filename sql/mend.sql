@@ -34,7 +34,8 @@ BEGIN
         SELECT format('ALTER FUNCTION %s OWNER TO %s', f.oid::regprocedure, n.nspowner::regrole)
         FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
         WHERE f.oid IN (to_regprocedure('agent_sync.slugs()'),
-                        to_regprocedure('agent_sync.sent(text)'))
+                        to_regprocedure('agent_sync.sent(text)'),
+                        to_regprocedure('agent_sync.in_sync(text, text)'))
           AND f.proowner <> n.nspowner
         ORDER BY 1
     LOOP

@@ -365,11 +365,13 @@ BEGIN
                 '-- Notes the slug of the changed row in the outbox, and wakes the daemon if it '
                 'sleeps.'),
             ('slugs', 'The slugs of the agents', '-- The slugs of the agents'),
-            ('sent', 'The text, if it is the same', '-- The key of an agent')) AS
+            ('sent', 'The text, if it is the same', '-- The key of an agent'),
+            ('in_sync', 'Whether the agent with this slug',
+                '-- Whether an agent and its configuration are in sync')) AS
                 part (name, says, body)
             ON part.name = f.proname
         WHERE f.pronamespace = home
-          AND f.pronargs = CASE part.name WHEN 'sent' THEN 1 ELSE 0 END
+          AND f.pronargs = CASE part.name WHEN 'sent' THEN 1 WHEN 'in_sync' THEN 2 ELSE 0 END
           AND NOT starts_with(coalesce(obj_description(f.oid, 'pg_proc'), ''), part.says)
           AND strpos(f.prosrc, part.body) = 0
     LOOP

@@ -155,6 +155,7 @@ BEGIN
             DROP VIEW IF EXISTS agent_sync.state;
             DROP FUNCTION IF EXISTS agent_sync.slugs();
             DROP FUNCTION IF EXISTS agent_sync.sent(text);
+            DROP FUNCTION IF EXISTS agent_sync.in_sync(text, text);
             DROP TABLE IF EXISTS agent_sync.problem;
             DROP TABLE IF EXISTS agent_sync.history;
             DROP TABLE IF EXISTS agent_sync.role;

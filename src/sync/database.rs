@@ -3,6 +3,7 @@
 //!
 //! An outage is two log lines, whatever happens during it: one when it begins, one when it is over.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -55,9 +56,9 @@ fn after_error(
     backoff: &mut Backoff,
     error: &AttemptError,
 ) -> Duration {
-    let was_healthy = health.healthy.is_some();
     if let Some(since) = health.healthy.take() {
         backoff.lost_after(since.elapsed());
+        health.noticed.layout_changed = false;
     }
     let (cause, remedy) = (error.to_string(), error.remedy());
     let schema = &context.database.install.schema;
@@ -66,9 +67,11 @@ fn after_error(
         schema.localize(&remedy),
     );
     health.noticed.misses_changes |= error.misses_changes();
-    // Neither is an outage: the server is there, and will let us work again (G16).
-    let is_usual = error.is_locked() || was_healthy && error.is_layout_change();
-    if health.outage.is_none() && (error.has_seen_a_change() || health.was_healthy && is_usual) {
+    // Neither is an outage: the server is there, and will let the daemon work again (G16). After a
+    // change of the tables or of the install, the next connection finds out what has changed.
+    let is_usual = health.was_healthy && error.is_locked()
+        || error.is_layout_change() && !mem::replace(&mut health.noticed.layout_changed, true);
+    if health.outage.is_none() && (error.has_seen_a_change() || is_usual) {
         if error.is_layout_change() {
             context.observer.tell(event::Tables::Changed(&cause));
         }

@@ -45,6 +45,8 @@ pub(super) struct Noticed {
     pub(super) owes_everything: bool,
     /// Whether it works under another mapping.
     pub(super) other_mapping: bool,
+    /// Whether the layout has changed under a connection since the last one in good health.
+    pub(super) layout_changed: bool,
     pub(super) uncaptured: Uncaptured,
 }
 

@@ -1,6 +1,6 @@
 //! `wait`: it returns when what was committed before the call is applied, and not earlier.
 
-use crate::support::platform::{EXAMPLE, MISSED};
+use crate::support::platform::{EXAMPLE, MISSED, connect};
 use crate::support::{Platform, Said};
 
 /// A command that still waits.
@@ -231,4 +231,52 @@ async fn g14_wait_claims_nothing_that_it_cannot_know() {
     let said = platform.says_as(&other, &["wait", "--json"]).await;
     assert_eq!(said.object()["applied"], false);
     platform.run(&format!("DROP ROLE {other}")).await;
+}
+
+/// The function for SQL: false from a save until it is applied, and while the agent has a problem,
+/// for a role that may read nothing.
+#[tokio::test]
+async fn i6_in_sync_tells_a_runtime_whether_its_agent_is_current() {
+    let platform = Platform::installed().await;
+    let runtime = format!("runtime_{}", std::process::id());
+    platform
+        .run(&format!(
+            "CREATE ROLE {runtime} LOGIN; GRANT USAGE ON SCHEMA agent_sync TO {runtime}"
+        ))
+        .await;
+    let (reader, _) = connect(&platform.url_as(&runtime)).await;
+    let is = async |slug: &str| {
+        let row = reader
+            .query_one("SELECT agent_sync.in_sync($1)", &[&slug])
+            .await;
+        row.unwrap().get::<_, Option<bool>>(0)
+    };
+    // No daemon has looked at the agents yet.
+    assert_eq!(is("reception").await, Some(false));
+    platform.save("lonely", EXAMPLE).await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.save("reception", EXAMPLE).await;
+    platform.configure("reception").await;
+    platform.drained().await;
+    assert_eq!(is("reception").await, Some(true));
+    assert_eq!(is("lonely").await, Some(false), "it has no configuration");
+    drop(daemon);
+    platform
+        .run("UPDATE agents SET name = 'New' WHERE slug = 'reception'")
+        .await;
+    assert_eq!(is("reception").await, Some(false));
+    assert_eq!(is("other").await, Some(true));
+    // A change that could not be noted may be of any agent.
+    platform
+        .run("DELETE FROM agent_sync.outbox; SELECT nextval('agent_sync.uncaptured')")
+        .await;
+    assert_eq!(is("other").await, Some(false));
+    let none = reader
+        .query_one("SELECT agent_sync.in_sync(NULL)", &[])
+        .await;
+    assert_eq!(none.unwrap().get::<_, Option<bool>>(0), None);
+    drop(reader);
+    platform
+        .run(&format!("DROP OWNED BY {runtime}; DROP ROLE {runtime}"))
+        .await;
 }

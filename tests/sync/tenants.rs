@@ -644,6 +644,32 @@ async fn i1_commands_name_the_tenant_and_take_one() {
     assert_eq!(said.code, 64, "{said:?}");
 }
 
+/// With tenants, an agent is meant by slug and tenant, or every agent with the slug.
+#[tokio::test]
+async fn i6_in_sync_keeps_tenants_apart() {
+    let platform = Platform::with_tenants("integer").await;
+    platform.install();
+    let _daemon = platform.caught_up_daemon().await;
+    for tenant in ["1", "2"] {
+        platform.agent_of(tenant, "a").await;
+    }
+    platform.drained().await;
+    platform
+        .run("INSERT INTO agent_sync.problem (tenant, slug, kind, detail) VALUES ('2', 'a', 'rejected', '')")
+        .await;
+    for (arguments, expected) in [
+        ("'a', '1'", true),
+        ("'a', '2'", false),
+        ("'a'", false),
+        ("'b'", true),
+    ] {
+        let is: bool = platform
+            .value(&format!("SELECT agent_sync.in_sync({arguments})"))
+            .await;
+        assert_eq!(is, expected, "{arguments}");
+    }
+}
+
 /// The history of each tenant's agent is its own.
 #[tokio::test]
 async fn the_history_has_the_tenant() {

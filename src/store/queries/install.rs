@@ -42,6 +42,12 @@ pub const MISSING_PARTS: &str = "
       AND NOT EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
                       WHERE n.nspname = 'agent_sync' AND f.proname = 'sent'
                         AND f.proargtypes = '25' AND has_function_privilege(f.oid, 'EXECUTE'))
+    UNION ALL
+    SELECT 'agent_sync.in_sync(text, text)'
+    WHERE NOT $1
+      AND NOT EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
+                      WHERE n.nspname = 'agent_sync' AND f.proname = 'in_sync'
+                        AND f.proargtypes = '25 25')
     ORDER BY 1";
 
 /// Whether the install has the function that keeps texts back which do not survive the way to UTF-8
