@@ -8,6 +8,7 @@ use hyper::body::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::agent::{self, Agents};
 use super::host::{self, is_host_allowed};
 use super::limits::Limits;
 use super::metrics::Format;
@@ -25,6 +26,10 @@ const PATHS: &[(&str, &str)] = &[
     ("/readyz", "200 while every database is served"),
     ("/metrics", "metrics for Prometheus"),
     ("/status", "everything as JSON"),
+    (
+        "/agents/DATABASE/SLUG",
+        "one agent, as agent-sync why explains it",
+    ),
 ];
 
 /// The content security policy of every answer but the page: a browser may only display it.
@@ -42,6 +47,7 @@ const TOO_MUCH_UNREAD: &[u8] =
 pub(super) struct Source {
     pub(super) board: Arc<Board>,
     pub(super) limits: Limits,
+    pub(super) agents: Agents,
 }
 
 /// An answer without its headers.
@@ -94,15 +100,19 @@ pub(super) async fn answer<B>(
             "there is nothing here to change: GET and HEAD\n",
         )
     } else {
-        route(request, source).await
+        route(request, local, source).await
     };
     respond(answer, &source.limits)
 }
 
-async fn route<B>(request: &Request<B>, source: &Source) -> Answer {
-    let Source { board, limits } = source;
+async fn route<B>(request: &Request<B>, local: Option<SocketAddr>, source: &Source) -> Answer {
+    let Source {
+        board,
+        limits,
+        agents,
+    } = source;
     match request.uri().path() {
-        "/" => page::page(),
+        "/" => page::status(),
         "/livez" => health::live(&board.snapshot()),
         "/readyz" => health::ready(&board.snapshot()),
         "/metrics" => {
@@ -124,10 +134,13 @@ async fn route<B>(request: &Request<B>, source: &Source) -> Answer {
             }
             Err(mistake) => Answer::text(StatusCode::BAD_REQUEST, mistake + "\n"),
         },
+        path if path.starts_with(agent::UNDER) => {
+            agents.answer(request.uri(), request.headers(), local).await
+        }
         _ => {
             let paths: Vec<_> = PATHS
                 .iter()
-                .map(|(path, what)| format!("{path:<9} {what}"))
+                .map(|(path, what)| format!("{path:<21} {what}"))
                 .collect();
             Answer::text(
                 StatusCode::NOT_FOUND,
@@ -179,20 +192,22 @@ mod tests {
     use super::*;
 
     fn ask(method: &str, path: &str) -> Response<Full<Bytes>> {
+        ask_at([127, 0, 0, 1], method, path)
+    }
+
+    fn ask_at(address: [u8; 4], method: &str, path: &str) -> Response<Full<Bytes>> {
+        let address = SocketAddr::from((address, 9878));
         let request = Request::builder()
             .method(method)
             .uri(path)
+            .header(header::ACCEPT, "text/html")
             .body(())
             .unwrap_or_default();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .unwrap();
-        runtime.block_on(answer(
-            &request,
-            Some(SocketAddr::from(([127, 0, 0, 1], 9878))),
-            &Source::default(),
-        ))
+        runtime.block_on(answer(&request, Some(address), &Source::default()))
     }
 
     #[test]
@@ -203,6 +218,19 @@ mod tests {
         }
         for path in ["/livez/", "/metrics/x", "//", "/index.html"] {
             assert_eq!(ask("GET", path).status(), StatusCode::NOT_FOUND, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_page_of_an_agent_is_served_on_a_loopback_address_alone() {
+        for (address, expected) in [
+            ([127, 0, 0, 1], StatusCode::OK),
+            ([127, 0, 0, 2], StatusCode::OK),
+            ([0, 0, 0, 0], StatusCode::FORBIDDEN),
+            ([10, 0, 0, 1], StatusCode::FORBIDDEN),
+        ] {
+            let response = ask_at(address, "GET", "/agents/default/reception");
+            assert_eq!(response.status(), expected, "{address:?}");
         }
     }
 

@@ -2,12 +2,14 @@
 //! returns an exit code. The functions of this file are shared by them: settings, connections,
 //! errors and exit codes.
 
+mod agent_pages;
 mod asking;
 pub mod check;
 mod checker;
 pub mod completions;
 pub mod config;
 pub mod doctor;
+mod explained;
 mod hidden;
 mod hints;
 pub mod install;

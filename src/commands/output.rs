@@ -90,8 +90,15 @@ pub(super) fn is_read(written: io::Result<()>) -> anyhow::Result<bool> {
 /// Prints an error with its causes and its remedy to standard error and returns the exit code of
 /// its [`Fault`], or 1 without one.
 pub fn report(error: &anyhow::Error) -> Exit {
+    let text = format!("agent-sync: {}\n", told(error));
+    say_aside(&Clean::lines(&journal::error(&text)));
     let fault = error.downcast_ref::<Fault>();
-    let mut text = format!("agent-sync: {error}\n");
+    fault.map_or(Exit::Failed, |fault| fault.exit)
+}
+
+/// The text of an error: a line for it, for each cause, and for the remedy of its [`Fault`].
+pub(super) fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
     for cause in error.chain().skip(1) {
         // Mistakes are listed one a line. The text of a server is one line.
         let is_list =
@@ -101,18 +108,16 @@ pub fn report(error: &anyhow::Error) -> Exit {
         // Some errors include the text of their causes, and "db error" only announces the next one.
         let message = cause.strip_prefix("ERROR: ").unwrap_or(&cause);
         if !text.contains(message) && cause != "db error" {
-            text.push_str("  because: ");
+            text.push_str("\n  because: ");
             text.push_str(&cause);
-            text.push('\n');
         }
     }
+    let fault = error.downcast_ref::<Fault>();
     if let Some(remedy) = fault.and_then(|fault| fault.remedy.as_deref()) {
-        text.push_str("  try: ");
+        text.push_str("\n  try: ");
         text.push_str(remedy);
-        text.push('\n');
     }
-    say_aside(&Clean::lines(&journal::error(&text)));
-    fault.map_or(Exit::Failed, |fault| fault.exit)
+    text
 }
 
 /// Reports a command line that does not parse. If an argument looks like a connection string, the

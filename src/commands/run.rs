@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::agent_pages::{AgentPages, InForce};
 use crate::admin::Admin;
 use crate::cli::{Databases, Verbosity};
 use crate::exit::Exit;
@@ -71,6 +73,15 @@ impl Loaded {
             exposed,
         })
     }
+
+    /// What the pages of agents need.
+    fn in_force(&self) -> Arc<InForce> {
+        Arc::new(InForce {
+            settings: self.settings.clone(),
+            databases: self.databases.clone(),
+            rules: Arc::clone(&self.rules),
+        })
+    }
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -101,7 +112,9 @@ async fn serve(
     remark(&loaded.notes, &loaded.exposed);
     let mut grace = loaded.settings.shutdown.grace_period;
     let board = Arc::new(Board::default());
-    let admin = Admin::start(&loaded.settings.admin, Arc::clone(&board));
+    let (in_force, known) = watch::channel(loaded.in_force());
+    let pages = Arc::new(AgentPages(known));
+    let admin = Admin::start(&loaded.settings.admin, Arc::clone(&board), pages);
     let (options, rules) = (Options::of(&loaded.settings), loaded.rules);
     let mut fleet = Fleet::start(&loaded.databases, options, rules, Arc::clone(&board));
     let supervisor = Supervisor::attend(board);
@@ -122,7 +135,10 @@ async fn serve(
                     _ = interrupt.recv() => break "SIGINT",
                 };
                 match loaded {
-                    Ok(loaded) => grace = apply(loaded, logging, &admin, &mut fleet),
+                    Ok(loaded) => {
+                        in_force.send_replace(loaded.in_force());
+                        grace = apply(loaded, logging, &admin, &mut fleet);
+                    }
                     Err(reason) => error!(reason = format!("{reason:#}"), "reload refused; nothing \
                         has changed"),
                 }
@@ -137,12 +153,16 @@ async fn serve(
     };
     info!(signal, "stopping after the running batch");
     supervisor.stopping().await;
-    if !fleet.stop(grace).await {
+    report_stopped(fleet.stop(grace).await);
+    Ok(Exit::Done)
+}
+
+fn report_stopped(in_time: bool) {
+    if !in_time {
         warn!(
             "a batch did not end in time; the server rolls it back, and the next start repeats it"
         );
     }
-    Ok(Exit::Done)
 }
 
 /// Applies settings that were read again. Returns the grace period.

@@ -213,7 +213,7 @@ pub(super) fn object(
     story: &Story,
     conclusion: &Conclusion,
     key: &Key<'_>,
-) -> impl serde::Serialize {
+) -> impl serde::Serialize + use<> {
     #[derive(serde::Serialize)]
     struct Object<'a> {
         database: &'a str,

@@ -212,9 +212,10 @@ section! {
     Admin = "admin" {
         /// The address and port at which /livez, /readyz, /metrics, /status and the status page are
         /// served over HTTP. They show names of databases, their hosts and users, slugs and
-        /// reasons, and no secret or value of a row. With 0.0.0.0, limit the clients by a firewall
-        /// or a NetworkPolicy. Port 0 takes a free port, which the log names. "off" serves nothing
-        /// there.
+        /// reasons, and no secret or value of a row. A loopback address also has a page for each
+        /// agent, with its settings and without prompts and keys. With 0.0.0.0, limit the clients by
+        /// a firewall or a NetworkPolicy. Port 0 takes a free port, which the log names. "off" serves
+        /// nothing there.
         #[serde(deserialize_with = "listen")]
         listen: Option<SocketAddr> = ValueType::Listen, Text("127.0.0.1:9878");
         /// A Unix socket that serves the same to root and to the user of the daemon. `agent-sync

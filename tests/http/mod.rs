@@ -1,5 +1,6 @@
 //! The daemon's reports over HTTP and to systemd.
 
+mod agent;
 mod answers;
 mod page;
 mod states;

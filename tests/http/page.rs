@@ -90,6 +90,8 @@ async fn the_page_runs_nothing_that_a_slug_holds() {
     let Some((page, complaints)) = browsed else {
         return;
     };
+    // Where a long name may be broken.
+    let page = page.replace("<wbr>", "");
     assert_eq!(
         complaints, "",
         "the policy lets the page do all that it does"

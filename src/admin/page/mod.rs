@@ -1,8 +1,9 @@
-//! The status page at `/`: one document that loads only `/status`.
+//! The status page at `/`, which loads only `/status`, and the page of an agent, which loads only
+//! itself as JSON.
 //!
-//! It is assembled once from three files. Its content security policy names the style sheet and the
+//! Each is assembled once from its files. Its content security policy names the style sheet and the
 //! script by their hashes, so a browser runs no other code and the text of a slug or a reason stays
-//! text. The page cannot be framed.
+//! text. A page cannot be framed.
 
 use std::sync::OnceLock;
 
@@ -14,41 +15,51 @@ use sha2::{Digest as _, Sha256};
 use super::answer::Answer;
 use crate::show::Clean;
 
-const DOCUMENT: &str = include_str!("index.html");
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+const COMMON: &str = include_str!("common.js");
 
-/// The document and its content security policy.
+/// A document and its content security policy.
 struct Page {
     document: String,
     policy: String,
 }
 
-/// The answer with the page.
-pub(super) fn page() -> Answer {
+/// The answer with the status page.
+pub(super) fn status() -> Answer {
     static PAGE: OnceLock<Page> = OnceLock::new();
-    let Page { document, policy } = PAGE.get_or_init(Page::new);
-    let content_type = "text/html; charset=utf-8";
+    answer(PAGE.get_or_init(|| Page::new(include_str!("index.html"), include_str!("page.js"))))
+}
+
+/// The answer with the page of an agent, which is the same for every agent.
+pub(super) fn agent() -> Answer {
+    static PAGE: OnceLock<Page> = OnceLock::new();
+    answer(PAGE.get_or_init(|| Page::new(include_str!("agent.html"), include_str!("agent.js"))))
+}
+
+fn answer(Page { document, policy }: &'static Page) -> Answer {
     Answer {
         status: StatusCode::OK,
-        content_type,
+        content_type: "text/html; charset=utf-8",
         policy,
         body: Clean::verbatim(document),
     }
 }
 
 impl Page {
-    fn new() -> Self {
-        let document = DOCUMENT
-            .replace("/* page.css */", STYLE)
-            .replace("/* page.js */", SCRIPT);
+    fn new(document: &str, script: &str) -> Self {
+        let script = format!("{COMMON}\n{script}");
         let policy = format!(
             "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src \
             data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
             source(STYLE),
-            source(SCRIPT)
+            source(&script)
         );
-        Self { document, policy }
+        Self {
+            document: document
+                .replace("/* style */", STYLE)
+                .replace("/* script */", &script),
+            policy,
+        }
     }
 }
 
@@ -61,40 +72,50 @@ fn source(text: &str) -> String {
 mod tests {
     use super::*;
 
+    const PAGES: [(&str, &str); 2] = [
+        (include_str!("index.html"), include_str!("page.js")),
+        (include_str!("agent.html"), include_str!("agent.js")),
+    ];
+
     #[test]
-    fn the_page_holds_what_its_policy_names_and_asks_for_nothing_else() {
-        let Page { document, policy } = Page::new();
-        for (text, tag) in [(STYLE, "style"), (SCRIPT, "script")] {
-            assert!(
-                document.contains(&format!("<{tag}>{text}</{tag}>")),
-                "the hash is that of the whole {tag}"
-            );
-            assert!(policy.contains(&source(text)));
-            assert!(!text.contains("</"), "nothing ends the {tag} early");
-        }
-        assert!(!policy.contains("unsafe") && !policy.contains('*'));
-        for foreign in ["https://", "http://", "@import", "url("] {
-            let own = "http://www.w3.org/2000/svg"; // A namespace, which is not loaded.
-            assert!(!document.replace(own, "").contains(foreign), "{foreign}");
+    fn a_page_holds_what_its_policy_names_and_asks_for_nothing_else() {
+        for (document, script) in PAGES {
+            let script = format!("{COMMON}\n{script}");
+            let Page { document, policy } = Page::new(document, &script[COMMON.len() + 1..]);
+            for (text, tag) in [(STYLE, "style"), (&*script, "script")] {
+                assert!(
+                    document.contains(&format!("<{tag}>{text}</{tag}>")),
+                    "the hash is that of the whole {tag}"
+                );
+                assert!(policy.contains(&source(text)));
+                assert!(!text.contains("</"), "nothing ends the {tag} early");
+            }
+            assert!(!policy.contains("unsafe") && !policy.contains('*'));
+            for foreign in ["https://", "http://", "@import", "url("] {
+                let own = "http://www.w3.org/2000/svg"; // A namespace, which is not loaded.
+                assert!(!document.replace(own, "").contains(foreign), "{foreign}");
+            }
         }
     }
 
     #[test]
-    fn nothing_is_ever_put_into_the_page_as_markup() {
-        for way in [
-            "innerHTML",
-            "outerHTML",
-            "insertAdjacentHTML",
-            "document.write",
-            "eval(",
-            "srcdoc",
-            "Function(",
-        ] {
-            assert!(!SCRIPT.contains(way), "{way}");
+    fn nothing_is_ever_put_into_a_page_as_markup() {
+        for (document, script) in PAGES {
+            for way in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "srcdoc",
+                "Function(",
+            ] {
+                assert!(!script.contains(way) && !COMMON.contains(way), "{way}");
+            }
+            assert!(
+                !document.contains(" style=") && !document.contains(" onclick="),
+                "the policy would forbid it"
+            );
         }
-        assert!(
-            !DOCUMENT.contains(" style=") && !DOCUMENT.contains(" onclick="),
-            "the policy would forbid it"
-        );
     }
 }

@@ -1,30 +1,16 @@
-// The status page: reads /status every few seconds and shows it.
-//
-// Values from a database are inserted as text, never as markup. Unchanged elements are not touched,
+// The status page: reads /status every few seconds and shows it. Unchanged elements are not touched,
 // so the selection, the focus and opened databases stay.
-"use strict";
 
-const byId = (id) => document.getElementById(id);
 const DETAILS = {
   connecting: "connecting for the first time",
   standby: "another daemon leads",
   catching_up: "catching up with what was saved before",
 };
-const KINDS = { missing_configuration: "No configuration", rejected: "Rejected", ambiguous: "Ambiguous slug", failed: "Write failed" };
 const TIMEOUT = 5000;
 
 let latest = null; // The last answer.
 let reached = null; // The time of the last answer.
 let timer = 0;
-
-// Helpers -------------------------------------------------------------------------------------------------------------
-
-function make(tag, className, text) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
 
 function draw(tag, attributes) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -32,41 +18,12 @@ function draw(tag, attributes) {
   return element;
 }
 
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-function setClass(element, className) {
-  if (element.className !== className) element.className = className;
-}
-
-const number = (value) => value.toLocaleString("en");
-const plural = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
 const total = (items, pick) => items.reduce((sum, item) => sum + pick(item), 0);
 const atLeast = (count, more) => (more ? `${number(count)}+` : number(count));
 
-function seconds(value) {
-  if (value === null || value === undefined) return "–";
-  if (value < 0.001) return "under 1 ms";
-  if (value < 1) return `${Number((value * 1000).toPrecision(2))} ms`;
-  if (value < 90) return `${Number(value.toPrecision(2))} s`;
-  if (value < 5400) return `${Math.round(value / 60)} min`;
-  if (value < 172800) return `${Math.round(value / 3600)} h`;
-  return `${Math.round(value / 86400)} days`;
-}
-
 // Ages are computed with the daemon's clock; the clock of this machine may be wrong.
-function ago(time) {
-  const age = (Date.parse(latest.now) - Date.parse(time)) / 1000;
-  return age < 1.5 ? "just now" : `${seconds(age < 90 ? Math.round(age) : age)} ago`;
-}
-
-function timeOf(time) {
-  const element = make("time", "", ago(time));
-  element.dateTime = time;
-  element.title = new Date(time).toLocaleString();
-  return element;
-}
+const ago = (time) => agoOf((Date.parse(latest.now) - Date.parse(time)) / 1000);
+const timeOf = (time) => timeElement(time, ago(time));
 
 function refreshTimes() {
   for (const element of document.querySelectorAll("time")) setText(element, ago(element.dateTime));
@@ -100,6 +57,9 @@ function stateOf(database) {
   if (!database.live) return "broken: hangs, no progress";
   if (state === "broken" && database.leader) return "broken: may be missing changes";
   if (state === "busy" && phase === "waiting") return "busy: waiting for rows that other sessions have locked";
+  const [count, findings] = [problemsOf(database), database.findings.length];
+  if (state === "ok" && count) return `ok, but ${atLeast(count, database.problems.at_least)} ${count === 1 ? "agent" : "agents"} not in sync`;
+  if (state === "ok" && findings) return `ok, with ${plural(findings, "warning", "warnings")}`;
   return state in { busy: 0, standby: 0 } && DETAILS[phase] ? `${state}: ${DETAILS[phase]}` : state;
 }
 
@@ -123,25 +83,6 @@ function figure(element, value, label, className) {
   });
 }
 
-function notice(kind, what, remedy, since) {
-  const element = make("div", `notice ${kind}`);
-  element.append(make("b", "", what), remedy || "");
-  if (since) element.append(" (", timeOf(since), ")");
-  return element;
-}
-
-function facts(pairs) {
-  const list = make("dl");
-  for (const [term, value] of pairs) {
-    const pair = make("div");
-    const description = make("dd");
-    description.append(...[value].flat());
-    pair.append(make("dt", "", term), description);
-    list.append(pair);
-  }
-  return list;
-}
-
 function auditOf({ at, in_sync, drifted, unmapped }) {
   return [timeOf(at), `: ${number(in_sync)} in sync, ${number(drifted)} drifted, ${number(unmapped)} with a setting that no rule reads`];
 }
@@ -152,18 +93,18 @@ function fillBody(body, database) {
     .map((reason) => notice("bad", reason.reason, reason.remedy));
   const others = database.findings
     .filter((found) => !found.misses_changes)
-    .map((found) => notice("", found.finding, found.remedy, found.since));
+    .map((found) => notice("", found.finding, found.remedy, timeOf(found.since)));
   if (database.pause) {
     const { by, until, reason, since } = database.pause;
     const parts = [`By ${by}`, until ? `until ${new Date(until).toLocaleString()}` : "", reason ? `because: ${reason}` : ""];
-    const how = `${parts.filter(Boolean).join(", ")}. Changes are noted and not applied. agent-sync resume ends the pause.`;
-    others.unshift(notice("", "The database is paused. ", how, since));
+    const how = `${parts.filter(Boolean).join(", ")}. Changes are noted and not applied. \`agent-sync resume\` ends the pause.`;
+    others.unshift(notice("", "The database is paused. ", how, timeOf(since)));
   }
   const { listed, more } = database.unmapped;
   if (listed.length) {
     const remarks = listed.slice(0, 20).map((one) => one.remark);
     if (more || listed.length > 20) remarks.push("and others");
-    others.push(notice("", "Voice settings that no rule reads: ", `${remarks.join(". ")}. agent-sync check --unmapped counts them.`));
+    others.push(notice("", "Voice settings that no rule reads: ", `${remarks.join(". ")}. \`agent-sync check --unmapped\` counts them.`));
   }
   const before = database.connected && database.last_error
     ? [["Last error", [`${database.last_error.cause} (`, timeOf(database.last_error.at), ")"]]]
@@ -172,7 +113,7 @@ function fillBody(body, database) {
     ["Where", database.target],
     ["PostgreSQL", database.server_version || "not known yet"],
     ["Role", database.leader ? "this daemon leads" : database.pause ? "none during the pause" : database.connected ? "stands by" : "not connected"],
-    ["Since", timeOf(database.phase_since)],
+    ["In this state", ["since ", timeOf(database.phase_since)]],
     ["Last audit", database.audit ? auditOf(database.audit) : "none yet"],
     ["Last sync", database.last_sync_at ? timeOf(database.last_sync_at) : "none yet"],
     ["Reconnects", number(database.reconnects)],
@@ -180,7 +121,8 @@ function fillBody(body, database) {
     ...before,
   ]);
   const quiet = database.hour.every((minute) => minute.synced + minute.unchanged + minute.failed + minute.missing + minute.rejected === 0);
-  const charts = quiet ? make("p", "empty", "Nothing was saved in the last hour.") : make("div", "charts");
+  const silence = database.connected ? "Nothing was saved in the last hour." : "Without a connection, it is not known whether something was saved.";
+  const charts = quiet ? make("p", "empty", silence) : make("div", "charts");
   if (!quiet) charts.append(throughput(database), latencies(database));
   body.replaceChildren(...notices, ...others, charts, list);
 }
@@ -243,8 +185,21 @@ function chart(title, note, label) {
   head.append(make("span", "", title), note);
   const picture = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label });
   picture.append(draw("line", { class: "axis", x1: 0, x2: WIDTH, y1: HEIGHT, y2: HEIGHT, "vector-effect": "non-scaling-stroke" }));
-  root.append(head, picture);
+  const axis = make("p", "scale");
+  axis.append(make("span", "", "60 minutes ago"), make("span", "", "now"));
+  root.append(head, picture, axis);
   return { root, picture };
+}
+
+// The values of each minute, which a browser shows at the pointer.
+function tips(picture, minutes, textOf) {
+  minutes.forEach((minute, index) => {
+    const area = draw("rect", { class: "tip", x: place(index, minutes), y: 0, width: WIDTH / MINUTES, height: HEIGHT });
+    const title = draw("title", {});
+    title.textContent = `${new Date(minute.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}: ${textOf(minute)}`;
+    area.append(title);
+    picture.append(area);
+  });
 }
 
 // The left edge of a minute; the running minute is at the right.
@@ -266,9 +221,9 @@ function throughput(database) {
   const all = (minute) => total(parts, ([, pick]) => pick(minute));
   const most = Math.max(...minutes.map(all), 1);
   const sums = parts.map(([, pick]) => total(minutes, pick));
-  const label = `Agents in the last hour: ${number(sums[0])} written, ${number(sums[1])} in sync already, ${number(sums[2])} with a problem; at most ${number(most)} a minute.`;
-  const note = keys(["", `${number(sums[0])} written`], ["pale", `${number(sums[1])} in sync already`], ["warn", `${number(sums[2])} with a problem`]);
-  const { root, picture } = chart("Last hour", note, label);
+  const label = `Agents in the last hour: ${number(sums[0])} written, ${number(sums[1])} in sync already, ${number(sums[2])} met a problem; at most ${number(most)} a minute.`;
+  const note = keys(["", `${number(sums[0])} written`], ["pale", `${number(sums[1])} in sync already`], ["warn", `${number(sums[2])} met a problem`]);
+  const { root, picture } = chart(`Last hour, at most ${number(most)} a minute`, note, label);
   minutes.forEach((minute, index) => {
     let top = HEIGHT;
     for (const [className, pick] of parts) {
@@ -279,6 +234,7 @@ function throughput(database) {
       picture.append(draw("rect", { class: className, x: place(index, minutes) + 1, y: top, width: WIDTH / MINUTES - 2, height }));
     }
   });
+  tips(picture, minutes, (minute) => parts.map(([, pick], index) => `${number(pick(minute))} ${["written", "in sync already", "met a problem"][index]}`).join(", "));
   return root;
 }
 
@@ -289,8 +245,8 @@ function latencies(database) {
     ? `From a save to its configuration in the last hour: half within ${seconds(half)}, 99 of 100 within ${seconds(most)}.`
     : "From a save to its configuration: nothing was saved in the last hour.";
   const note = count ? keys(["", `half within ${seconds(half)}`], ["pale", `99% within ${seconds(most)}`]) : make("span", "", "nothing was saved");
-  const { root, picture } = chart("From save to sync", note, label);
   const highest = Math.max(...minutes.map((minute) => minute.p99_seconds || 0));
+  const { root, picture } = chart(`From save to sync, at most ${seconds(highest)}`, note, label);
   for (const [className, field] of [["most", "p99_seconds"], ["half", "p50_seconds"]]) {
     // A minute without saves is a gap and not a zero; a minute between two gaps is a short dash.
     let path = "";
@@ -304,20 +260,11 @@ function latencies(database) {
     });
     if (path) picture.append(draw("path", { class: className, d: path }));
   }
+  tips(picture, minutes, (minute) => (minute.p50_seconds === null ? "nothing was saved" : `half within ${seconds(minute.p50_seconds)}, 99% within ${seconds(minute.p99_seconds)}`));
   return root;
 }
 
 // The tables ----------------------------------------------------------------------------------------------------------
-
-function line(cells) {
-  const row = make("tr");
-  for (const [className, content] of cells) {
-    const cell = make("td", className);
-    cell.append(...[content].flat());
-    row.append(cell);
-  }
-  return row;
-}
 
 function reasonOf({ kind, detail }) {
   return kind === "missing_configuration" ? detail.replace(/^n/, "N") : `${KINDS[kind] || kind}: ${detail}`;
@@ -327,14 +274,65 @@ function nameOf({ tenant, slug }) {
   return tenant === undefined ? slug : `${tenant}/${slug}`;
 }
 
+// The name of an agent, as a link where its page is served.
+function linkTo({ database, tenant, slug }) {
+  const text = nameOf({ tenant, slug });
+  if (!["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) return text;
+  const link = make("a");
+  link.href = `/agents/${encodeURIComponent(database)}/${encodeURIComponent(slug)}${tenant === undefined ? "" : `?tenant=${encodeURIComponent(tenant)}`}`;
+  link.append(...breakable(text));
+  return link;
+}
+
+// How much of each list is shown, which grows with each "Show more".
+const STEP = 20;
+const lengths = new Map();
+const lengthOf = (list) => lengths.get(list) || STEP;
+
+function showMore(list, all) {
+  const button = make("button", "more", `Show more of ${number(all)}`);
+  button.type = "button";
+  button.addEventListener("click", () => {
+    lengths.set(list, lengthOf(list) + 5 * STEP);
+    show();
+  });
+  return button;
+}
+
+// Problems with one reason in one database, the latest first.
+function groupsOf(problems) {
+  const groups = new Map();
+  for (const problem of problems) {
+    const key = JSON.stringify([problem.database, problem.kind, reasonOf(problem)]);
+    if (!groups.has(key)) groups.set(key, { key, agents: [] });
+    groups.get(key).agents.push(problem);
+  }
+  return [...groups.values()];
+}
+
+function groupRow({ key, agents }) {
+  const [first] = agents;
+  const names = agents.slice(0, lengthOf(key)).flatMap((problem, index) => (index ? [", ", linkTo(problem)] : [linkTo(problem)]));
+  if (agents.length > lengthOf(key)) names.push(" ", showMore(key, agents.length));
+  const remedy = make("span", "remedy");
+  const same = agents.every((problem) => problem.remedy === first.remedy);
+  remedy.append(...marked(same ? first.remedy : `${nameOf(first)}: ${first.remedy}`));
+  return line([
+    ["", names],
+    ["in", breakable(first.database)],
+    ["", [make("span", "why", reasonOf(first)), remedy]],
+    ["", timeOf(first.since)],
+  ]);
+}
+
 function showProblems(databases) {
   const [text, kind, name] = [byId("search").value.trim().toLowerCase(), byId("kind").value, byId("in").value];
   const all = databases.flatMap((database) =>
     (database.problems ? database.problems.listed : []).map((problem) => ({ ...problem, database: database.name })));
+  const textOf = (problem) =>
+    [nameOf(problem), problem.database, KINDS[problem.kind], reasonOf(problem), problem.detail, problem.remedy, problem.sqlstate || ""].join("\n");
   const fits = (problem) =>
-    (!kind || problem.kind === kind) &&
-    (!name || problem.database === name) &&
-    (!text || `${nameOf(problem)}\n${problem.detail}\n${problem.sqlstate || ""}`.toLowerCase().includes(text));
+    (!kind || problem.kind === kind) && (!name || problem.database === name) && (!text || textOf(problem).toLowerCase().includes(text));
   const shown = all.filter(fits).sort((a, b) => b.since.localeCompare(a.since));
   const count = total(databases, problemsOf);
   const more = databases.some((database) => database.problems && database.problems.at_least);
@@ -345,31 +343,31 @@ function showProblems(databases) {
   let none = "";
   if (shown.length === 0 && all.length > 0) none = "No listed agent matches the filter.";
   else if (all.length === 0) none = known ? "No agent has a problem." : "Only the daemon that leads reports this.";
-  else if (shown.length < count) none = `${number(shown.length)} of ${atLeast(count, more)} shown, the latest first.`;
+  else if (shown.length < count) none = `${number(shown.length)} of ${atLeast(count, more)} listed, the latest first.`;
   setText(byId("problems-none"), none);
+  const groups = groupsOf(shown);
   const body = byId("problems").tBodies[0];
-  whenChanged(body, shown, () =>
-    body.replaceChildren(...shown.map((problem) => line([
-      ["", nameOf(problem)],
-      ["in", problem.database],
-      ["", [make("span", "why", reasonOf(problem)), make("span", "remedy", problem.remedy)]],
-      ["", timeOf(problem.since)],
-    ]))));
+  whenChanged(body, [shown, [...lengths]], () => {
+    body.replaceChildren(...groups.slice(0, lengthOf("problems")).map(groupRow));
+    byId("problems-more").replaceChildren(...(groups.length > lengthOf("problems") ? [showMore("problems", groups.length)] : []));
+  });
 }
 
 function showChanges(databases) {
   const all = databases.flatMap((database) => database.changes.map((change) => ({ ...change, database: database.name })));
-  const shown = all.sort((a, b) => b.at.localeCompare(a.at)).slice(0, 50);
+  const shown = all.sort((a, b) => b.at.localeCompare(a.at));
   byId("changes").hidden = shown.length === 0;
   setText(byId("changes-none"), shown.length === 0 ? "Nothing has changed since the daemon began." : "");
   const body = byId("changes").tBodies[0];
-  whenChanged(body, shown, () =>
-    body.replaceChildren(...shown.map((change) => line([
-      ["", nameOf(change)],
-      ["in", change.database],
+  whenChanged(body, [shown, lengthOf("changes")], () => {
+    body.replaceChildren(...shown.slice(0, lengthOf("changes")).map((change) => line([
+      ["", linkTo(change)],
+      ["in", breakable(change.database)],
       change.outcome === "written" ? ["", change.columns.join(", ")] : ["fair", `nothing: ${(KINDS[change.outcome] || change.outcome).toLowerCase()}`],
       ["", timeOf(change.at)],
-    ]))));
+    ])));
+    byId("changes-more").replaceChildren(...(shown.length > lengthOf("changes") ? [showMore("changes", shown.length)] : []));
+  });
 }
 
 function showChoices(databases) {
@@ -399,7 +397,8 @@ function verdictOf({ databases }) {
   if (paused) return ["fair", databases.length === 1 ? "The database is paused." : `${plural(paused, "database is", "databases are")} paused.`];
   if (count) return ["fair", `${atLeast(count, more)} ${count === 1 ? "agent is" : "agents are"} not in sync.`];
   if (databases.every((database) => database.state === "standby")) return ["good", `${them} ${databases.length === 1 ? "is" : "are"} led by another daemon.`];
-  return ["good", `${them} ${databases.length === 1 ? "is" : "are"} up to date.`];
+  const agents = databases.every((database) => database.audit) ? `: ${plural(total(databases, (database) => database.audit.agents), "agent", "agents")}` : "";
+  return ["good", `${them} ${databases.length === 1 ? "is" : "are"} up to date${agents}.`];
 }
 
 function show() {
@@ -427,7 +426,7 @@ function showReachable(reachable) {
   if (reachable) return;
   showVerdict("bad", "The daemon cannot be reached.");
   const shown = reached ? `What is shown is of ${reached.toLocaleTimeString()}. ` : "";
-  setText(byId("unreachable"), `${shown}It is asked again and again.`);
+  setText(byId("unreachable"), `${shown}The page tries again every 2 seconds.`);
 }
 
 // The URL of /status with the lengths of the lists, which shrink as the number of databases grows.

@@ -1,0 +1,149 @@
+// The page of one agent: asks its own address for what `agent-sync why` says, as JSON, and shows it.
+
+// The value of a member that may be hidden: a prompt comes as its length, a text that may be a
+// secret as a description.
+function valueOf(object, name) {
+  if (name in object) return [JSON.stringify(object[name]), "value"];
+  if (`${name}_characters` in object) return [plural(object[`${name}_characters`], "character", "characters"), "value hidden"];
+  if (`${name}_is` in object) return [object[`${name}_is`], "value hidden"];
+  return ["not set", "value unset"];
+}
+
+const whenOf = ({ since, seconds: age }) => timeElement(since, agoOf(age));
+
+function valueIn(object, name) {
+  const [text, className] = valueOf(object, name);
+  return make("span", className, text);
+}
+
+// The paths of an object of fields, without the suffixes of hidden values.
+function pathsOf(fields) {
+  return Object.keys(fields).map((name) => name.replace(/_(characters|is)$/, (suffix) => (valueOf(fields, name.slice(0, -suffix.length))[1] === "value hidden" ? "" : suffix)));
+}
+
+function table(heads, rows) {
+  const root = make("table", heads.length > 2 ? "fields three" : "fields");
+  const head = make("tr");
+  for (const text of heads) {
+    const cell = make("th", "", text);
+    cell.scope = "col";
+    head.append(cell);
+  }
+  root.append(make("thead"), make("tbody"));
+  root.tHead.append(head);
+  root.tBodies[0].append(...rows);
+  return root;
+}
+
+function differences(list) {
+  return table(["Field", "Now", "Expected"], list.map((one) => line([
+    ["path", breakable(one.path)],
+    ["", [make("span", "label", "now "), valueIn(one, "current")]],
+    ["", [make("span", "label", "expected "), valueIn(one, "expected")]],
+  ])));
+}
+
+function fieldsOf(fields) {
+  return table(["Field", "Value"], pathsOf(fields).map((path) => line([["path", breakable(path)], ["", valueIn(fields, path)]])));
+}
+
+function section(title, ...content) {
+  const root = make("section");
+  root.append(make("h2", "", title), ...content);
+  return root;
+}
+
+function write(one) {
+  const { application_name, role, columns, differences: changed } = one;
+  const root = make("div", "write");
+  const by = application_name ? ` by ${application_name}` : "";
+  const as = role ? ` as ${role}` : "";
+  const head = make("p", "");
+  head.append(whenOf(one), `${by}${as}: ${columns.join(", ")}`);
+  root.append(head);
+  if (changed.length) {
+    root.append(table(["Field", "Before", "After"], changed.map((one) => line([
+      ["path", breakable(one.path)],
+      ["", [make("span", "label", "before "), valueIn(one, "current")]],
+      ["", [make("span", "label", "after "), valueIn(one, "expected")]],
+    ]))));
+  }
+  return root;
+}
+
+function stateOf(agent) {
+  const pairs = [["Database", agent.database]];
+  if (agent.tenant !== undefined) pairs.push(["Tenant", agent.tenant]);
+  pairs.push(["Pending", agent.pending ? [whenOf(agent.pending)] : "no"]);
+  pairs.push(["Problem", agent.problem ? [`${KINDS[agent.problem.kind] || agent.problem.kind}, since `, whenOf(agent.problem), agent.problem.attempts > 1 ? `, met ${number(agent.problem.attempts)} times` : ""] : "none"]);
+  return facts(pairs);
+}
+
+const GOOD = ["in_sync"];
+const BAD = ["rejected", "ambiguous", "failed"];
+
+function judge({ verdict, problem }) {
+  if (GOOD.includes(verdict) && !problem) return "good";
+  return BAD.includes(verdict) ? "bad" : "fair";
+}
+
+function showAgent(agent, alone) {
+  const root = make("article");
+  if (!alone) root.append(make("h2", judge(agent), `Tenant ${agent.tenant}: ${agent.conclusion}`));
+  if (agent.remedy) root.append(notice("", "Remedy", agent.remedy));
+  root.append(stateOf(agent));
+  for (const one of agent.trouble.filter((one) => one.level === "fail" || one.topic === "daemon")) {
+    root.append(notice(one.level === "fail" ? "bad" : "", one.text, one.remedy));
+  }
+  for (const remark of [...agent.remarks, ...agent.unmapped]) root.append(notice("", remark));
+  const many = agent.configurations.length > 1;
+  agent.differing.forEach((list, index) =>
+    root.append(section(agent.differing.length > 1 ? `Differences of configuration ${index + 1}` : "Differences", differences(list))));
+  const sides = make("div", "sides");
+  sides.append(section("The agent as saved", agent.agent ? fieldsOf(agent.agent) : make("p", "empty", "No agent has this slug.")));
+  agent.configurations.forEach((fields, index) =>
+    sides.append(section(many ? `Configuration ${index + 1} of ${agent.configurations.length}` : "Its configuration", fieldsOf(fields))));
+  if (agent.configurations.length === 0) sides.append(section("Its configuration", make("p", "empty", "No configuration has this slug.")));
+  root.append(sides);
+  const writes = agent.history.length
+    ? agent.history.map(write)
+    : [make("p", "empty", "Nothing is noted. The setting history.enabled = true notes each write, with its cause.")];
+  root.append(section("Latest writes", ...writes));
+  return root;
+}
+
+function say(kind, sentence, remedy) {
+  setText(byId("verdict"), sentence);
+  setClass(byId("verdict"), `verdict ${kind}`);
+  byId("agents").replaceChildren(...(remedy ? [notice("", remedy)] : []));
+}
+
+async function ask() {
+  const button = byId("again");
+  button.disabled = true;
+  const slug = decodeURIComponent(location.pathname.split("/").slice(3).join("/"));
+  setText(byId("agent"), slug);
+  document.title = `${slug} · agent-sync`;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "application/json" }, cache: "no-store" });
+    const text = await answer.text();
+    if (!answer.ok) {
+      const [sentence, ...remedy] = text.trim().split("\n");
+      say("bad", sentence, remedy.join(" "));
+      return;
+    }
+    const { agents, more } = JSON.parse(text);
+    const alone = agents.length === 1;
+    if (alone) say(judge(agents[0]), agents[0].conclusion);
+    else say("fair", `${more ? "More than " : ""}${plural(agents.length, "tenant has", "tenants have")} an agent with this slug.`);
+    byId("agents").replaceChildren(...agents.map((agent) => showAgent(agent, alone)));
+  } catch (error) {
+    say("bad", "The daemon cannot be reached.", "Ask again when it runs.");
+    console.warn(error);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+byId("again").addEventListener("click", ask);
+ask();

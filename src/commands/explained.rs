@@ -1,0 +1,109 @@
+//! Explains the agents of one slug in one database, for `why` and for the page of an agent.
+
+use postgres_types::Type;
+
+use super::named::named;
+use super::tenant::{Search, hint};
+use crate::exit::{Exit, Fault};
+use crate::mapping::Rules;
+use crate::pg::Parameter;
+use crate::report::{Look, Note, Story, look, story};
+use crate::settings::{Database, Settings};
+use crate::store::report;
+
+/// The name of an agent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) slug: &'a str,
+    /// None for every tenant.
+    pub(super) tenant: Option<&'a str>,
+}
+
+/// The most tenants whose agents of one slug are explained.
+pub(super) const MOST: usize = 20;
+
+/// What a database says about a slug.
+pub(super) struct Told {
+    /// Each agent, or configuration without agent, by its key.
+    pub(super) stories: Vec<(String, Story)>,
+    /// Whether there are more of them.
+    pub(super) more: bool,
+}
+
+/// Reads what a database says about the agent.
+pub(super) async fn find_out(
+    database: &Database,
+    settings: &Settings,
+    rules: &Rules,
+    wanted: Wanted<'_>,
+    sought: &mut Search,
+) -> anyhow::Result<(Look, Told)> {
+    let session = super::open_or_fault("why", database, settings).await?;
+    let look = look(session.db(), database, settings, Some(rules)).await;
+    let Some(layout) = &look.layout else {
+        let note = look
+            .trouble()
+            .into_iter()
+            .find(|note| note.topic == "tables");
+        let what = format!("database {}: its tables cannot be used", database.name);
+        let fault = Fault::new(Exit::Failed, what);
+        return Err(match note {
+            Some(note) => anyhow::anyhow!("{}", note.text)
+                .context(fault.remedy(note.remedy.clone().unwrap_or_default())),
+            None => fault.into(),
+        });
+    };
+    let (db, unanswered) = (session.db(), |error| super::unanswered(database, error));
+    let Wanted { slug, tenant } = wanted;
+    let mut keys: Vec<String> = if tenant.is_none() && layout.keys().have_tenants() {
+        let limit = i64::try_from(MOST).unwrap_or(i64::MAX).saturating_add(1);
+        let names = layout.agents.names(slug);
+        let names: [Parameter<'_>; 2] = [(&names, Type::TEXT_ARRAY), (&limit, Type::INT8)];
+        let keys = db.column(&report::keys_of_names(layout), &names).await;
+        keys.map_err(unanswered)?
+    } else {
+        named(database, layout, &[slug], tenant)?.1
+    };
+    sought.look(db, layout).await.map_err(unanswered)?;
+    let more = keys.len() > MOST;
+    keys.truncate(MOST);
+    let mut stories = Vec::with_capacity(keys.len());
+    for key in keys {
+        let story = Box::pin(story(db, rules, layout, look.installed, &key)).await;
+        let story = story.map_err(unanswered)?;
+        // A database without the key prints nothing.
+        if !story.agents.is_empty() || story.rows > 0 {
+            stories.push((key, story));
+        }
+    }
+    Ok((look, Told { stories, more }))
+}
+
+/// The error where no database has the slug, with the finding that a policy may hide it.
+pub(super) fn not_found(
+    names: &[&str],
+    wanted: Wanted<'_>,
+    hidden: Option<Note>,
+    sought: &mut Search,
+) -> anyhow::Error {
+    let what = format!(
+        "neither an agent nor a configuration has the slug {}{}",
+        super::typed(wanted.slug),
+        wanted
+            .tenant
+            .map(|tenant| format!(" of tenant {}", super::typed(tenant)))
+            .unwrap_or_default()
+    );
+    let of_tenant = match sought.near() {
+        Some(near) => format!("; there, nothing has this tenant{}", hint(&near)),
+        None => String::new(),
+    };
+    let place = format!("looked in: {}{of_tenant}", names.join(", "));
+    let fault = Fault::new(Exit::Failed, what);
+    match hidden {
+        // What a policy hides is not known to be absent.
+        Some(Note { text, remedy, .. }) => anyhow::Error::msg(text)
+            .context(fault.remedy(format!("{} ({place})", remedy.unwrap_or_default()))),
+        None => fault.remedy(place).into(),
+    }
+}
