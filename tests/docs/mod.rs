@@ -3,5 +3,6 @@
 mod code;
 mod reliability;
 mod statements;
+mod states;
 
 pub use code::sources;

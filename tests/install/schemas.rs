@@ -751,3 +751,44 @@ async fn t6_the_last_uninstall_revokes_what_installs_granted() {
         assert_eq!(platform.value::<String>(&privileges).await, "f f t f");
     }
 }
+
+/// GIVEN one monitoring role for two installs of a database, one of them from the printed SQL, THEN
+/// it reads the state of both; the first uninstall leaves it what the second install needs, and the
+/// last one drops it.
+#[tokio::test]
+async fn t6_a_monitoring_role_reads_two_installs() {
+    let platform = two_pairs().await;
+    let role = format!("monitor_{}", platform.name());
+    let install = ["install", "--monitor", &role, "--database"];
+    let printed = says(
+        &platform,
+        &[&install[..], &["tenant_a", "--print"]].concat(),
+    )
+    .await;
+    platform.run(&printed.out).await;
+    let said = says(&platform, &[&install[..], &["tenant_b"]].concat()).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let states = async |databases: &[&str]| {
+        let mut arguments = vec!["status", "--json"];
+        arguments.extend(databases.iter().flat_map(|name| ["--database", name]));
+        let mut command = command(&platform, &arguments);
+        for (schema, _) in PAIRS {
+            let url = format!("AGENT_SYNC__DATABASES__{}__URL", schema.to_uppercase());
+            command.env(url, platform.url_as(&role));
+        }
+        let said = Said::of(command).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        said.out.matches(r#""state":"no daemon""#).count()
+    };
+    assert_eq!(states(&["tenant_a", "tenant_b"]).await, 2);
+    let uninstall = ["uninstall", "--yes", "--database"];
+    let said = says(&platform, &[&uninstall[..], &["tenant_a"]].concat()).await;
+    assert!(
+        said.out.contains(&format!("the role {role} stays")),
+        "{said:?}"
+    );
+    assert_eq!(states(&["tenant_b"]).await, 1);
+    let said = says(&platform, &[&uninstall[..], &["tenant_b"]].concat()).await;
+    let dropped = format!("the role {role}, which an install had made, is dropped");
+    assert!(said.out.contains(&dropped), "{said:?}");
+}
