@@ -626,6 +626,9 @@ BEGIN
     -- A problem or an outbox row without tenant is about every tenant's agent with its slug. The
     -- daemon resolves it.
     IF tenant IS NULL THEN
+        -- The row below, if no daemon has taken it.
+        DELETE FROM agent_sync.outbox o WHERE o.tenant = '' AND o.slug = '';
+        DELETE FROM agent_sync.problem p WHERE p.tenant = '' AND p.slug = '';
         DELETE FROM agent_sync.problem p USING agent_sync.problem o
             WHERE p.tenant IS NOT NULL AND o.slug = p.slug
               AND (o.tenant IS NULL OR o.tenant < p.tenant COLLATE "C");

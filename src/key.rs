@@ -66,6 +66,12 @@ impl Keys {
 }
 
 impl Key<'_> {
+    /// Whether it has an empty tenant and an empty slug. By such a row of the outbox, `sql/attach.sql`
+    /// wakes the daemon.
+    pub fn is_empty(&self) -> bool {
+        self.slug.is_empty() && self.tenant.as_deref() == Some("")
+    }
+
     /// The key as a notification names it: `tenant/slug`, or the slug.
     pub fn plain(&self) -> Cow<'_, str> {
         match &self.tenant {

@@ -289,6 +289,11 @@ pub(super) async fn plan_batch<'a>(
         if layout.keys().have_tenants() && parts.tenant.is_none() {
             batch.take(group, key)?;
             plan_no_tenant(group, key, parts.slug, &mut batch)?;
+        } else if parts.is_empty() && !group.is_found()? {
+            // No policy hides it: the row is about no agent.
+            batch.take(group, key)?;
+            batch.totals.gone += 1;
+            batch.outcome.cleared.push(key.to_owned());
         } else if settled.covers(key, group)? {
             batch.take(group, key)?;
         } else if group.is_ambiguous()? {

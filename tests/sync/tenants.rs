@@ -927,6 +927,63 @@ async fn g10_a_policy_by_tenant_is_found_and_hides_nothing_silently() {
     }
 }
 
+/// GIVEN row-level security that may hide agents, WHEN tenants are set or unset, THEN no problem is
+/// noted that is about no agent.
+#[tokio::test]
+async fn g14_the_row_that_wakes_a_daemon_is_no_hidden_agent() {
+    for Tenants { of_type, of } in [UUID, INTEGER, TEXT] {
+        let mut platform = Platform::with_tenants(of_type).await;
+        let role = format!("role_{}", platform.name());
+        platform.tenants = false;
+        let said = platform.says(&["install", "--role", &role]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        platform
+            .run(
+                "CREATE POLICY known ON agents USING (slug <> 'hidden');
+                 ALTER TABLE agents ENABLE ROW LEVEL SECURITY",
+            )
+            .await;
+        let runs = async |platform: &Platform, with_phantom: bool| {
+            if with_phantom {
+                // As a former daemon has noted it.
+                platform
+                    .run(
+                        "INSERT INTO agent_sync.problem (slug, tenant, kind, detail, next_attempt)
+                           VALUES ('', '', 'failed', 'x', now())",
+                    )
+                    .await;
+            }
+            let mut command = platform.command(&["run"]);
+            command
+                .env("DATABASE_URL", platform.url_as(&role))
+                .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+            let daemon = Daemon::start(command);
+            daemon.logged("caught up").await;
+            platform.drained().await;
+            platform
+                .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+                .await;
+        };
+        for (tenants, with_phantom) in [(true, false), (true, true), (false, true)] {
+            platform.tenants = tenants;
+            platform.install();
+            if tenants && !with_phantom {
+                platform.agent_of(of[0], "a").await;
+            }
+            runs(&platform, with_phantom && tenants).await;
+        }
+        // Unset before a daemon has taken the row.
+        platform.tenants = true;
+        platform.install();
+        let rows = "SELECT count(*) FROM agent_sync.outbox WHERE slug = ''";
+        assert_eq!(platform.value::<i64>(rows).await, 1);
+        platform.tenants = false;
+        platform.install();
+        assert_eq!(platform.value::<i64>(rows).await, 0);
+        runs(&platform, false).await;
+    }
+}
+
 /// `wait` waits for the agents of one tenant, and names the problems of that tenant alone.
 #[tokio::test]
 async fn t5_a_wait_can_be_for_one_tenant() {
