@@ -112,7 +112,7 @@ pub(super) fn print(
             None,
         ),
         SlugResult::Failed { detail, sqlstate } => {
-            let remedy = problem::remedy(database, "failed", sqlstate.as_deref(), key);
+            let remedy = problem::remedy(database, ("failed", detail), sqlstate.as_deref(), key);
             ("failed", vec![detail.clone()], Some(remedy))
         }
         SlugResult::Differs => {

@@ -136,7 +136,7 @@ pub async fn problems_of(
             quoted(&slug),
             problem::of_tenant(&key)
         );
-        let remedy = problem::remedy(database, &kind, sqlstate.as_deref(), &key);
+        let remedy = problem::remedy(database, (&kind, &detail), sqlstate.as_deref(), &key);
         problems.push(Note::warn("agents", text, remedy));
     }
     Ok(problems)

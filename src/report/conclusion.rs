@@ -59,7 +59,8 @@ fn weigh(database: &Database, look: &Look, story: &Story, key: &Key<'_>) -> Conc
         return say(format!("{text}."), None);
     };
     let verdict = findings.verdict();
-    let remedy = |verdict| problem::remedy_of(database, verdict, led, key);
+    let noted = story.noted();
+    let remedy = |verdict| problem::remedy_of(database, (verdict, noted), led, key);
     // A fault of the database explains why its agents are out of sync, and is repaired first.
     let broken = look.notes.iter().find(|note| note.level == Level::Fail);
     match (verdict, broken) {
@@ -132,7 +133,7 @@ fn differing(
     verdict: Verdict,
 ) -> Conclusion {
     let led = look.leader().is_some();
-    let remedy = problem::remedy_of(database, verdict, led, key);
+    let remedy = problem::remedy_of(database, (verdict, story.noted()), led, key);
     if let Some(failed) = story
         .problem
         .as_ref()
@@ -143,7 +144,8 @@ fn differing(
             Some(seconds) if seconds > 0.0 => format!("; it is tried again in {}", age(seconds)),
             _ => "; it is about to be tried again".to_owned(),
         };
-        let remedy = problem::remedy(database, "failed", failed.sqlstate.as_deref(), key);
+        let (failure, sqlstate) = (("failed", &*failed.detail), failed.sqlstate.as_deref());
+        let remedy = problem::remedy(database, failure, sqlstate, key);
         return Conclusion {
             conclusion: format!(
                 "The configuration differs, and {}{again}.",

@@ -10,17 +10,23 @@ use crate::survey::Verdict;
 /// The largest width of a slug or a tenant in the text output, in columns; JSON has all of it.
 pub const LONGEST_SHOWN: usize = 400;
 
-/// The remedy for a problem of this kind.
-pub fn remedy(database: &Database, kind: &str, sqlstate: Option<&str>, key: &Key<'_>) -> String {
+/// The remedy for a problem of this kind with this reason.
+pub fn remedy(
+    database: &Database,
+    problem: (&str, &str),
+    sqlstate: Option<&str>,
+    key: &Key<'_>,
+) -> String {
     Remedies::new(&database.configurations)
-        .of(kind, sqlstate, key)
+        .of(problem, sqlstate, key)
         .into_owned()
 }
 
-/// The remedy for an agent with this verdict; `None` if no action is needed.
+/// The remedy for an agent with this verdict, whose problem is noted with the reason `noted`; `None`
+/// if no action is needed.
 pub fn remedy_of(
     database: &Database,
-    verdict: Verdict,
+    (verdict, noted): (Verdict, &str),
     led: bool,
     key: &Key<'_>,
 ) -> Option<String> {
@@ -34,7 +40,7 @@ pub fn remedy_of(
         Verdict::Drifted => Some(format!("Run `agent-sync reconcile {}`.", arguments(key))),
         Verdict::Missing | Verdict::Rejected | Verdict::Ambiguous => Some(remedy(
             database,
-            verdict.problem().unwrap_or_default(),
+            (verdict.problem().unwrap_or_default(), noted),
             None,
             key,
         )),

@@ -44,6 +44,15 @@ pub struct Story {
     pub history: Vec<Write>,
 }
 
+impl Story {
+    /// The reason of the noted problem; empty if there is none.
+    pub(super) fn noted(&self) -> &str {
+        self.problem
+            .as_ref()
+            .map_or("", |problem| problem.detail.as_str())
+    }
+}
+
 /// A row of `agent_sync.history`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Write {

@@ -124,10 +124,11 @@ fn problem(keys: Keys, remedies: &Remedies, row: &Row) -> Result<Problem, tokio_
         slug: &slug,
     };
     let (kind, sqlstate): (&str, Option<&str>) = (row.try_get(1)?, row.try_get(3)?);
+    let detail: &str = row.try_get(2)?;
     Ok(Problem {
         kind: kind.into(),
-        detail: row.try_get::<_, &str>(2)?.into(),
-        remedy: remedies.of(kind, sqlstate, &key),
+        detail: detail.into(),
+        remedy: remedies.of((kind, detail), sqlstate, &key),
         tenant: tenant.as_deref().map(Into::into),
         slug: slug.as_str().into(),
         sqlstate: sqlstate.map(Into::into),

@@ -11,6 +11,12 @@ use crate::pg::{Db, Parameter, QueryError, Tid, Version};
 /// The reason of a missing configuration, before the slug of one that is almost the same.
 pub const NO_CONFIGURATION: &str = "no configuration has this slug";
 
+/// Whether the reason of a missing configuration names one whose slug is almost the same.
+pub(super) fn names_near(detail: &str) -> bool {
+    let near = detail.strip_prefix(NO_CONFIGURATION);
+    near.is_some_and(|near| !near.is_empty())
+}
+
 /// Why a slug is not in sync, as `agent_sync.problem` keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {

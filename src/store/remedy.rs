@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::problems::names_near;
 use crate::columns::Column;
 use crate::key::{Key, Keys};
 use crate::pg::identifier::{Literal, plain};
@@ -36,20 +37,31 @@ impl Remedies {
         Self { insert, keys }
     }
 
-    /// About a problem of this kind, as `agent_sync.problem` calls it.
-    pub fn of(&self, kind: &str, sqlstate: Option<&str>, key: &Key<'_>) -> Cow<'static, str> {
+    /// About a problem of this kind with this reason, as `agent_sync.problem` has them.
+    pub fn of(
+        &self,
+        (kind, detail): (&str, &str),
+        sqlstate: Option<&str>,
+        key: &Key<'_>,
+    ) -> Cow<'static, str> {
         match kind {
-            "missing_configuration" => format!(
-                "Create it, with the other columns that the table requires; it is then brought in \
-                sync: {}{}{}, '{{}}');",
-                self.insert,
-                key.tenant
-                    .as_deref()
-                    .map(|tenant| format!("{}, ", readable(tenant)))
-                    .unwrap_or_default(),
-                readable(key.slug)
-            )
-            .into(),
+            "missing_configuration" => {
+                let what = if names_near(detail) {
+                    "Correct the slug of the configuration that is named, or that of the agent. If that configuration is for another agent, create one"
+                } else {
+                    "Create it"
+                };
+                let tenant = key.tenant.as_deref().map(readable);
+                let tenant = tenant.map(|tenant| format!("{tenant}, "));
+                format!(
+                    "{what}, with the other columns that the table requires; it is then brought in \
+                    sync: {}{}{}, '{{}}');",
+                    self.insert,
+                    tenant.unwrap_or_default(),
+                    readable(key.slug)
+                )
+                .into()
+            }
             "rejected" => {
                 "Correct the values that the reason names. The daemon notices a change of the \
                 agent at once, and a change of the configuration within five minutes."

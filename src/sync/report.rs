@@ -39,7 +39,9 @@ pub(super) fn committed(
             key: &key,
             known: false,
             problem: event::Problem::Rejected(&reasons),
-            remedy: &layout.remedies.of(ProblemKind::Rejected.name(), None, &key),
+            remedy: &layout
+                .remedies
+                .of((ProblemKind::Rejected.name(), &reasons), None, &key),
         });
     }
     for (key, remark) in &plan.remarks {
@@ -87,6 +89,8 @@ fn tell_problem(observer: &Observer, layout: &Layout, problem: &Problem, known: 
         key,
         known,
         problem: told,
-        remedy: &layout.remedies.of(problem.kind.name(), sqlstate, key),
+        remedy: &layout
+            .remedies
+            .of((problem.kind.name(), detail), sqlstate, key),
     });
 }

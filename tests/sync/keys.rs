@@ -383,6 +383,14 @@ async fn t7_an_almost_equal_slug_is_named_and_not_matched() {
         assert_eq!(line["near"].as_str(), near, "{line}");
         let why = platform.says(&["why", slug]).await;
         assert_eq!(why.out.contains("case, blanks"), near.is_some(), "{why:?}");
+        let why = platform.says(&["why", slug, "--json"]).await.object();
+        let begins = match near {
+            Some(_) => "Correct the slug of the configuration that is named, or that of the agent",
+            None => "Create it",
+        };
+        for remedy in [&line["remedy"], &why["remedy"]] {
+            assert!(remedy.as_str().unwrap().starts_with(begins), "{remedy}");
+        }
     }
     let status = platform.says(&["status", "--json"]).await;
     assert!(status.out.contains("case, blanks or Unicode"), "{status:?}");

@@ -354,6 +354,11 @@ pub(super) fn in_trouble(database: &Database, group: &Group, first: &Key<'_>) ->
     Note::warn(
         "agents",
         text,
-        problem::remedy(database, kind, group.sqlstate.as_deref(), first),
+        problem::remedy(
+            database,
+            (kind, &group.detail),
+            group.sqlstate.as_deref(),
+            first,
+        ),
     )
 }
