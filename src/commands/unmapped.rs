@@ -21,12 +21,15 @@ pub(super) struct UnmappedCount {
     agents: BTreeMap<String, i64>,
     /// Whether there are settings that are not counted.
     others: bool,
+    /// The most settings of one agent.
+    most: usize,
 }
 
 impl UnmappedCount {
     /// Adds the settings of one agent.
     pub(super) fn add(&mut self, unmapped: &Unmapped) {
         self.others |= unmapped.more > 0;
+        self.most = self.most.max(unmapped.settings.len() + unmapped.more);
         for setting in &unmapped.settings {
             if let Some(agents) = self.agents.get_mut(setting) {
                 *agents += 1;
@@ -55,7 +58,8 @@ impl UnmappedCount {
             }));
             return;
         }
-        let number = i64::try_from(settings.len()).unwrap_or(i64::MAX);
+        let known = settings.len().max(self.most);
+        let number = i64::try_from(known).unwrap_or(i64::MAX);
         if number == 0 {
             page.line(format_args!("  {DIM}rules read every voice setting{DIM:#}"));
             return;
@@ -73,10 +77,15 @@ impl UnmappedCount {
             );
             page.line(indented("    ", &line, WIDTH));
         }
-        let left = settings.len().saturating_sub(PRINTED);
-        if left > 0 {
+        let left = known - settings.len().min(PRINTED);
+        if left > 0 || self.others {
             let left = count(u64::try_from(left).unwrap_or(u64::MAX));
-            page.line(format_args!("    and {left} more; --json lists them"));
+            let listed = match (settings.len() > PRINTED, self.others) {
+                (true, false) => "; --json lists them",
+                (true, true) => "; --json lists more of them",
+                (false, _) => "",
+            };
+            page.line(format_args!("    and {at_least}{left} more{listed}"));
         }
     }
 }

@@ -45,6 +45,56 @@ async fn with_speed(platform: &Platform) -> i64 {
     platform.value(sql).await
 }
 
+/// A list that is cut says how many settings it leaves out.
+#[tokio::test]
+async fn m10_a_cut_list_of_settings_says_how_many_are_left() {
+    for (agents, title, end) in [
+        (&[(0, 20)][..], "  20 voice settings", None),
+        (
+            &[(0, 25)],
+            "at least 25 voice settings",
+            Some("and at least 5 more"),
+        ),
+        (
+            &[(0, 25), (0, 25)],
+            "at least 25 voice settings",
+            Some("and at least 5 more"),
+        ),
+        (
+            &[(0, 15), (15, 30)],
+            "  30 voice settings",
+            Some("and 10 more; --json lists them"),
+        ),
+        (
+            &[(0, 15), (15, 40)],
+            "at least 35 voice settings",
+            Some("and at least 15 more; --json lists more of them"),
+        ),
+    ] {
+        let platform = Platform::installed().await;
+        for (number, (from, upto)) in agents.iter().enumerate() {
+            let slug = format!("agent-{number}");
+            let settings = (*from..*upto).map(|key| (format!("key_{key:02}"), json!(1)));
+            let settings = Value::Object(settings.collect());
+            platform.save(&slug, &settings.to_string()).await;
+            platform.configure(&slug).await;
+        }
+        drop(platform.caught_up_daemon().await);
+        let said = platform.says(&["check", "--unmapped"]).await.fits();
+        assert!(said.out.contains(title), "{title}: {said:?}");
+        let printed = said.out.matches("no rule reads it").count();
+        assert_eq!(printed, 20, "{said:?}");
+        let last = said.out.lines().last().unwrap().trim();
+        match end {
+            Some(end) => assert_eq!(last, end, "{said:?}"),
+            None => assert!(last.starts_with("voice_settings."), "{said:?}"),
+        }
+        let why = platform.says(&["why", "agent-0"]).await;
+        let more = why.out.contains("and 5 more settings that no rule reads");
+        assert_eq!(more, agents[0].1 > 20, "{why:?}");
+    }
+}
+
 #[tokio::test]
 async fn m10_check_and_why_list_settings_that_no_rule_reads() {
     let platform = in_sync().await;
@@ -102,13 +152,13 @@ async fn m10_the_list_of_check_is_bounded() {
     let said = platform.says(&["check", "--unmapped"]).await.fits();
     let tail: Vec<_> = said.out.lines().rev().take(24).collect();
     assert_eq!(
-        tail[0], "    and 40 more; --json lists them",
+        tail[0], "    and at least 9,980 more; --json lists more of them",
         "{}",
         said.out
     );
     assert!(
         said.out
-            .contains("  at least 60 voice settings that no rule reads\n"),
+            .contains("  at least 10,000 voice settings that no rule reads\n"),
         "{}",
         said.out
     );

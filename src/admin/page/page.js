@@ -103,7 +103,7 @@ function fillBody(body, database) {
   const { listed, more } = database.unmapped;
   if (listed.length) {
     const remarks = listed.slice(0, 20).map((one) => one.remark);
-    if (more || listed.length > 20) remarks.push("and others");
+    if (listed.length > 20) remarks.push(`and ${more ? "at least " : ""}${number(listed.length - 20 + (more ? 1 : 0))} more`);
     others.push(notice("", "Voice settings that no rule reads: ", `${remarks.join(". ")}. \`agent-sync check --unmapped\` counts them.`));
   }
   const before = database.connected && database.last_error
