@@ -262,6 +262,10 @@ fn no_layout(database: &Database, error: LayoutError) -> anyhow::Error {
     anyhow::Error::new(error).context(fault.remedy(remedy))
 }
 
+/// The remedy where the role of a command lacks a privilege.
+const AS_ANOTHER_ROLE: &str = "Run this as the role of the daemon, which `agent-sync install --role \
+    NAME` grants its privileges. A role of `--monitor` can run `status`, `doctor` and `wait`.";
+
 /// The fault for a failed query: exit code 69 if the database is unavailable, otherwise 1.
 fn unanswered(database: &Database, error: QueryError) -> anyhow::Error {
     let what = format!("database {}: a query failed", database.name);
@@ -272,7 +276,13 @@ fn unanswered(database: &Database, error: QueryError) -> anyhow::Error {
         }
         QueryError::Postgres(_) | QueryError::Large(_) => Exit::Failed,
     };
-    let remedy = database.install.schema.localize(error.remedy());
+    let remedy = match &error {
+        QueryError::Postgres(cause) if cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            AS_ANOTHER_ROLE
+        }
+        error => error.remedy(),
+    };
+    let remedy = database.install.schema.localize(remedy);
     anyhow::Error::new(error).context(Fault::new(exit, what).remedy(remedy))
 }
 

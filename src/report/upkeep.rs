@@ -132,8 +132,8 @@ impl Hold {
 fn hidden(topic: &'static str) -> Note {
     Note::pass(
         topic,
-        "not checked: PostgreSQL hides the transactions of others from this role; a superuser \
-        sees them",
+        "not checked: PostgreSQL hides the transactions of others from this role; a superuser or a \
+        member of pg_read_all_stats sees them",
     )
 }
 

@@ -110,6 +110,11 @@ async fn s25_a_monitoring_role_reads_the_state_and_writes_nothing() {
         } else {
             let said = Said::of(command).await;
             assert_eq!(said.code, 1, "{said:?}");
+            let words = said.err.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(
+                words.contains("Run this as the role of the daemon"),
+                "{said:?}"
+            );
         }
     }
 
