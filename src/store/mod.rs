@@ -60,7 +60,7 @@ pub use problems::{NO_CONFIGURATION, NO_TENANT, Problem, ProblemKind, too_heavy,
 pub use queries::{HEAVIEST, LONGEST_SLUG, LOST_ON_THE_WAY, MOST_CONFIGURATIONS, too_long};
 pub use record::Installed;
 pub use remedy::Remedies;
-pub use transaction::{Begun, Claim, Finished, Part};
+pub use transaction::{Begun, Claim, Finished, LockWait, Part};
 pub use trust::{Owners, Parts, owners};
 
 use self::capture::{Triggers, expected_triggers};

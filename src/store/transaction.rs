@@ -6,6 +6,7 @@
 //! lock again for its own transaction. This costs nothing while the session holds it, and fails
 //! when another session does.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use postgres_types::{ToSql, Type};
@@ -15,7 +16,7 @@ use super::problems::Problem;
 use super::{IdleLockAction, Store, path, queries};
 use crate::columns::PerColumn;
 use crate::mapping::Changes;
-use crate::pg::{Db, QueryError, RowRef, Tid};
+use crate::pg::{Db, Parameter, QueryError, RowRef, Tid};
 
 /// Fires deferred triggers and checks deferred constraints, as COMMIT does, but within the time
 /// limit of a statement, which PostgreSQL lifts before it commits.
@@ -44,9 +45,19 @@ pub struct Claim<'a> {
     pub limit: u32,
     /// The largest sum of the weights of the rows that come with their contents, in bytes.
     pub budget: usize,
-    /// Whether the statements wait at most 20 ms for a lock, because a failed batch is being
-    /// bisected or its writes are tried one by one.
-    pub careful: bool,
+    /// How long a lock of another session is waited for.
+    pub wait: LockWait,
+}
+
+/// How long a batch waits for locks of other sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockWait {
+    /// As the session is set; locked configurations are skipped.
+    Usual,
+    /// At most 20 ms, because a failed batch is being bisected or its writes are tried one by one.
+    Brief,
+    /// In the queue for the configurations of the one slug, for at most this time.
+    InQueue(Duration),
 }
 
 impl Claim<'_> {
@@ -97,10 +108,10 @@ impl Store {
     /// Begins a batch: reads rows of the outbox with their agents and configurations. If another
     /// session has the leader lock, it returns None and leaves no transaction open.
     pub async fn begin(&self, claim: Claim<'_>) -> Result<Option<Begun>, QueryError> {
-        let opening = if claim.careful {
-            "BEGIN; SET LOCAL lock_timeout = 20"
-        } else {
-            "BEGIN"
+        let opening = match claim.wait {
+            LockWait::Usual => Cow::Borrowed("BEGIN"),
+            LockWait::Brief => Cow::Borrowed("BEGIN; SET LOCAL lock_timeout = 20"),
+            LockWait::InQueue(time) => format!("BEGIN; {}", set_time(time)).into(),
         };
         let (limit, budget) = (i64::from(claim.limit), budget_of(claim.budget));
         let (statement, parameters): (_, Vec<&(dyn ToSql + Sync)>) = match &claim.part {
@@ -109,7 +120,7 @@ impl Store {
             Part::Slug(slug) => (&self.claims.slug, vec![slug, &budget]),
         };
         let db = &self.db;
-        let lock = async {
+        let idle_lock = async {
             match claim.idle_lock {
                 IdleLockAction::Keep => Ok(false),
                 IdleLockAction::Release => db
@@ -120,14 +131,16 @@ impl Store {
             }
         };
         // All are sent at their first poll, in this order, and answered in this order.
-        let (got_idle_lock, begun, leads, rows) = tokio::join!(
+        let (got_idle_lock, begun, locked, leads, rows) = tokio::join!(
             biased;
-            lock,
-            db.batch(opening),
+            idle_lock,
+            db.batch(&opening),
+            self.wait_in_queue(claim),
             db.value_prepared::<bool>(&self.keep_lead),
             db.all_prepared(statement, &parameters),
         );
         begun?;
+        locked?;
         let leads = leads?;
         let begun = Begun {
             got_idle_lock: got_idle_lock?,
@@ -138,6 +151,28 @@ impl Store {
         }
         self.abandon().await?;
         Ok(None)
+    }
+
+    /// Waits in the queue for the locks of the configurations of a slug, if the claim asks for it.
+    async fn wait_in_queue(&self, claim: Claim<'_>) -> Result<(), QueryError> {
+        let (LockWait::InQueue(_), Part::Slug(slug)) = (claim.wait, claim.part) else {
+            return Ok(());
+        };
+        let (db, query) = (&self.db, queries::lock_configurations(&self.layout));
+        let slug: [Parameter<'_>; 1] = [(&slug, Type::TEXT)];
+        let (locked, usual) = tokio::join!(
+            biased;
+            db.run(&query, &slug),
+            db.batch(&self.usual_settings),
+        );
+        locked?;
+        usual
+    }
+
+    /// Which versions of which rows the configurations of a slug are, as a text to be compared.
+    pub async fn versions_of_configurations(&self, slug: &str) -> Result<String, QueryError> {
+        let query = queries::versions_of_configurations(&self.layout);
+        self.db.value(&query, &[(&slug, Type::TEXT)]).await
     }
 
     /// Reads, within the claimed transaction, which rows of the outbox and which configurations a

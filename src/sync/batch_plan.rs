@@ -59,6 +59,8 @@ pub(super) struct BatchPlan<'a> {
     /// The first of the slugs that stay in the outbox: locked, slow, or known to end connections. A
     /// heavy slug without its turn is added by `Drain::wait_for_turn`.
     pub(super) left: Option<&'a str>,
+    /// The slugs that are left because a configuration is locked.
+    pub(super) busy: Vec<&'a str>,
 }
 
 impl<'a> BatchPlan<'a> {
@@ -312,6 +314,7 @@ pub(super) async fn plan_batch<'a>(
             batch.heavy += 1;
         } else if group.is_busy()? {
             batch.leave(key);
+            batch.busy.push(key);
         } else {
             batch.take(group, key)?;
             plan_key(rules, &layout.targets, group, key, &mut batch)?;

@@ -24,6 +24,7 @@ use tracing::Instrument as _;
 
 use self::batch::{Batch, End};
 use super::batch_size::BatchSize;
+use super::busy::Busy;
 use super::context::Tools;
 use super::error::AttemptError;
 use super::fast_path;
@@ -32,6 +33,7 @@ use super::protocol::{Command, Input, Next, Protocol};
 use super::remembered::{Requested, Settled};
 use super::slow::Slow;
 use crate::observe::Totals;
+use crate::pg::sqlstate::Class;
 use crate::pg::{Tid, Version};
 use crate::store::{Problem, Store};
 
@@ -72,6 +74,8 @@ pub(super) struct Drain {
     requested: Requested,
     /// The slugs whose write takes long.
     slow: Slow,
+    /// The slugs whose configurations are locked.
+    busy: Busy,
     /// A slug that was left in the outbox since the last [`Self::take_left`].
     left: Option<String>,
     /// A slug that was left because connections have ended on it. It is tried alone after this
@@ -127,6 +131,7 @@ impl Drain {
             settled: Settled::default(),
             requested: Requested::default(),
             slow: Slow::new(statement_timeout),
+            busy: Busy::default(),
             left: None,
             dangerous: None,
             turn: None,
@@ -258,6 +263,7 @@ impl Drain {
             }
         }
         self.has_begun = true;
+        self.busy.end_scan();
         self.settled.clear();
         self.requested = Requested::default();
         (self.from, self.scan_began) = (Tid::START, Instant::now());
@@ -265,7 +271,7 @@ impl Drain {
             self.tell(Input::BatchEnded(Next::Front));
             tools.store.note_dangerous(&key).await?;
             self.has_begun = false;
-        } else if self.slow.begin_one(Instant::now()) {
+        } else if self.slow.begin_one(Instant::now()) || self.begin_busy(tools.store).await? {
             self.tell(Input::BatchEnded(Next::Front));
         } else {
             self.tell(Input::BatchEnded(Next::End));
@@ -274,5 +280,18 @@ impl Drain {
             }
         }
         Ok(())
+    }
+
+    /// Begins the try of a slug whose configurations are locked. Returns false if there is none.
+    async fn begin_busy(&mut self, store: &Store) -> Result<bool, AttemptError> {
+        let Some(key) = self.busy.due(Instant::now()).map(str::to_owned) else {
+            return Ok(false);
+        };
+        match store.versions_of_configurations(&key).await {
+            Ok(versions) => Ok(self.busy.look(&key, versions, Instant::now())),
+            // The table is locked; the next batch waits for it.
+            Err(error) if error.class() == Some(Class::Locked) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }

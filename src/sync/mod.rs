@@ -28,6 +28,7 @@ mod backlog_poll;
 mod backoff;
 mod batch_plan;
 mod batch_size;
+mod busy;
 mod connection;
 mod context;
 mod database;

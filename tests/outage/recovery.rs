@@ -734,6 +734,8 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &layout_version,
         queries::SAVERS,
         &queries::missed_by_index(&layout.agents),
+        &queries::lock_configurations(&layout),
+        &queries::versions_of_configurations(&layout),
         queries::KNOWS_SYSTEM_IDENTIFIER,
         queries::SYSTEM_IDENTIFIER,
         queries::NEXT_RETRY,

@@ -10,7 +10,9 @@ use std::time::Duration;
 use agent_sync::mapping::{Rules, Targets, plan};
 use agent_sync::pg::Tid;
 use agent_sync::store::path;
-use agent_sync::store::{Claim, IdleLockAction, Outcome, Part, Problem, ProblemKind, Store, Taken};
+use agent_sync::store::{
+    Claim, IdleLockAction, LockWait, Outcome, Part, Problem, ProblemKind, Store, Taken,
+};
 
 use crate::support::Platform;
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
@@ -231,7 +233,7 @@ async fn g13_no_table_is_rewritten_within_a_batch() {
             part: Part::From(Tid::START),
             limit: 3,
             budget: 1 << 20,
-            careful: false,
+            wait: LockWait::Usual,
         };
         let begun = store.begin(claim).await.unwrap().unwrap();
         let mut outcome = Outcome::default();

@@ -241,6 +241,34 @@ pub(super) fn configuration_as_it_is(configurations: &Configurations) -> String 
     format!("c.tableoid AS relation, c.ctid AS place, c.xmin AS version, {columns}")
 }
 
+/// Locks the configurations of the slug `$1`, and waits for them.
+pub fn lock_configurations(layout: &Layout) -> String {
+    format!(
+        "SELECT FROM {} FOR NO KEY UPDATE OF c",
+        configurations_of_given(layout)
+    )
+}
+
+/// Which versions of which rows the configurations of the slug `$1` are.
+pub fn versions_of_configurations(layout: &Layout) -> String {
+    format!(
+        "SELECT coalesce(string_agg(concat_ws(' ', c.tableoid, c.ctid, c.xmin), ','
+                                    ORDER BY c.tableoid, c.ctid), '')
+         FROM {}",
+        configurations_of_given(layout)
+    )
+}
+
+/// The configurations `c` of the slug `$1`.
+fn configurations_of_given(layout: &Layout) -> String {
+    format!(
+        "(SELECT {}) AS changed JOIN {} c ON {}",
+        layout.keys().looked_up("$1::text"),
+        layout.configurations.table,
+        configurations_of_changed(&layout.configurations)
+    )
+}
+
 /// Writes a batch: the configurations at the places `$1`, in the relations `$2`, for the slugs
 /// `$3`. Takes the rows of the outbox at the places `$4`, of the versions `$5` and with the slugs
 /// `$6`. The values of the mapped columns are the parameters (`parameter`) after these, null for a

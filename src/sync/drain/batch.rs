@@ -1,17 +1,20 @@
 //! One batch: claimed, planned and ended.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Drain;
 use crate::mapping::Rules;
 use crate::pg::{QueryError, Tid, Version};
 use crate::session;
-use crate::store::{Claim, Claimed, Finished, IdleLockAction, Part, Store};
+use crate::store::{Claim, Claimed, Finished, IdleLockAction, LockWait, Part, Store};
 use crate::sync::batch_plan::{BatchPlan, plan_batch};
 use crate::sync::context::Tools;
 use crate::sync::error::AttemptError;
 use crate::sync::protocol::Input;
 use crate::sync::{large, report};
+
+/// How long a locked configuration is waited for in the queue of the server (`sync::busy`).
+pub(super) const IN_QUEUE: Duration = Duration::from_millis(500);
 
 /// The result of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +75,7 @@ impl Drain {
         if self.turn.is_none() && self.batch_size.wants_turn() {
             self.turn = tools.heavy.try_begin();
         }
-        let alone = self.slow.alone().map(str::to_owned);
+        let alone = self.slow.alone().or(self.busy.alone()).map(str::to_owned);
         let claim = self.claim(action, self.batch_size.is_bisecting(), alone.as_deref());
         if self.turn.is_some() {
             store.answer_limit().raise(session::LARGE);
@@ -97,7 +100,7 @@ impl Drain {
             }
         }
         if !plan.takes_any() {
-            self.slow.end_one();
+            self.end_one();
             store.abandon().await?;
             self.forget_first(tools).await?;
             return Ok(Batch::Done(end));
@@ -107,7 +110,7 @@ impl Drain {
         let time = self.slow.limit(tools.foreign_code);
         match store.finish(&plan.outcome, tools.announce, time).await {
             Ok(finished) => {
-                self.slow.end_one();
+                self.end_one();
                 self.committed(tools, &plan, &finished, end, read).await?;
                 if claim.is_one() || finished.has_taken_all(&plan.outcome) {
                     return Ok(Batch::Done(end));
@@ -183,7 +186,7 @@ impl Drain {
             left.leave(key);
         }
         self.note_left(&left);
-        self.slow.end_one();
+        self.end_one();
         self.forget_first(tools).await?;
         Ok(Batch::Done(end))
     }
@@ -204,8 +207,18 @@ impl Drain {
             part,
             limit,
             budget: self.batch_size.budget(self.turn.is_some()),
-            careful: bisecting,
+            wait: match self.busy.alone() {
+                Some(_) if self.slow.alone().is_none() => LockWait::InQueue(IN_QUEUE),
+                _ if bisecting => LockWait::Brief,
+                _ => LockWait::Usual,
+            },
         }
+    }
+
+    /// The try of one slug alone is over.
+    pub(super) fn end_one(&mut self) {
+        self.slow.end_one();
+        self.busy.end_one();
     }
 
     /// Notes that slugs stay in the outbox.
@@ -213,6 +226,10 @@ impl Drain {
         if let Some(key) = plan.left {
             self.tell(Input::LeftRows);
             self.left.get_or_insert_with(|| key.to_owned());
+        }
+        let now = Instant::now();
+        for key in &plan.busy {
+            self.busy.add(key, now);
         }
         if let Some(key) = plan.dangerous {
             self.dangerous.get_or_insert_with(|| key.to_owned());

@@ -46,6 +46,10 @@ impl Drain {
             return Err(error.into());
         }
         store.abandon().await?;
+        if self.busy.alone().is_some() && self.slow.alone().is_none() {
+            self.busy.waited(super::batch::IN_QUEUE, Instant::now());
+            return Ok(Batch::Again);
+        }
         let limit = if self.slow.alone().is_some() || !self.has_begun {
             1
         } else {
