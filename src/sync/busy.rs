@@ -43,7 +43,7 @@ struct Locked {
     /// When it is waited for in any case.
     wait_at: Instant,
     /// Whether it was locked in this scan.
-    is_locked: bool,
+    in_scan: bool,
 }
 
 impl Busy {
@@ -55,14 +55,14 @@ impl Busy {
     /// A batch has skipped this slug.
     pub(super) fn add(&mut self, key: &str, now: Instant) {
         if let Some(locked) = self.slugs.get_mut(key) {
-            locked.is_locked = true;
+            locked.in_scan = true;
         } else if self.slugs.len() < REMEMBERED {
             let locked = Locked {
                 versions: None,
                 next_look: now + BETWEEN,
                 patience: PATIENCE.0,
                 wait_at: now + PATIENCE.0,
-                is_locked: true,
+                in_scan: true,
             };
             self.slugs.insert(key.to_owned(), locked);
         }
@@ -71,7 +71,7 @@ impl Busy {
     /// A scan is over: the slugs that it has not skipped are like others again.
     pub(super) fn end_scan(&mut self) {
         self.slugs
-            .retain(|_, locked| mem::take(&mut locked.is_locked));
+            .retain(|_, locked| mem::take(&mut locked.in_scan));
     }
 
     /// The slug to be looked at, if one is due.
