@@ -9,8 +9,9 @@ use crate::exit::{Exit, Fault};
 use crate::install::{self, Done, OnOtherTables, Plan};
 use crate::pg::Db;
 use crate::report::{Left, left, not_in_sync};
-use crate::settings::{self, Database, Settings};
-use crate::store::{Finding, Layout, checks};
+use crate::session::Session;
+use crate::settings::{self, Database, ONE_INSTALL, Settings};
+use crate::store::{Finding, Layout, checks, database_identity};
 
 /// Installs into the databases in turn. A failure in one database does not stop the others.
 pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
@@ -28,13 +29,16 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     super::block_on(async {
-        let (mut exits, mut left, mut meant) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut exits, mut left, mut meant) = (Vec::new(), Vec::new(), Vec::<Meant<'_>>::new());
         for database in databases {
-            let asks = args.moves && !args.yes;
-            match leaves(database, &settings, args, asks).await {
-                Ok(leaves) => {
+            let one = Meant::of(database, &settings, args).await;
+            match one {
+                Ok((one, leaves)) => {
+                    if let Some(other) = meant.iter().find(|other| other.is_same(&one)) {
+                        return Err(shared(database, other.database).into());
+                    }
                     left.extend(leaves);
-                    meant.push(database);
+                    meant.push(one);
                 }
                 Err(error) => exits.push(super::output::report(&error)),
             }
@@ -43,10 +47,9 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
             say("nothing was changed")?;
             return Ok(Exit::Failed);
         }
-        for database in meant {
-            let plan = plan(database, &settings, args);
+        for one in meant {
             exits.push(
-                one(database, &settings, &plan)
+                one.install(&settings, args)
                     .await
                     .unwrap_or_else(|error| super::output::report(&error)),
             );
@@ -89,78 +92,119 @@ fn plan<'a>(database: &'a Database, settings: &Settings, args: &'a Install) -> P
     }
 }
 
-/// The tables that the install of a database leaves, with the changes that are pending there; nothing
-/// if it is not to be asked.
-async fn leaves(
-    database: &Database,
-    settings: &Settings,
-    args: &Install,
-    asks: bool,
-) -> anyhow::Result<Option<String>> {
-    if !asks {
-        return Ok(None);
-    }
-    let session = super::connect(database, settings).await?;
-    let left = left(session.db(), &plan(database, settings, args)).await;
-    let left = left
-        .map_err(|error| super::refused(database, "not installed; nothing was changed", error))?;
-    Ok(left.map(|Left { served, pending }| {
-        let (name, target) = (&database.name, database.target());
-        let pending = not_in_sync(pending)
-            .map(|pending| format!("\n      {pending} not applied any more"))
-            .unwrap_or_default();
-        format!(
-            "{name} ({target})\n      {} and {} are no longer served{pending}",
-            served.0, served.1
-        )
-    }))
+/// A database with its open session.
+struct Meant<'a> {
+    database: &'a Database,
+    session: Session,
+    /// The identity of the database, if this role may know it.
+    identity: Option<String>,
 }
 
-async fn one(database: &Database, settings: &Settings, plan: &Plan<'_>) -> anyhow::Result<Exit> {
-    let session = super::connect(database, settings).await?;
-    let (done, told) = install::install(session.db(), plan)
-        .await
-        .map_err(|error| super::refused(database, "not installed; nothing was changed", error))?;
-    let outcome = match done {
-        Done::Changed => "installed",
-        Done::Nothing => "already installed, nothing to change",
-    };
-    let name = &database.name;
-    say(format_args!("{name}: {outcome} ({})", database.target()))?;
-    for finding in about_the_key(session.db(), database, settings).await {
-        let text = format!("{name}: {finding}; try: {}", finding.remedy());
-        super::output::note(database.install.schema.localize(&text));
+impl<'a> Meant<'a> {
+    /// Connects, and reads the tables that the install leaves, with the changes that are pending
+    /// there, if the command asks.
+    async fn of(
+        database: &'a Database,
+        settings: &Settings,
+        args: &Install,
+    ) -> anyhow::Result<(Self, Option<String>)> {
+        let refused = |error| super::refused(database, "not installed; nothing was changed", error);
+        let session = super::connect(database, settings).await?;
+        let identity = database_identity(session.db()).await.map_err(refused)?;
+        let leaves = if args.moves && !args.yes {
+            let left = left(session.db(), &plan(database, settings, args)).await;
+            left.map_err(refused)?
+        } else {
+            None
+        };
+        let leaves = leaves.map(|left| describe(database, left));
+        let one = Self {
+            database,
+            session,
+            identity,
+        };
+        Ok((one, leaves))
     }
-    for role in told.strangers {
-        say(format_args!(
-            "{name}: the role {role} was granted nothing: it is not the role of that name that an \
+
+    /// Whether both have one install (T6), whatever their connection strings are.
+    fn is_same(&self, other: &Self) -> bool {
+        self.identity.is_some()
+            && self.identity == other.identity
+            && self.database.install.schema == other.database.install.schema
+    }
+
+    async fn install(self, settings: &Settings, args: &Install) -> anyhow::Result<Exit> {
+        let Self {
+            database, session, ..
+        } = self;
+        let plan = &plan(database, settings, args);
+        let (done, told) = install::install(session.db(), plan)
+            .await
+            .map_err(|error| {
+                super::refused(database, "not installed; nothing was changed", error)
+            })?;
+        let outcome = match done {
+            Done::Changed => "installed",
+            Done::Nothing => "already installed, nothing to change",
+        };
+        let name = &database.name;
+        say(format_args!("{name}: {outcome} ({})", database.target()))?;
+        for finding in about_the_key(session.db(), database, settings).await {
+            let text = format!("{name}: {finding}; try: {}", finding.remedy());
+            super::output::note(database.install.schema.localize(&text));
+        }
+        for role in told.strangers {
+            say(format_args!(
+                "{name}: the role {role} was granted nothing: it is not the role of that name that an \
             earlier install has noted. If it is for the daemon, run `agent-sync install --role \
             {role}`."
-        ))?;
-    }
-    for role in told.closed {
-        say(format_args!(
-            "{name}: {role}, which is no role of a daemon, has lost privileges in the schema {}; \
+            ))?;
+        }
+        for role in told.closed {
+            say(format_args!(
+                "{name}: {role}, which is no role of a daemon, has lost privileges in the schema {}; \
             USAGE, and SELECT on state and problem, stay. If a daemon connects so, run `agent-sync \
             install --role NAME`.",
-            database.install.schema.name()
-        ))?;
-    }
-    if let Some(role) = plan.monitor {
-        say(format_args!(
-            "{name}: the role {role} may read what `agent-sync status` and `agent-sync doctor` \
+                database.install.schema.name()
+            ))?;
+        }
+        if let Some(role) = plan.monitor {
+            say(format_args!(
+                "{name}: the role {role} may read what `agent-sync status` and `agent-sync doctor` \
             ask for, and write nothing; a role that install makes has no password: set one with \
             \\password {role} in psql"
-        ))?;
-    }
-    if let Some(role) = plan.role {
-        say(format_args!(
-            "{name}: the role {role} has the privileges of the daemon, and no others were \
+            ))?;
+        }
+        if let Some(role) = plan.role {
+            say(format_args!(
+                "{name}: the role {role} has the privileges of the daemon, and no others were \
             granted; a role that install makes has no password: set one with \\password {role} in \
             psql"
-        ))?;
+            ))?;
+        }
+        Ok(Exit::Done)
     }
-    Ok(Exit::Done)
+}
+
+/// The lines about the tables that an install leaves.
+fn describe(database: &Database, Left { served, pending }: Left) -> String {
+    let (name, target) = (&database.name, database.target());
+    let pending = not_in_sync(pending)
+        .map(|pending| format!("\n      {pending} not applied any more"))
+        .unwrap_or_default();
+    format!(
+        "{name} ({target})\n      {} and {} are no longer served{pending}",
+        served.0, served.1
+    )
+}
+
+/// The fault of two entries with one install, found before anything is changed.
+fn shared(database: &Database, other: &Database) -> Fault {
+    let what = format!(
+        "database {}: expected {}, found {} of {}; nothing was changed",
+        database.name, ONE_INSTALL.expected, ONE_INSTALL.found, other.name
+    );
+    Fault::usage(what).remedy(ONE_INSTALL.remedy)
 }
 
 /// The findings about the key of the agents (T5). An install does not fail on them, nor where they

@@ -61,6 +61,7 @@ pub use sections::{
     Admin, AgentsTable, Announce, Audit, Capture, ConfigurationsTable, Database, History,
     InstallSettings, Libpq, Log, Reconcile, Reconnect, Rules, Shutdown, SyncSettings,
 };
+pub use shared::{ONE_INSTALL, Shared};
 pub use value_type::ValueType;
 pub use words::{LogFormat, Repair, Tls};
 

@@ -26,11 +26,24 @@ pub(super) fn refuse(described: &BTreeMap<String, Described>, problems: &mut Vec
 }
 
 /// The part of another entry that an entry shares, and must not.
-struct Shared {
-    expected: &'static str,
-    found: &'static str,
-    remedy: &'static str,
+#[derive(Debug)]
+pub struct Shared {
+    /// What each entry has to have of its own.
+    pub expected: &'static str,
+    /// What the other entry has as well.
+    pub found: &'static str,
+    /// The remedy.
+    pub remedy: &'static str,
 }
+
+/// Two entries with one install.
+pub const ONE_INSTALL: Shared = Shared {
+    expected: "a database or an install.schema of its own",
+    found: "the server, the database and the install.schema",
+    remedy: "the two would share one install, and each would take changes of the other: keep one \
+        entry for each database, or give the entry of another pair of tables an install.schema of \
+        its own",
+};
 
 impl Described {
     /// The part that both entries would use: one database has several entries only where each has
@@ -51,13 +64,7 @@ impl Described {
             Some((configurations.schema.clone(), configurations.table.clone()))
         };
         if schema(self) == schema(other) {
-            return Some(Shared {
-                expected: "a database or an install.schema of its own",
-                found: "the server, the database and the install.schema",
-                remedy: "the two would share one install, and each would take changes of the \
-                    other: keep one entry for each database, or give the entry of another pair of \
-                    tables an install.schema of its own",
-            });
+            return Some(ONE_INSTALL);
         }
         (table(self).is_some() && table(self) == table(other)).then_some(Shared {
             expected: "a database or a table of configurations of its own",

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::support::platform::TABLES;
-use crate::support::{Daemon, Platform, Said, eventually};
+use crate::support::{Daemon, Platform, Said, eventually, tcp_cluster};
 
 /// The pairs: the schema of the tables, which is also the name in the settings, and the schema of
 /// the install.
@@ -791,4 +791,70 @@ async fn t6_a_monitoring_role_reads_two_installs() {
     let said = says(&platform, &[&uninstall[..], &["tenant_b"]].concat()).await;
     let dropped = format!("the role {role}, which an install had made, is dropped");
     assert!(said.out.contains(&dropped), "{said:?}");
+}
+
+/// GIVEN two entries that lead to one install by different ways, THEN no install changes anything, and
+/// a daemon serves it once.
+#[tokio::test]
+async fn t6_one_install_by_two_ways_is_seen_before_a_change() {
+    let cluster = tcp_cluster();
+    let ways = |name: &str| {
+        let address = cluster.tcp_url(name);
+        let localhost = address.replace("127.0.0.1", "localhost");
+        (cluster.url(name), address, localhost)
+    };
+    for number in 0..3 {
+        let platform = Platform::with_tables(cluster, TABLES).await;
+        let (socket, address, localhost) = ways(platform.name());
+        let [one, other] = [
+            [&socket, &address],
+            [&address, &localhost],
+            [&localhost, &socket],
+        ][number];
+        let with = |other: &str, settings: &[(&str, &str)], arguments: &[&str]| {
+            let mut command = platform.command(arguments);
+            command.env_remove("DATABASE_URL");
+            command.env("AGENT_SYNC__DATABASES__A__URL", one);
+            command.env("AGENT_SYNC__DATABASES__B__URL", other);
+            for (key, value) in settings {
+                command.env(format!("AGENT_SYNC__DATABASES__B__{key}"), value);
+            }
+            command
+        };
+        let columns = [("AGENTS__COLUMNS__NAME", "description")];
+        for arguments in [&["install"][..], &["install", "--move", "--yes"]] {
+            let said = Said::of(with(other, &columns, arguments)).await;
+            assert_eq!(said.code, 64, "{number}: {said:?}");
+            let found = "found the server, the database and the install.schema of";
+            assert!(said.err.contains(found), "{number}: {said:?}");
+            let is_installed = "SELECT to_regnamespace('agent_sync') IS NOT NULL";
+            assert!(!platform.value::<bool>(is_installed).await, "{number}");
+        }
+        // Another database of the server, and another schema, are no part of it.
+        let apart = Platform::with_tables(cluster, TABLES).await;
+        let elsewhere = other.replace(platform.name(), apart.name());
+        let said = Said::of(with(&elsewhere, &[], &["install"])).await;
+        assert_eq!(said.code, 0, "{number}: {said:?}");
+        if number == 1 {
+            continue; // The settings refuse it.
+        }
+        let daemon = Daemon::start(with(other, &[], &["run"]));
+        daemon
+            .logged("another daemon leads here; standing by")
+            .await;
+        daemon.logged("caught up").await;
+        platform.save("a", "{}").await;
+        platform.configure("a").await;
+        platform
+            .run("UPDATE agents SET name = 'n' WHERE slug = 'a'")
+            .await;
+        platform
+            .holds("SELECT coalesce(bool_and(agent_name = 'n'), false) FROM agent_configurations")
+            .await;
+        platform.drained().await;
+        assert_eq!(daemon.lines("connected and leading").len(), 1);
+        drop(daemon);
+        let said = Said::of(with(other, &[], &["check"])).await;
+        assert_eq!(said.code, 0, "{number}: {said:?}");
+    }
 }

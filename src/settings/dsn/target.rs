@@ -1,6 +1,6 @@
 //! The servers and the database that a connection string leads to.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
@@ -54,9 +54,15 @@ impl Endpoint<'_> {
         let is_same = match (self.address(), other.address()) {
             // With an address, only the check of the certificate uses the name.
             (Some(own), Some(other)) => own == other,
+            (Some(address), None) if is_that_of_localhost(address) && other.is_localhost() => true,
+            (None, Some(address)) if is_that_of_localhost(address) && self.is_localhost() => true,
             _ => self.name().is_some() && self.name() == other.name(),
         };
         is_same && self.port == other.port
+    }
+
+    fn is_localhost(&self) -> bool {
+        self.name().as_deref() == Some("localhost")
     }
 
     fn describe(&self) -> String {
@@ -70,6 +76,11 @@ impl Endpoint<'_> {
         };
         format!("{place}:{}", self.port)
     }
+}
+
+/// Whether `localhost` usually leads to this address.
+fn is_that_of_localhost(address: IpAddr) -> bool {
+    [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()].contains(&address)
 }
 
 /// The logins of a connection as a password file names them, one for each server, in their order;
@@ -187,7 +198,6 @@ mod tests {
                 "postgres://app@db.example.com/platform?hostaddr=10.0.0.1",
                 true,
             ),
-            ("postgres://127.0.0.1/x", "postgres://localhost/x", false),
             (
                 "postgres://127.0.0.1/x",
                 "hostaddr=127.0.0.1 dbname=x",
@@ -221,6 +231,35 @@ mod tests {
                 same,
                 "{other} {one}"
             );
+        }
+    }
+
+    #[test]
+    fn localhost_is_its_two_addresses() {
+        for (one, other, same) in [
+            ("postgres://127.0.0.1/x", "postgres://localhost/x", true),
+            ("postgres://[::1]/x", "postgres://LOCALHOST./x", true),
+            ("postgres://127.0.0.1/x", "postgres://[::1]/x", false),
+            ("postgres://127.0.0.2/x", "postgres://localhost/x", false),
+            (
+                "postgres://127.0.0.1:1/x",
+                "postgres://localhost:2/x",
+                false,
+            ),
+            (
+                "postgres://127.0.0.1/x",
+                "postgres://localhost.example.com/x",
+                false,
+            ),
+            (
+                "host=a hostaddr=127.0.0.1 dbname=x",
+                "postgres://localhost/x",
+                true,
+            ),
+        ] {
+            let (own, others) = (config(one), config(other));
+            assert_eq!(is_same_database(&own, &others), same, "{one} {other}");
+            assert_eq!(is_same_database(&others, &own), same, "{other} {one}");
         }
     }
 
