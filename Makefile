@@ -3,10 +3,11 @@
 
 .PHONY: demo test test-shadow test-million storm storm-tenants model matrix fuzz fuzz-keep bench bench-quick lint shellcheck deny advisories sbom reproduce deb rpm system-test postgres
 
-# Shows the main job on a throwaway PostgreSQL.
+# Shows the main job on a throwaway PostgreSQL. On a terminal it waits for Enter before each step;
+# `make demo FAST=1` does not.
 demo: postgres
 	@cargo build --quiet --locked --bin agent-sync
-	@cargo run --quiet --locked --package agent-sync-demo
+	@cargo run --quiet --locked --package agent-sync-demo -- $(if $(FAST),--fast)
 
 # Every test, against throwaway servers. Tests wait more than they compute, so two more run than
 # there are processors.

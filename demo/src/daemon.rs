@@ -39,15 +39,19 @@ impl Program {
             settings: folder.join("agent-sync.toml"),
             url: url.to_owned(),
         };
-        program.with_entry("demo", "")
+        program.with_settings("demo", "", "127.0.0.1:0")
     }
 
-    /// The program with one entry for the same database, in a settings file of its own.
+    /// The program with one entry for the same database, in a settings file of its own, and without
+    /// a status page.
     pub(crate) fn with_entry(&self, name: &str, settings: &str) -> anyhow::Result<Self> {
+        self.with_settings(name, settings, "off")
+    }
+
+    fn with_settings(&self, name: &str, settings: &str, listen: &str) -> anyhow::Result<Self> {
         let file = self.settings.with_file_name(format!("{name}.toml"));
-        // The demo does not use HTTP, and another daemon may use the port.
         let text = format!(
-            "[admin]\nlisten = \"off\"\n\n[databases.{name}]\nurl = {}\n{settings}\n",
+            "[admin]\nlisten = \"{listen}\"\n\n[databases.{name}]\nurl = {}\n{settings}\n",
             Value::from(&*self.url)
         );
         std::fs::write(&file, text).context("could not write the settings of the demo")?;
@@ -161,6 +165,12 @@ impl Daemon {
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
+    }
+
+    /// The address of the status page, as the log tells it.
+    pub(crate) async fn page(&mut self, time_limit: Duration) -> Option<String> {
+        let line = self.logged("the status page over HTTP", None, time_limit);
+        Some(format!("http://{}/", line.await?.text("address")))
     }
 
     /// Whether the process has ended.

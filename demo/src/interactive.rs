@@ -6,12 +6,18 @@ use std::time::Duration;
 use agent_sync_testbed::Cluster;
 use tokio::signal::unix::Signal;
 
-use crate::platform::DATABASE;
+use crate::platform::{DATABASE, TIMEOUT};
 use crate::show::Screen;
 use crate::story::Story;
 
 /// The interval of reading the log.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+const OWN: &str = "\
+export DATABASE_URL='postgres://user:password@host:5432/database'
+agent-sync install    # as the owner of the two tables
+agent-sync doctor     # checks everything, with a remedy for each fault
+agent-sync run";
 
 const CHANGE: &str = "\
 UPDATE agents SET name = 'Antonio', voice_settings = voice_settings
@@ -30,10 +36,11 @@ pub(crate) async fn interactive(
     interrupt: &mut Signal,
 ) -> anyhow::Result<()> {
     let screen = &mut story.screen;
-    invite(screen, cluster);
     let Some(daemon) = &mut story.daemon else {
         return Ok(());
     };
+    let page = daemon.page(TIMEOUT).await;
+    invite(screen, cluster, page.as_deref());
     daemon.forget();
     let mut interval = tokio::time::interval(POLL_INTERVAL);
     loop {
@@ -46,15 +53,27 @@ pub(crate) async fn interactive(
             _ = interval.tick() => {}
         }
         for line in daemon.forget() {
-            screen.log(&line);
+            screen.told(&line);
         }
         anyhow::ensure!(!daemon.has_ended(), "the daemon has ended unexpectedly");
     }
 }
 
-fn invite(screen: &mut Screen, cluster: &Cluster) {
+fn invite(screen: &mut Screen, cluster: &Cluster, page: Option<&str>) {
+    screen.say("With a database of your own (PostgreSQL 14 or later):");
+    screen.line("");
+    for line in OWN.lines() {
+        screen.verbatim(line);
+    }
+    screen.line("");
+    if let Some(page) = page {
+        screen.say(&format!(
+            "The daemon keeps running. Its status page, with a page for each agent: {page}"
+        ));
+        screen.line("");
+    }
     let folder = cluster.folder().display();
-    screen.say("The daemon keeps running. Connect from another terminal:");
+    screen.say("Connect from another terminal:");
     screen.line("");
     screen.verbatim(&format!(
         "psql -h {folder} -p {} -U postgres {DATABASE}",

@@ -1,4 +1,5 @@
-//! `make demo`: shows agent-sync on a throwaway PostgreSQL.
+//! `make demo`: shows agent-sync on a throwaway PostgreSQL. On a terminal, it waits for Enter before
+//! each step; `--fast` (`make demo FAST=1`) goes on at once.
 
 mod daemon;
 mod interactive;
@@ -18,10 +19,18 @@ use story::Stage;
 
 /// Runs the demo. After an interrupt, it cleans up and fails.
 fn main() -> anyhow::Result<ExitCode> {
+    let fast = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
+        [] => false,
+        [flag] if flag == "--fast" => true,
+        other => anyhow::bail!(
+            "expected no argument, or --fast to go on without Enter; found: {}",
+            other.join(" ")
+        ),
+    };
     let program = Program::find()?;
     // Starting the server blocks. A signal during the start ends this process, and the server's
     // keeper cleans up.
-    let stage = Stage::set()?;
+    let stage = Stage::set(fast)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

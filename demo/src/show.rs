@@ -4,38 +4,40 @@
 //! A closed standard output does not end the demo; the output is dropped.
 
 use std::fmt::Display;
-use std::io::{IsTerminal as _, Write as _, stdout};
-use std::time::Duration;
+use std::io::{IsTerminal as _, Write as _, stdin, stdout};
 
 use agent_sync::columns::Column;
 use agent_sync::mapping::{Diff, Difference};
 use agent_sync::show::{
-    BOLD, CYAN, DIM, Entry, GREEN, RED, WIDTH, YELLOW, diff_lines, shorten, wrap,
+    BOLD, CYAN, DIM, Entry, GREEN, RED, WIDTH, YELLOW, diff_lines, plural, shorten, wrap,
 };
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
+use tokio::sync::mpsc;
 
 use crate::daemon::Line;
 
 const TITLE: Style = CYAN.bold();
 const CODE: Style = AnsiColor::Blue.on_default();
 
-/// The pause before the next step on a terminal, for the reader. Nothing else waits for it.
-const READING_PAUSE: Duration = Duration::from_millis(600);
-
 /// Standard output.
 pub(crate) struct Screen {
     out: AutoStream<std::io::Stdout>,
     steps: usize,
     failures: usize,
+    /// The lines that the reader enters, where the demo waits for one before each step.
+    entered: Option<mpsc::Receiver<()>>,
 }
 
 impl Screen {
-    pub(crate) fn new() -> Self {
+    /// On a terminal, it waits for Enter before each step, unless it is to be `fast`.
+    pub(crate) fn new(fast: bool) -> Self {
+        let waits = !fast && Self::is_terminal() && stdin().is_terminal();
         Self {
             out: anstream::stdout(),
             steps: 0,
             failures: 0,
+            entered: waits.then(entered),
         }
     }
 
@@ -54,14 +56,21 @@ impl Screen {
         self.line(format_args!("\n{BOLD}{text}{BOLD:#}"));
     }
 
-    /// Prints the title of the next step, on a terminal after a pause.
+    /// Prints the title of the next step, on a terminal after Enter.
     pub(crate) async fn step(&mut self, title: &str) {
-        if Self::is_terminal() && self.steps > 0 {
-            tokio::time::sleep(READING_PAUSE).await;
+        self.line("");
+        if self.entered.is_some() {
+            self.line(format_args!(
+                "    {DIM}Enter goes on; Ctrl-C ends the demo.{DIM:#}"
+            ));
+        }
+        if let Some(entered) = &mut self.entered
+            && entered.recv().await.is_none()
+        {
+            self.entered = None;
         }
         self.steps += 1;
         let number = self.steps;
-        self.line("");
         for (index, text) in wrap(title, WIDTH - 4).iter().enumerate() {
             let lead = if index == 0 {
                 format!("{number:>2}. ")
@@ -152,6 +161,20 @@ impl Screen {
         }
     }
 
+    /// Prints what a line of the log says: a batch in a sentence, and no other debug line.
+    pub(crate) fn told(&mut self, line: &Line) {
+        if line.text("level") != "DEBUG" {
+            self.log(line);
+        } else if line.text("message") == "batch committed" {
+            let number = |field| line.text(field).parse().unwrap_or(0);
+            self.line(format_args!(
+                "    {} written, {} in sync already",
+                plural(number("written"), "configuration"),
+                number("unchanged")
+            ));
+        }
+    }
+
     /// Prints the result of a claim, and counts a failure.
     pub(crate) fn verdict(&mut self, claim: &str, found: Result<(), String>) {
         let (mark, text, colour) = match found {
@@ -172,6 +195,19 @@ impl Screen {
         let _ = writeln!(self.out, "{line}");
         let _ = self.out.flush();
     }
+}
+
+/// The lines of standard input, read by a thread of their own, which ends with the process.
+fn entered() -> mpsc::Receiver<()> {
+    let (line, entered) = mpsc::channel(16);
+    std::thread::spawn(move || {
+        for _ in stdin().lines().map_while(Result::ok) {
+            if line.blocking_send(()).is_err() {
+                break;
+            }
+        }
+    });
+    entered
 }
 
 /// The path inside of `provider_config` if that is enough, otherwise the column with the path.

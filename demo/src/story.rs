@@ -20,6 +20,16 @@ use crate::platform::{self, Platform, Saved, TIMEOUT, diff};
 use crate::show::Screen;
 use crate::{interactive, steps};
 
+const OPENING: &str = "People edit voice agents in a web UI, which saves the table agents. The agents \
+    run by another table, agent_configurations, with the settings of each provider (LLM, TTS, STT). \
+    agent-sync keeps the second table in step with the first: each step changes an agent, and shows \
+    what the daemon makes of it.";
+
+const PICTURE: &str = "\
+web UI ──saves──► agents ──trigger──► outbox
+                                        │
+voice agent ◄──reads── agent_configurations ◄──writes── agent-sync run";
+
 /// The throwaway server of the demo, and its output.
 pub(crate) struct Stage {
     cluster: Cluster,
@@ -28,9 +38,15 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Starts the server. This blocks, so it runs before the event loop.
-    pub(crate) fn set() -> Result<Self, ClusterError> {
-        let mut screen = Screen::new();
+    pub(crate) fn set(fast: bool) -> Result<Self, ClusterError> {
+        let mut screen = Screen::new(fast);
         screen.heading("agent-sync demo: agents are saved, and their configurations follow");
+        screen.say(OPENING);
+        screen.line("");
+        for line in PICTURE.lines() {
+            screen.verbatim(line);
+        }
+        screen.line("");
         let cluster = Cluster::start(Options::default())?;
         screen.say(
             "A throwaway PostgreSQL is running. It is removed at the end of the demo, with all \

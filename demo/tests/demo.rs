@@ -33,6 +33,8 @@ fn the_story_comes_true_and_nothing_is_left_behind() {
     assert_eq!(err, "");
     assert!(!out.contains('✗') && !out.contains('\u{1b}'), "{out}");
     for text in [
+        "People edit voice agents in a web UI",
+        "voice agent ◄──reads── agent_configurations",
         "+ tts.output_format  \"pcm_44100\"",
         "✓ provider_config equals the worked example",
         "✓ the parts that agent-sync does not own are unchanged",
