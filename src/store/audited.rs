@@ -18,8 +18,11 @@ use crate::pg::{Db, Parameter, QueryError};
 /// The record.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Audited {
-    /// The last complete audit, and how many seconds ago it was.
+    /// The last complete audit, and how many seconds ago it was; none if it is superseded.
     pub last: Option<(Compared, f64)>,
+    /// Whether the last audit compared under another mapping than the one under which the
+    /// configurations were last in sync.
+    pub is_superseded: bool,
     /// The last changes that were never noticed, and how many seconds ago they were found.
     pub unnoticed: Option<(Unnoticed, f64)>,
     /// The position of the running one, as its daemon has noted it.
@@ -46,10 +49,13 @@ impl Audited {
             Ok::<_, tokio_postgres::Error>(at.zip(seconds))
         };
         let last = parsed::<Counts>(text("last")?).zip(time("last_at", "last_seconds")?);
+        let is_superseded: bool = row.try_get("is_superseded")?;
+        let last = last.filter(|_| !is_superseded);
         let unnoticed = parsed::<Found>(text("unnoticed")?);
         let unnoticed = unnoticed.zip(time("unnoticed_at", "unnoticed_seconds")?);
         Ok(Self {
             last: last.map(|(counts, (at, ago))| (Compared { at, counts }, ago)),
+            is_superseded,
             unnoticed: unnoticed.map(|(Found { agents, some }, (at, ago))| {
                 let some = Arc::from(some);
                 (Unnoticed { at, agents, some }, ago)
@@ -63,14 +69,24 @@ fn parsed<T: DeserializeOwned>(text: Option<String>) -> Option<T> {
     serde_json::from_str(&text?).ok()
 }
 
-/// Notes a complete audit, with the slugs of some of the agents whose changes were never noticed.
-pub async fn note_audit(db: &Db, counts: &Counts, some: &[String]) -> Result<(), QueryError> {
+/// Notes a complete audit under the mapping with this [key](super::Layout::mapping_key), with the
+/// slugs of some of the agents whose changes were never noticed.
+pub async fn note_audit(
+    db: &Db,
+    key: &str,
+    counts: &Counts,
+    some: &[String],
+) -> Result<(), QueryError> {
     let found = Found {
         agents: counts.unnoticed,
         some: some.to_vec(),
     };
     let unnoticed = (found.agents > 0).then(|| json(&found));
-    let noted: [Parameter<'_>; 2] = [(&json(counts), Type::TEXT), (&unnoticed, Type::TEXT)];
+    let noted: [Parameter<'_>; 3] = [
+        (&json(counts), Type::TEXT),
+        (&unnoticed, Type::TEXT),
+        (&key, Type::TEXT),
+    ];
     db.run(queries::NOTE_AUDIT, &noted).await
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use postgres_types::Type;
 
-use super::{Audited, Store, queries};
+use super::{Audited, Store, audited, queries};
+use crate::observe::compared::Counts;
 use crate::pg::{Db, QueryError};
 
 /// The counts of missed changes, from `agent_sync.install` and its sequence.
@@ -47,6 +48,12 @@ impl Store {
     /// The record of the audits.
     pub async fn audited(&self) -> Result<Audited, QueryError> {
         Audited::read(&self.db).await
+    }
+
+    /// Notes a complete audit without a difference, under the mapping with this
+    /// [key](super::Layout::mapping_key).
+    pub async fn note_audit(&self, key: &str, counts: &Counts) -> Result<(), QueryError> {
+        audited::note_audit(&self.db, key, counts, &[]).await
     }
 
     /// Notes in `agent_sync.install` that changes may have been missed: see [`queries::DISTRUST`].

@@ -7,6 +7,7 @@ use tokio::sync::{Notify, watch};
 use super::heavy::HeavyWork;
 use crate::mapping::Rules;
 use crate::observe::Observer;
+use crate::observe::compared::Counts;
 use crate::settings::{
     Announce, Audit, Capture, Database, History, Reconnect, Settings, SyncSettings,
 };
@@ -116,6 +117,8 @@ pub(super) struct InSync {
     /// The mapping that was noted when the comparison began. It is another text after the first
     /// write under another mapping.
     pub(super) noted: String,
+    /// The result. A comparison that ended before this process led has not noted it.
+    pub(super) counts: Counts,
 }
 
 /// The turns that the databases of the process take.

@@ -43,6 +43,17 @@ async fn auditing(platform: &Platform, variables: &[(&str, &str)]) -> (Daemon, S
     (daemon, address)
 }
 
+/// A daemon whose rules give each agent another value, and the folder of the rules.
+fn with_other_rules(platform: &Platform) -> (tempfile::TempDir, Daemon) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.toml");
+    let rules = include_str!("../../config/providers.toml").replace("nova-2", "nova-3");
+    std::fs::write(&file, rules).unwrap();
+    let mut command = command(platform);
+    command.env("AGENT_SYNC__RULES__FILE", &file);
+    (folder, Daemon::start(command))
+}
+
 /// Agents in sync.
 async fn with_agents(slugs: &[&str]) -> Platform {
     let platform = Platform::installed().await;
@@ -352,13 +363,7 @@ async fn g14_drift_under_the_rules_of_a_start_is_known() {
     platform.drained().await;
     audits(&daemon, 1).await;
     assert!(daemon.terminate().await.success());
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("rules.toml");
-    let rules = include_str!("../../config/providers.toml").replace("nova-2", "nova-3");
-    std::fs::write(&file, rules).unwrap();
-    let mut command = command(&platform);
-    command.env("AGENT_SYNC__RULES__FILE", &file);
-    let daemon = Daemon::start(command);
+    let (_folder, daemon) = with_other_rules(&platform);
     let address = address(&daemon).await;
     daemon.logged("caught up").await;
     metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 3.0).await;
@@ -367,6 +372,59 @@ async fn g14_drift_under_the_rules_of_a_start_is_known() {
         .holds("SELECT (audit -> 'last' ->> 'drifted')::int = 3 FROM agent_sync.install")
         .await;
     metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 3.0).await;
+}
+
+/// GIVEN the record of an audit with drift under other rules, WHEN a daemon starts with the former
+/// rules, THEN its comparison takes the place of the record.
+#[tokio::test]
+async fn g14_drift_under_rules_that_were_taken_back_ends() {
+    let platform = with_agents(&["a", "b", "c"]).await;
+    drop(platform.caught_up_daemon().await);
+    let (_folder, daemon) = with_other_rules(&platform);
+    let drifted = |number| {
+        format!(
+            "SELECT audit #>> '{{last,drifted}}' IS NOT DISTINCT FROM '{number}' FROM agent_sync.install"
+        )
+    };
+    platform.holds(&drifted(3)).await;
+    let said = platform.says(&["status"]).await;
+    assert!(said.out.contains("3 configurations differed"), "{said:?}");
+    assert!(daemon.terminate().await.success());
+    let daemon = platform.caught_up_daemon().await;
+    platform.holds(&drifted(0)).await;
+    let said = platform.says(&["status"]).await;
+    assert!(said.code == 0 && !said.out.contains("differed"), "{said:?}");
+    assert!(said.out.contains("3 in sync"), "{said:?}");
+    assert!(daemon.terminate().await.success());
+}
+
+/// An audit under another mapping than the noted one tells of no drift in force: neither the
+/// commands nor the next daemon.
+#[tokio::test]
+async fn g14_an_audit_under_another_mapping_is_no_drift() {
+    let platform = with_agents(&["a"]).await;
+    drop(platform.caught_up_daemon().await);
+    for (mapping, is_told) in [("mapping", true), ("'other'", false)] {
+        platform
+            .run(&format!(
+                "UPDATE agent_sync.install SET audit = jsonb_build_object('last', jsonb_build_object(
+                   'agents', 1, 'in_sync', 0, 'drifted', 1, 'pending', 0, 'problems', 0,
+                   'unmapped', 0, 'unnoticed', 0, 'requested', 0, 'differing', 1, 'equal', 0,
+                   'at', now(), 'mapping', {mapping}))"
+            ))
+            .await;
+        let said = platform.says(&["doctor"]).await;
+        let told = ["1 configuration differed", "compared under other rules"];
+        let told = told.map(|text| said.out.contains(text));
+        assert_eq!(told, [is_told, !is_told], "{said:?}");
+        let daemon = Daemon::start(command(&platform));
+        let address = address(&daemon).await;
+        daemon.logged("caught up").await;
+        let told = status(address).await;
+        let drifted = told["audit"]["drifted"].as_i64();
+        assert_eq!(drifted, is_told.then_some(1), "{told}");
+        assert!(daemon.terminate().await.success());
+    }
 }
 
 /// Tenants: the report names tenant and slug, and only that agent is synced.

@@ -30,6 +30,10 @@ impl Asking<'_> {
         }
         let interval = self.settings.audit.interval;
         let note = match &audited.last {
+            None if audited.is_superseded => Note::pass(
+                TOPIC,
+                "the last audit compared under other rules or columns; the next is to come",
+            ),
             None => Note::pass(TOPIC, "no audit is complete yet"),
             Some((last, seconds)) => judged(last, *seconds, interval, self.look.leader().is_some()),
         };

@@ -92,9 +92,12 @@ pub const MIX_MAPPINGS: &str = "UPDATE agent_sync.install SET mapping = 'mixed s
 pub const NOTED_MAPPING: &str = "SELECT i.mapping FROM agent_sync.install i";
 
 /// The record of the audits: the last complete one as JSON, with its time and how long ago that was;
-/// the same for the last changes that were never noticed; and the position of a running one.
+/// the same for the last changes that were never noticed; and the position of a running one. The
+/// last one is superseded where it compared under another mapping than the noted one.
 pub const AUDIT: &str = "
     SELECT i.audit ->> 'last' AS last, a.last_at,
+           coalesce(i.audit #>> '{last,mapping}' <> i.mapping AND i.mapping <> ''
+             AND i.mapping NOT LIKE 'mixed%', false) AS is_superseded,
            extract(epoch FROM clock_timestamp() - a.last_at)::float8 AS last_seconds,
            i.audit ->> 'unnoticed' AS unnoticed, a.unnoticed_at,
            extract(epoch FROM clock_timestamp() - a.unnoticed_at)::float8 AS unnoticed_seconds,
@@ -103,11 +106,13 @@ pub const AUDIT: &str = "
     CROSS JOIN LATERAL (SELECT (i.audit #>> '{last,at}')::timestamptz AS last_at,
                                (i.audit #>> '{unnoticed,at}')::timestamptz AS unnoticed_at) AS a";
 
-/// Notes a complete audit `$1`, and the changes `$2` that were never noticed, unless null.
+/// Notes a complete audit `$1` under the mapping `$3`, and the changes `$2` that were never noticed,
+/// unless null.
 pub const NOTE_AUDIT: &str = "
     UPDATE agent_sync.install i
     SET audit = jsonb_strip_nulls(jsonb_build_object(
-        'last', $1::text::jsonb || jsonb_build_object('at', clock_timestamp()),
+        'last', $1::text::jsonb
+          || jsonb_build_object('at', clock_timestamp(), 'mapping', md5($3::text)),
         'unnoticed', coalesce($2::text::jsonb || jsonb_build_object('at', clock_timestamp()),
                               i.audit -> 'unnoticed')))";
 

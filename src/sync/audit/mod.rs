@@ -262,7 +262,7 @@ impl<'a> Auditor<'a> {
             self.failures = 0;
             if step == Step::Over {
                 if *self.lead.borrow() != Lead::None {
-                    note_audit(ground.db, &pass.found.counts, &pass.unnoticed).await?;
+                    note_audit(ground.db, &ground.key, &pass.found.counts, &pass.unnoticed).await?;
                 }
                 let standing = Standing::read(&ground).await?;
                 return Ok(Some((standing, ground.key)));
@@ -348,7 +348,7 @@ impl<'a> Auditor<'a> {
         {
             self.context
                 .in_sync
-                .send_replace(Some(InSync { key, noted }));
+                .send_replace(Some(InSync { key, noted, counts }));
         }
         self.next = self.after(pass.worked, differs, is_settled);
     }

@@ -348,7 +348,9 @@ impl<'a> ConnectionLoop<'a> {
             return Ok(());
         }
         self.context.in_sync.send_replace(None);
-        if !self.store.note_in_sync(&found.key, &found.noted).await? {
+        if self.store.note_in_sync(&found.key, &found.noted).await? {
+            self.store.note_audit(&found.key, &found.counts).await?;
+        } else {
             self.context.mapping_changed.notify_one();
         }
         Ok(())
