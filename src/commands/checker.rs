@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use postgres_types::Type;
 use serde_json::json;
 
+use super::groups::Groups;
 use super::hidden;
 use super::hints;
 use super::named::named;
@@ -155,6 +156,7 @@ impl<'a> Checker<'a> {
         };
         let (by_name, mut found) = (!self.slugs.is_empty(), BTreeSet::new());
         let rules = self.rules;
+        let mut groups = Groups::new(&self.page, by_name || self.json);
         self.page.hold();
         let outcome = survey(db, &layout, rules, scope, |comparison| {
             checked.tally.add(comparison);
@@ -169,7 +171,7 @@ impl<'a> Checker<'a> {
                 let key = comparison.parts();
                 found.extend([key.slug.to_owned(), key.plain().into_owned()]);
             }
-            if self.is_printed(comparison, by_name) {
+            if self.is_printed(comparison, by_name) && groups.add(comparison) {
                 self.print(database, comparison);
             }
             self.go_on(database, checked.tally.agents, total)
@@ -177,6 +179,7 @@ impl<'a> Checker<'a> {
         .await;
         self.page.release();
         self.page.clear();
+        groups.print(&mut self.page);
         outcome.map_err(|error| super::interrupted(database, error))?;
         let is_found = |name: &&str| layout.agents.names(name).iter().any(|n| found.contains(n));
         self.seen

@@ -10,6 +10,7 @@ pub mod completions;
 pub mod config;
 pub mod doctor;
 mod explained;
+mod groups;
 mod hidden;
 mod hints;
 pub mod install;

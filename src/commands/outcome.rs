@@ -95,6 +95,16 @@ impl AddAssign<&SlugResult> for Outcome {
     }
 }
 
+/// The group of an agent that is still out of sync.
+pub(super) fn group(result: &SlugResult) -> Option<(&'static str, String)> {
+    Some(match result {
+        SlugResult::InSync | SlugResult::Gone | SlugResult::Rejected(_) => return None,
+        SlugResult::Missing => ("missing", "its configuration has just gone".to_owned()),
+        SlugResult::Failed { detail, .. } => ("failed", detail.clone()),
+        SlugResult::Differs => ("failed", "it was written and differs again".to_owned()),
+    })
+}
+
 /// Prints an agent that is still out of sync.
 pub(super) fn print(
     page: &mut Page,

@@ -61,6 +61,11 @@ impl Page {
         }
     }
 
+    /// Whether a person reads along.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.live
+    }
+
     /// Sets the heading that is printed before the next line, and only if a line follows.
     pub(super) fn under(&mut self, heading: Option<String>) {
         self.heading = heading;

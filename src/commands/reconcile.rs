@@ -11,7 +11,8 @@ use std::sync::Arc;
 use postgres_types::Type;
 
 use super::checker::{Checked, Checker};
-use super::outcome::{Outcome, print};
+use super::groups::Groups;
+use super::outcome::{Outcome, group, print};
 use super::page::Page;
 use crate::cli::{Check, Databases, Reconcile, Reporting, Verbosity};
 use crate::exit::{Exit, Fault};
@@ -265,11 +266,14 @@ async fn run(
     let mut reconciler = Reconciler::new(database, settings, rules, layout, session);
     let total = i64::try_from(todo.differing.matches('\0').count()).unwrap_or(0);
     let (mut done, mut news) = (0, Outcome::default());
+    let mut groups = Groups::new(page, json);
     let ran = reconciler
         .run(&todo.differing, |key, result| {
             done += 1;
             news += &result;
-            print(page, database, &keys.parts(key), &result, json);
+            if group(&result).is_none_or(|(word, why)| groups.count(word, why)) {
+                print(page, database, &keys.parts(key), &result, json);
+            }
             page.progress(&database.name, done, total);
         })
         .await;
@@ -280,6 +284,7 @@ async fn run(
     let used_oneshot_drain = reconciler.uses_oneshot_drain();
     let ended = Box::pin(reconciler.end()).await;
     page.clear();
+    groups.print(page);
     match ran.and(ended) {
         Ok(()) => Ok((news, used_oneshot_drain)),
         Err(error) => Err(given_up(database, error, total - done)),

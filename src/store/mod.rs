@@ -19,6 +19,7 @@ pub mod backlog;
 mod batch;
 mod capture;
 pub mod checks;
+mod claim;
 mod fast_path;
 pub mod finding;
 mod index_check;
@@ -50,6 +51,7 @@ pub use attempt::{ForeignCode, Tried};
 pub use audited::Audited;
 pub use batch::{Claimed, Group, Lossy, NotText, Outcome, Pair, Taken, Versions};
 pub use capture::{CaptureFault, FaultKind, Seal, broken_triggers, database_identity, is_unsealed};
+pub use claim::{Claim, LockWait, Part};
 pub use finding::Finding;
 pub use layout::{Layout, LayoutError};
 pub use leader::Leader;
@@ -60,7 +62,7 @@ pub use problems::{NO_CONFIGURATION, NO_TENANT, Problem, ProblemKind, too_heavy,
 pub use queries::{HEAVIEST, LONGEST_SLUG, LOST_ON_THE_WAY, MOST_CONFIGURATIONS, too_long};
 pub use record::Installed;
 pub use remedy::Remedies;
-pub use transaction::{Begun, Claim, Finished, LockWait, Part};
+pub use transaction::{Begun, Finished};
 pub use trust::{Owners, Parts, owners};
 
 use self::capture::{Triggers, expected_triggers};

@@ -1,0 +1,50 @@
+//! What a batch claims, and how long it waits for locks.
+
+use std::time::Duration;
+
+use super::IdleLockAction;
+use crate::pg::Tid;
+
+/// The part of the outbox for a batch, and its limits.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The action on the idle lock before the claim.
+    pub idle_lock: IdleLockAction,
+    /// The rows.
+    pub part: Part<'a>,
+    /// The most rows to read from a position on.
+    pub limit: u32,
+    /// The largest sum of the weights of the rows that come with their contents, in bytes.
+    pub budget: usize,
+    /// How long a lock of another session is waited for.
+    pub wait: LockWait,
+}
+
+/// How long a batch waits for locks of other sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockWait {
+    /// As the session is set; locked configurations are skipped.
+    Usual,
+    /// At most 20 ms, because a failed batch is being bisected or its writes are tried one by one.
+    Brief,
+    /// In the queue for the configurations of the one slug, for at most this time.
+    InQueue(Duration),
+}
+
+impl Claim<'_> {
+    /// Whether it is a batch of one slug.
+    pub fn is_one(&self) -> bool {
+        !matches!(self.part, Part::From(_))
+    }
+}
+
+/// Rows of the outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// The rows from this position on.
+    From(Tid),
+    /// All rows of the slug that is noted as the first of the connection.
+    First,
+    /// All rows of this slug.
+    Slug(&'a str),
+}
