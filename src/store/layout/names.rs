@@ -41,7 +41,8 @@ impl Agents {
 }
 
 impl Configurations {
-    /// The key of the agent that the row `alias` is for, as a request names it: `tenant/slug`, null for a row without tenant.
+    /// The key of the agent that the row `alias` is for, as a request names it: `tenant/slug`, null
+    /// for a row without tenant.
     pub fn plain_key(&self, alias: &str) -> String {
         plain_key(alias, self.tenant.as_ref(), &self.agent_slug)
     }
