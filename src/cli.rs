@@ -138,6 +138,15 @@ Examples:
   agent-sync status --json | jq 'select(.outbox.oldest_seconds > 60)'"
     )]
     Status(Status),
+    /// List the databases of the settings, and which daemon serves each
+    #[command(
+        after_help = "Exits with 69 if a database cannot be reached, and otherwise with 0.
+
+Examples:
+  agent-sync databases
+  agent-sync databases --json | jq 'select(.leader == null).database'"
+    )]
+    Databases(Reporting),
     /// Explain one agent: as saved, as configured, and why it is not in sync
     #[command(after_help = "Examples:
   agent-sync why reception

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Uninstall(args) => commands::uninstall::uninstall(config, &args),
         Command::Check(args) => commands::check::check(config, &args, verbosity),
         Command::Reconcile(args) => commands::reconcile::reconcile(config, &args),
+        Command::Databases(args) => commands::databases::databases(config, &args),
         Command::Status(args) => commands::status::status(config, &args),
         Command::Why(args) => commands::why::why(config, &args),
         Command::Wait(args) => commands::wait::wait(config, &args),

@@ -11,17 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use super::page::Page;
+use super::state::{State, Watched, ask};
 use super::table::table;
 use crate::cli::Status;
 use crate::exit::Exit;
-use crate::mapping::Rules;
 use crate::observe::Condition;
-use crate::report::{Level, Look, Note, look};
-use crate::session::Session;
-use crate::settings::{Database, Settings};
+use crate::report::{Level, Look};
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, age, compact, indented};
 
 /// The interval of `--watch`.
@@ -33,17 +30,11 @@ pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
     // The daemon and the commands that need the rules report an unreadable rules file.
     let rules = Arc::new(super::rules(&settings).ok());
     let databases = super::select(&settings, &args.reporting.databases.names)?;
-    let mut watched: Vec<_> = databases
-        .into_iter()
-        .map(|database| Watched {
-            database: database.clone(),
-            session: None,
-        })
-        .collect();
+    let mut watched = Watched::all(databases);
     super::block_on(async {
         let mut page = Page::new();
         loop {
-            let states = ask(&mut watched, &settings, &rules).await;
+            let states = ask(&mut watched, "status", &settings, &rules).await;
             if args.reporting.json {
                 for state in &states {
                     page.json(&object(state));
@@ -74,92 +65,9 @@ pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
     })
 }
 
-/// A database and its session, which is reused with `--watch`.
-struct Watched {
-    database: Database,
-    session: Option<Session>,
-}
-
-/// The state of a database.
-struct State {
-    name: String,
-    condition: Condition,
-    /// `None` if the database could not be queried.
-    look: Option<Look>,
-    trouble: Vec<Note>,
-}
-
 /// Whether a fault of a database is shown.
 fn has_fault(state: &State) -> bool {
     state.trouble.iter().any(|note| note.level == Level::Fail)
-}
-
-async fn ask(
-    watched: &mut Vec<Watched>,
-    settings: &Arc<Settings>,
-    rules: &Arc<Option<Rules>>,
-) -> Vec<State> {
-    let mut asking = JoinSet::new();
-    for (index, one) in watched.drain(..).enumerate() {
-        let (settings, rules) = (Arc::clone(settings), Arc::clone(rules));
-        asking.spawn(async move {
-            let (one, state) = Box::pin(ask_one(one, &settings, rules.as_ref().as_ref())).await;
-            (index, one, state)
-        });
-    }
-    let mut answers = asking.join_all().await;
-    answers.sort_by_key(|(index, ..)| *index);
-    answers
-        .into_iter()
-        .map(|(_, one, state)| {
-            watched.push(one);
-            state
-        })
-        .collect()
-}
-
-async fn ask_one(mut one: Watched, settings: &Settings, rules: Option<&Rules>) -> (Watched, State) {
-    let name = one.database.name.clone();
-    let session = match one
-        .session
-        .take()
-        .filter(|session| !session.inbox().is_closed())
-    {
-        Some(session) => session,
-        None => match super::open("status", &one.database, settings).await {
-            Ok(session) => session,
-            Err(error) => {
-                let trouble = vec![Note::unreachable(&error)];
-                return (
-                    one,
-                    State {
-                        name,
-                        condition: Condition::Unreachable,
-                        look: None,
-                        trouble,
-                    },
-                );
-            }
-        },
-    };
-    let look = look(session.db(), &one.database, settings, rules).await;
-    let trouble: Vec<_> = look.trouble().into_iter().cloned().collect();
-    let lost = session.inbox().is_closed();
-    let condition = if lost {
-        Condition::Unreachable
-    } else {
-        look.condition()
-    };
-    one.session = Some(session);
-    (
-        one,
-        State {
-            name,
-            condition,
-            look: (!lost).then_some(look),
-            trouble,
-        },
-    )
 }
 
 /// The number of agents without a pending change or a problem, or `None` if it is not known. Only a

@@ -3,6 +3,7 @@
 mod asking;
 mod bad_inputs;
 mod check;
+mod databases;
 mod doctor;
 mod help;
 mod logging;

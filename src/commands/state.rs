@@ -1,0 +1,113 @@
+//! The state of every database, for `status` and `databases`.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::mapping::Rules;
+use crate::observe::Condition;
+use crate::report::{Look, Note, look};
+use crate::session::Session;
+use crate::settings::{Database, Settings};
+
+/// A database and its session, which is reused with `--watch`.
+pub(super) struct Watched {
+    pub(super) database: Database,
+    session: Option<Session>,
+}
+
+impl Watched {
+    /// These databases, not asked yet.
+    pub(super) fn all(databases: Vec<&Database>) -> Vec<Self> {
+        let all = databases.into_iter().map(|database| Self {
+            database: database.clone(),
+            session: None,
+        });
+        all.collect()
+    }
+}
+
+/// The state of a database.
+pub(super) struct State {
+    pub(super) name: String,
+    pub(super) condition: Condition,
+    /// `None` if the database could not be queried.
+    pub(super) look: Option<Look>,
+    pub(super) trouble: Vec<Note>,
+}
+
+/// Asks the databases, all at once, as this command.
+pub(super) async fn ask(
+    watched: &mut Vec<Watched>,
+    command: &'static str,
+    settings: &Arc<Settings>,
+    rules: &Arc<Option<Rules>>,
+) -> Vec<State> {
+    let mut asking = JoinSet::new();
+    for (index, one) in watched.drain(..).enumerate() {
+        let (settings, rules) = (Arc::clone(settings), Arc::clone(rules));
+        asking.spawn(async move {
+            let (one, state) =
+                Box::pin(ask_one(one, command, &settings, rules.as_ref().as_ref())).await;
+            (index, one, state)
+        });
+    }
+    let mut answers = asking.join_all().await;
+    answers.sort_by_key(|(index, ..)| *index);
+    answers
+        .into_iter()
+        .map(|(_, one, state)| {
+            watched.push(one);
+            state
+        })
+        .collect()
+}
+
+async fn ask_one(
+    mut one: Watched,
+    command: &str,
+    settings: &Settings,
+    rules: Option<&Rules>,
+) -> (Watched, State) {
+    let name = one.database.name.clone();
+    let session = match one
+        .session
+        .take()
+        .filter(|session| !session.inbox().is_closed())
+    {
+        Some(session) => session,
+        None => match super::open(command, &one.database, settings).await {
+            Ok(session) => session,
+            Err(error) => {
+                let trouble = vec![Note::unreachable(&error)];
+                return (
+                    one,
+                    State {
+                        name,
+                        condition: Condition::Unreachable,
+                        look: None,
+                        trouble,
+                    },
+                );
+            }
+        },
+    };
+    let look = look(session.db(), &one.database, settings, rules).await;
+    let trouble: Vec<_> = look.trouble().into_iter().cloned().collect();
+    let lost = session.inbox().is_closed();
+    let condition = if lost {
+        Condition::Unreachable
+    } else {
+        look.condition()
+    };
+    one.session = Some(session);
+    (
+        one,
+        State {
+            name,
+            condition,
+            look: (!lost).then_some(look),
+            trouble,
+        },
+    )
+}
