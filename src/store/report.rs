@@ -330,14 +330,28 @@ pub const UPKEEP: &str = "
 /// The row of the install, unless another session has locked it.
 pub const UNLOCKED_RECORD: &str = "SELECT FROM agent_sync.install FOR NO KEY UPDATE SKIP LOCKED";
 
-/// The session, other than this one, that has read the row of the install to lock it, or has
-/// written it, for longest.
+/// The session that probably has locked the row of the install: it has a transaction number, as
+/// every session with a locked row, and has read the row to lock it, or has written it. It is neither
+/// this session nor the daemon that leads, nor one that waits for a lock itself while none waits for
+/// it. How old a transaction is may be hidden from this role.
 pub const RECORD_HOLDER: &str = "
-    SELECT l.pid FROM pg_locks l JOIN pg_stat_activity s ON s.pid = l.pid
+    SELECT l.pid
+    FROM pg_locks l JOIN pg_stat_activity s ON s.pid = l.pid
+    JOIN pg_locks own ON own.pid = l.pid AND own.locktype = 'transactionid'
+      AND own.mode = 'ExclusiveLock' AND own.granted
+    CROSS JOIN LATERAL (
+        SELECT coalesce(bool_or(w.transactionid = own.transactionid), false) AS is_awaited,
+               coalesce(bool_or(w.pid = l.pid), false) AS waits
+        FROM pg_locks w WHERE NOT w.granted
+    ) AS w
     WHERE l.relation = to_regclass('agent_sync.install') AND l.granted
       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
       AND l.mode IN ('RowShareLock', 'RowExclusiveLock') AND l.pid <> pg_backend_pid()
-    ORDER BY s.xact_start LIMIT 1";
+      AND NOT EXISTS (SELECT FROM pg_locks lead WHERE lead.pid = l.pid
+                      AND lead.locktype = 'advisory' AND lead.classid = 1634169721
+                      AND lead.objid = 1)
+      AND (w.is_awaited OR NOT w.waits)
+    ORDER BY w.is_awaited DESC, s.xact_start LIMIT 1";
 
 /// How the outbox is kept: its size in bytes, its dead rows, whether vacuum comes by itself, the
 /// replication slot that holds back cleaning up furthest, and the publications of all tables. And

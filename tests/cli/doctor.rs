@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::platform::{EXAMPLE, MISSED};
+use crate::support::platform::{EXAMPLE, MISSED, connect};
 use crate::support::{Daemon, Platform, Said, eventually};
 
 async fn doctor(platform: &Platform) -> (i32, Value) {
@@ -483,6 +483,58 @@ async fn a_locked_row_of_the_install_is_named() {
         check(&object, "missed")["text"] != text
     })
     .await;
+}
+
+/// GIVEN a session that has locked the row of the install, and a daemon that waits for it, WHEN the
+/// role of the daemon asks, from which the age of the other session is hidden, THEN the daemon is not
+/// named: neither while it waits, nor once it has the lock.
+#[tokio::test]
+async fn a_daemon_that_waits_for_the_install_is_not_named() {
+    let platform = Platform::new().await;
+    let role = format!("waits_{}", platform.name());
+    assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
+    let missed = async || {
+        let said = platform.says_as(&role, &["doctor", "--json"]).await;
+        check(&said.object(), "missed")["text"].to_string()
+    };
+    let lock = "BEGIN; SELECT FROM agent_sync.install FOR UPDATE";
+    let holder = platform.connect().await;
+    holder.batch_execute(lock).await.unwrap();
+    let pid = holder.query_one("SELECT pg_backend_pid()", &[]).await;
+    let pid: i32 = pid.unwrap().get(0);
+    // As the daemon does, but for longer, and as another session of it.
+    let (daemon, _) = connect(&platform.url_as(&role)).await;
+    let (audit, _) = connect(&platform.url_as(&role)).await;
+    let lead = "SELECT pg_advisory_lock(1634169721, 1)";
+    daemon.batch_execute(lead).await.unwrap();
+    let write = "BEGIN; UPDATE agent_sync.install SET last_sync = now()";
+    let waiting = async |number: i64| {
+        let sql = "SELECT count(*) = {} FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+            AND datname = current_database()";
+        platform
+            .holds(&sql.replace("{}", &number.to_string()))
+            .await;
+    };
+    let first = async {
+        daemon.batch_execute(write).await.unwrap();
+        let text = missed().await;
+        assert!(
+            text.contains("has locked the row") && !text.contains("process"),
+            "{text}"
+        );
+        daemon.batch_execute("ROLLBACK").await.unwrap();
+    };
+    let second = async {
+        waiting(1).await;
+        audit.batch_execute(write).await.unwrap();
+    };
+    let looking = async {
+        waiting(2).await;
+        let text = missed().await;
+        assert!(text.contains(&format!("process {pid}")), "{text}");
+        holder.batch_execute("ROLLBACK").await.unwrap();
+    };
+    tokio::join!(first, second, looking);
 }
 
 /// An outbox that keeps the room of an earlier backlog is named, and the remedy frees it.
