@@ -150,6 +150,10 @@ const INSTALL: &str = "Run `agent-sync install` for this database, and check the
     tables and columns in the settings.";
 const REFUSED: &str = "Correct the row, or the constraint or trigger that refuses it. The daemon \
     retries, at once when the agent is saved.";
+/// The condition of an error of the bounds of a partition, which have no name as a constraint has.
+const NO_PARTITION: &str = "no partition takes the row";
+const ADD_PARTITION: &str = "Create a partition for the row (CREATE TABLE … PARTITION OF … FOR \
+    VALUES …, or DEFAULT). The daemon retries, at once when the agent is saved.";
 const RIGHTS: &str = "A trigger, a policy or a constraint of these tables needs a privilege that \
     the role of the daemon lacks, and the server's log names the object. Grant it to the role, or \
     declare the function of the trigger SECURITY DEFINER. The daemon retries.";
@@ -208,6 +212,14 @@ pub fn remedy(sqlstate: &str) -> &'static str {
         Some(_) if OF_THE_ROW.iter().any(|prefix| sqlstate.starts_with(prefix)) => REFUSED,
         Some((.., remedy)) => remedy,
         None => UNKNOWN.remedy,
+    }
+}
+
+/// The remedy for the problem of an agent with this detail, as [`describe_write`] gives it.
+pub fn remedy_of_write(detail: &str, sqlstate: &str) -> &'static str {
+    match sqlstate {
+        "23514" if detail.contains(NO_PARTITION) => ADD_PARTITION,
+        _ => remedy(sqlstate),
     }
 }
 
@@ -284,10 +296,11 @@ fn refused(db: &DbError, what: &str) -> String {
         .into_iter()
         .filter_map(|(what, name)| Some(format!(", {what} {}", plain(&said(name?, NAME)))))
         .collect();
-    format!(
-        "PostgreSQL refused the {what}: {} (SQLSTATE {code}{place})",
-        condition(&code)
-    )
+    let condition = match &*code {
+        "23514" if db.constraint().is_none() => NO_PARTITION,
+        code => condition(code),
+    };
+    format!("PostgreSQL refused the {what}: {condition} (SQLSTATE {code}{place})")
 }
 
 /// Whether a message with this code quotes the value of a column where an expression casts it:

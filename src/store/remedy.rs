@@ -79,7 +79,7 @@ impl Remedies {
                 install`."
                     .into()
             }
-            _ => sqlstate::remedy(sqlstate.unwrap_or_default()).into(),
+            _ => sqlstate::remedy_of_write(detail, sqlstate.unwrap_or_default()).into(),
         }
     }
 }

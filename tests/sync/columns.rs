@@ -309,6 +309,33 @@ async fn a_name_too_long_for_its_column_is_a_problem() {
         .await;
 }
 
+/// A row that no partition takes is told as such, and the remedy brings it in sync.
+#[tokio::test]
+async fn t2_a_row_that_no_partition_takes_is_told() {
+    let tables = TABLES.replace("uuid PRIMARY KEY DEFAULT", "uuid DEFAULT").replace(
+        "last_updated        timestamptz NOT NULL DEFAULT '2020-01-01'\n)",
+        "last_updated timestamptz NOT NULL DEFAULT '2020-01-01'\n) PARTITION BY RANGE (updated_at)",
+    ) + "CREATE TABLE part_old PARTITION OF agent_configurations FOR
+           VALUES FROM ('2000-01-01') TO ('2021-01-01');";
+    let platform = Platform::with_tables(cluster(), &tables).await;
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    let daemon = daemon(&platform, &[]).await;
+    let line = daemon.logged("configuration could not be written").await;
+    let (text, remedy) = (&line["detail"], line["remedy"].as_str().unwrap());
+    let said = "PostgreSQL refused the write: no partition takes the row (SQLSTATE 23514, table \
+        agent_configurations)";
+    assert_eq!(text, said, "{line}");
+    assert!(remedy.contains("PARTITION OF … FOR VALUES …, or DEFAULT"));
+    let why = platform.says(&["why", "a", "--json"]).await.object();
+    assert_eq!(why["remedy"], remedy, "{why}");
+    platform
+        .run("CREATE TABLE part_rest PARTITION OF agent_configurations DEFAULT")
+        .await;
+    platform.save("a", EXAMPLE).await;
+    platform.becomes("a", EXPECTED).await;
+}
+
 #[tokio::test]
 async fn t2_configurations_may_be_partitioned() {
     let tables = TABLES.replace(

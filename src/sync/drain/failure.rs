@@ -277,7 +277,7 @@ impl Drain {
         detail: &str,
         sqlstate: &str,
     ) {
-        let remedy = sqlstate::remedy(sqlstate);
+        let remedy = sqlstate::remedy_of_write(detail, sqlstate);
         tools.observer.tell(Event::NotInSync {
             key: &tools.store.layout().keys().parts(key),
             known,
