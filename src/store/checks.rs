@@ -324,12 +324,7 @@ pub async fn cautions(
 ) -> Result<Vec<Finding>, QueryError> {
     let tables = layout.tables();
     let mut findings = each(db, queries::HIDDEN_ROWS, &tables, |row| {
-        Ok(finding::Rights::RowsMayBeHidden {
-            table: row.try_get(0)?,
-            command: row.try_get(1)?,
-            role: row.try_get(2)?,
-        }
-        .into())
+        Ok(finding::Rights::rows_may_be_hidden(row)?.into())
     })
     .await?;
     findings.extend(own_rows(db).await?.filter(|finding| !finding.is_fatal()));

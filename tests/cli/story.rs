@@ -102,6 +102,24 @@ const DAMAGES: &[Damage] = &[
         weight: Misses,
     },
     Damage {
+        sql: "ALTER TABLE agents ENABLE ROW LEVEL SECURITY; \
+            CREATE POLICY agent_sync_select ON agents FOR SELECT TO {role} USING (true); \
+            CREATE POLICY hide ON agents AS RESTRICTIVE USING (slug <> 'x')",
+        text: "row-level security of public.agents may hide rows",
+        mending: Words(
+            "the restrictive policy hide takes rows back, so name the roles that it is for, without",
+            "ALTER POLICY hide ON public.agents TO pg_monitor",
+        ),
+        weight: Misses,
+    },
+    Damage {
+        sql: "ALTER TABLE agents ENABLE ROW LEVEL SECURITY; \
+            CREATE POLICY agent_sync_select ON agents FOR SELECT TO pg_monitor USING (true)",
+        text: "row-level security of public.agents may hide rows",
+        mending: Statements("", "; or ALTER ROLE"),
+        weight: Misses,
+    },
+    Damage {
         sql: "DROP INDEX agent_configurations_agent_slug_idx; {reconnect}",
         text: "no index begins with agent_slug, so every lookup scans public.agent_configurations",
         mending: Statements("", ""),

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use tokio_postgres::{Error, Row};
+
 use super::Consequence;
 use crate::pg::identifier::plain;
 
@@ -52,6 +54,10 @@ pub enum Rights {
         table: String,
         /// SELECT or UPDATE.
         command: String,
+        /// The restrictive policies that keep rows from the role, as quoted names; five at most.
+        restrictive: Vec<String>,
+        /// The name of a new policy that lets the role at every row; none if one does.
+        policy: Option<String>,
     },
     /// Objects of the install belong to roles that this session must not run code of (S5): which,
     /// with their owners.
@@ -119,6 +125,17 @@ pub enum Rights {
 }
 
 impl Rights {
+    /// From a row of `queries::HIDDEN_ROWS`.
+    pub(in crate::store) fn rows_may_be_hidden(row: &Row) -> Result<Self, Error> {
+        Ok(Self::RowsMayBeHidden {
+            table: row.try_get(0)?,
+            command: row.try_get(1)?,
+            role: row.try_get(2)?,
+            restrictive: row.try_get(3)?,
+            policy: row.try_get(4)?,
+        })
+    }
+
     pub(super) fn consequence(&self) -> Consequence {
         match self {
             // Without the history, the daemon does its work.
@@ -157,19 +174,9 @@ impl Rights {
                 role,
                 table,
                 command,
-            } => {
-                let role = plain(role);
-                let check = match &**command {
-                    "UPDATE" => " WITH CHECK (true)",
-                    _ => "",
-                };
-                let policy = format!("agent_sync_{}", command.to_lowercase());
-                format!(
-                    "CREATE POLICY {policy} ON {table} FOR {command} TO {role} USING \
-                    (true){check}; or ALTER ROLE {role} BYPASSRLS."
-                )
-                .into()
-            }
+                restrictive,
+                policy,
+            } => let_at_rows(role, (table, command), restrictive, policy.as_deref()).into(),
             Self::Untrusted(_) => STRANGERS.into(),
             Self::TablesOfStranger(_) => NEW_OWNER.into(),
             Self::ForeignType {
@@ -196,6 +203,31 @@ impl Rights {
             .into(),
         }
     }
+}
+
+/// Lets the role at every row of the table: with the policy, and past the restrictive ones.
+fn let_at_rows(
+    role: &str,
+    (table, command): (&str, &str),
+    restrictive: &[String],
+    policy: Option<&str>,
+) -> String {
+    let role = plain(role);
+    let check = match command {
+        "UPDATE" => " WITH CHECK (true)",
+        _ => "",
+    };
+    let policy = policy.map(|policy| {
+        format!("CREATE POLICY {policy} ON {table} FOR {command} TO {role} USING (true){check}; ")
+    });
+    let others = restrictive.iter().map(|policy| {
+        format!(
+            "the restrictive policy {policy} takes rows back, so name the roles that it is for, \
+            without {role}: ALTER POLICY {policy} ON {table} TO …; "
+        )
+    });
+    let statements: String = policy.into_iter().chain(others).collect();
+    format!("{statements}or ALTER ROLE {role} BYPASSRLS.")
 }
 
 fn may_be_granted(role: &str, grants: &[String], reads_only: bool) -> String {

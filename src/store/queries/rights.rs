@@ -68,7 +68,8 @@ pub const OWN_ROWS_HIDDEN: &str = "
     ORDER BY 1";
 
 /// What row-level security may keep from the role: `$1` the agents, to read, and `$2` the
-/// configurations, to read and to write. It is harmless where a policy lets the role at every row
+/// configurations, to read and to write; the restrictive policies that keep it; and the name of a
+/// policy that would let the role at every row, null where there is one. It is harmless where a policy lets the role at every row
 /// and no restrictive policy takes that back; a policy that lets it at some rows may hide others,
 /// and nothing but its author knows.
 pub const HIDDEN_ROWS: &str = "
@@ -77,7 +78,7 @@ pub const HIDDEN_ROWS: &str = "
         UNION ALL SELECT to_regclass($2::text), 'r', 'SELECT'
         UNION ALL SELECT to_regclass($2::text), 'w', 'UPDATE'
     ), policy AS (
-        SELECT need.relation, need.command, p.polpermissive,
+        SELECT need.relation, need.command, p.polname, p.polpermissive,
                pg_get_expr(p.polqual, p.polrelid) IS NOT DISTINCT FROM 'true'
                AND (need.command = 'r' OR coalesce(pg_get_expr(p.polwithcheck, p.polrelid),
                  'true') = 'true') AS open
@@ -87,17 +88,28 @@ pub const HIDDEN_ROWS: &str = "
            OR EXISTS (SELECT FROM unnest(p.polroles) AS member (role)
              WHERE pg_has_role(member.role, 'USAGE'))
     )
-    SELECT format('%I.%I', n.nspname, c.relname), need.name, current_user::text
+    SELECT format('%I.%I', n.nspname, c.relname), need.name, current_user::text, restrictive.names,
+           CASE WHEN NOT open.is_any THEN 'agent_sync_' || lower(need.name) || open.suffix END
     FROM need
     JOIN pg_class c ON c.oid = need.relation
     JOIN pg_namespace n ON n.oid = c.relnamespace
+    CROSS JOIN LATERAL (
+        SELECT ARRAY(SELECT quote_ident(p.polname) FROM policy p
+                     WHERE p.relation = need.relation AND p.command = need.command
+                       AND NOT p.polpermissive AND NOT p.open
+                     ORDER BY p.polname LIMIT 5) AS names
+    ) AS restrictive
+    CROSS JOIN LATERAL (
+        SELECT EXISTS (SELECT FROM policy p
+                       WHERE p.relation = need.relation AND p.command = need.command
+                         AND p.polpermissive AND p.open) AS is_any,
+               -- A policy of the name may let another role.
+               CASE WHEN EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = need.relation
+                                   AND p.polname = 'agent_sync_' || lower(need.name))
+                    THEN '_2' ELSE '' END AS suffix
+    ) AS open
     WHERE row_security_active(need.relation)
-      AND (NOT EXISTS (SELECT FROM policy p WHERE p.relation = need.relation
-        AND p.command = need.command
-                       AND p.polpermissive AND p.open)
-           OR EXISTS (SELECT FROM policy p WHERE p.relation = need.relation
-             AND p.command = need.command
-                      AND NOT p.polpermissive AND NOT p.open))
+      AND (NOT open.is_any OR restrictive.names <> '{}')
     ORDER BY 1, 2";
 
 /// The capture functions that belong to another role than the table that each serves, `$1` of the
