@@ -75,47 +75,57 @@ async fn g16_a_lock_on_a_table_is_waited_out_and_is_no_outage() {
     }
 }
 
-/// Several sessions update one configuration without a pause, so its row is locked at nearly every
-/// moment. GIVEN that, WHEN its agent is saved, THEN the daemon gets its turn in the queue.
-#[tokio::test]
-async fn g16_a_row_whose_lock_changes_hands_all_the_time_is_written() {
+/// GIVEN sessions that lock the configurations of an agent at nearly every moment, WHEN its agent is
+/// saved, THEN the daemon gets its turn in the queue.
+async fn is_written_beside(configurations: u32, work: &'static str) {
     let platform = Platform::installed().await;
-    platform.configure("busy").await;
+    for _ in 0..configurations {
+        platform.configure("busy").await;
+    }
     platform.save("busy", EXAMPLE).await;
     let _daemon = platform.caught_up_daemon().await;
     platform.drained().await;
     let mut writers = tokio::task::JoinSet::new();
     for _ in 0..4 {
         let client = platform.connect().await;
+        let transaction = format!("BEGIN; {work}; SELECT pg_sleep(0.05); COMMIT");
         writers.spawn(async move {
             loop {
-                client
-                    .batch_execute(
-                        "BEGIN;
-                         UPDATE agent_configurations SET voice_id = voice_id
-                         WHERE agent_slug = 'busy';
-                         SELECT pg_sleep(0.05); COMMIT",
-                    )
-                    .await
-                    .unwrap();
+                client.batch_execute(&transaction).await.unwrap();
             }
         });
     }
-    let waits =
-        "SELECT count(*) >= 3 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query
-        LIKE '%SET voice_id = voice_id%'";
-    platform.holds(waits).await;
+    let works = "SELECT count(*) >= 4 FROM pg_stat_activity WHERE query LIKE 'BEGIN; %pg_sleep%'";
+    platform.holds(works).await;
     for name in ["first", "second"] {
         platform
             .run(&format!("UPDATE agents SET name = '{name}'"))
             .await;
-        let is_written = format!("SELECT agent_name = '{name}' FROM agent_configurations");
+        let is_written =
+            format!("SELECT bool_and(agent_name = '{name}') IS TRUE FROM agent_configurations");
         // Without the queue, it takes as long as it takes to meet a moment without a lock.
-        tokio::time::timeout(Duration::from_secs(20), platform.holds(&is_written))
+        tokio::time::timeout(Duration::from_secs(30), platform.holds(&is_written))
             .await
             .expect("the daemon gets its turn");
     }
     platform.drained().await;
+}
+
+#[tokio::test]
+async fn g16_a_row_that_others_update_all_the_time_is_written() {
+    is_written_beside(1, "UPDATE agent_configurations SET voice_id = voice_id").await;
+}
+
+#[tokio::test]
+async fn g16_a_row_that_others_lock_all_the_time_is_written() {
+    is_written_beside(1, "SELECT FROM agent_configurations FOR UPDATE").await;
+}
+
+#[tokio::test]
+async fn g16_one_of_many_rows_is_locked_at_every_moment_and_all_are_written() {
+    let one = "UPDATE agent_configurations SET voice_id = voice_id
+        WHERE ctid = (SELECT ctid FROM agent_configurations ORDER BY random() LIMIT 1)";
+    is_written_beside(20, one).await;
 }
 
 /// A lock that lets a claim pass and no write, such as that of CREATE INDEX, is reported like any
