@@ -122,6 +122,12 @@ impl SessionError {
             }
             Self::Untrusted(finding) => return finding.remedy(),
             Self::ReadOnly => "Name the primary among the hosts of this database.",
+            Self::Postgres(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+                "The limits of its role or database apply to a session until agent-sync sets its \
+                own: ALTER ROLE … RESET statement_timeout; the same with IN DATABASE, or ALTER \
+                DATABASE … RESET statement_timeout. Or another session cancels it \
+                (pg_cancel_backend)."
+            }
             Self::Postgres(error)
                 if error.code().is_some()
                     || error.is_closed()

@@ -845,3 +845,29 @@ async fn g16_a_missing_synchronous_standby_delays_nothing() {
     platform.drained().await;
     assert_eq!(daemon.lines("database unavailable").len(), 0);
 }
+
+/// A time limit of the role that ends the statements of a new session is told with its remedy.
+#[tokio::test]
+async fn g10_a_time_limit_of_the_role_is_told() {
+    let platform = Platform::new().await;
+    let role = format!("hasty_{}", platform.name());
+    assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
+    platform
+        .run(&format!("ALTER ROLE {role} SET statement_timeout = '1ms'"))
+        .await;
+    // Some attempts are fast enough.
+    eventually("a statement takes longer", async || {
+        let said = platform.says_as(&role, &["doctor", "--json"]).await;
+        let object = said.object();
+        let checks = object["checks"].as_array().unwrap();
+        let check = &checks[0];
+        let is_told = check["text"].to_string().contains("57014");
+        let remedy = check["remedy"].to_string();
+        assert!(
+            !is_told || remedy.contains("ALTER ROLE … RESET statement_timeout"),
+            "{object}"
+        );
+        is_told
+    })
+    .await;
+}
