@@ -71,6 +71,7 @@ const POLICIES: &[(&str, Class, &str)] = &[
         "None: the server ended a transaction that exceeded its transaction_timeout, and the \
         daemon repeats it.",
     ),
+    ("26000", Class::Fault, DEALLOCATED),
     (
         "28",
         Class::Fault,
@@ -150,6 +151,9 @@ const INSTALL: &str = "Run `agent-sync install` for this database, and check the
     tables and columns in the settings.";
 const REFUSED: &str = "Correct the row, or the constraint or trigger that refuses it. The daemon \
     retries, at once when the agent is saved.";
+const DEALLOCATED: &str = "Look for DEALLOCATE or DISCARD in the triggers of the configurations, \
+    and in what they call: they run in the daemon's session, and take its prepared statements. The \
+    daemon connects again.";
 /// The condition of an error of the bounds of a partition, which have no name as a constraint has.
 const NO_PARTITION: &str = "no partition takes the row";
 const ADD_PARTITION: &str = "Create a partition for the row (CREATE TABLE … PARTITION OF … FOR \

@@ -55,6 +55,29 @@ async fn g14_a_trigger_cannot_make_the_daemon_deaf() {
     }
 }
 
+/// A trigger that takes the prepared statements of the session is named as the cause, and the others
+/// are synced.
+#[tokio::test]
+async fn g14_a_trigger_that_deallocates_is_told() {
+    let platform = platform("DEALLOCATE ALL;").await;
+    let daemon = platform.caught_up_daemon().await;
+    platform
+        .save("a", r#"{"provider":"openai","voice_id":"1"}"#)
+        .await;
+    let line = daemon.logged("database unavailable").await;
+    let remedy = line["remedy"].as_str().unwrap();
+    assert!(
+        remedy.contains("DEALLOCATE or DISCARD in the triggers of the configurations"),
+        "{line}"
+    );
+    platform
+        .save("b", r#"{"provider":"openai","voice_id":"2"}"#)
+        .await;
+    platform
+        .holds("SELECT voice_id = '2' IS TRUE FROM agent_configurations WHERE agent_slug = 'b'")
+        .await;
+}
+
 #[tokio::test]
 async fn g2_a_daemon_that_has_lost_the_lead_writes_nothing() {
     let platform = platform("PERFORM pg_advisory_unlock_all();").await;
