@@ -130,6 +130,7 @@ fn topic(finding: &Finding) -> &'static str {
             Column::NotUnique { .. } => "key",
             Column::NoIndex { .. }
             | Column::NoText { .. }
+            | Column::Lenient { .. }
             | Column::CollationChanged { .. }
             | Column::IndexMisses { .. } => "index",
             _ => "tables",

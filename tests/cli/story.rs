@@ -133,6 +133,17 @@ const DAMAGES: &[Damage] = &[
         weight: Caution,
     },
     Damage {
+        sql: "{uninstall}; CREATE COLLATION lenient (provider = icu, locale = 'und-u-ks-level2', \
+            deterministic = false); ALTER TABLE agent_configurations ALTER COLUMN agent_slug TYPE \
+            text COLLATE lenient; {install}; {reconnect}",
+        text: "agent_slug has a nondeterministic collation, in which no index finds one text alone",
+        mending: Statements(
+            "Give it another collation: ",
+            "; then run `agent-sync install`",
+        ),
+        weight: Caution,
+    },
+    Damage {
         sql: "ALTER DATABASE {database} SET default_transaction_read_only = on; {reconnect}",
         text: "this server is read-only",
         mending: Words(

@@ -33,6 +33,20 @@ pub enum Column {
         /// Its type.
         of_type: String,
     },
+    /// The collation of a slug takes different texts for equal, which are different agents (G13), so
+    /// no index serves.
+    #[error(
+        "{column} has a nondeterministic collation, in which no index finds one text alone, so \
+        every lookup scans {table}"
+    )]
+    Lenient {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column of the slug.
+        column: String,
+        /// Its type.
+        of_type: String,
+    },
     /// No unique index keeps agents with the same slug out (T5).
     #[error(
         "{table} has no unique index on {column}; agents that share a slug are reported as \
@@ -142,11 +156,16 @@ impl Column {
                 let concurrently = if *partitioned { "" } else { " CONCURRENTLY" };
                 format!("CREATE INDEX{concurrently} ON {table} ({column});")
             }
-            Self::NoText { table, column, .. } => format!(
-                "Make it text: DROP TRIGGER IF EXISTS agent_sync_insert ON {table}; DROP TRIGGER \
-                IF EXISTS agent_sync_update ON {table}; DROP TRIGGER IF EXISTS agent_sync_delete \
-                ON {table}; ALTER TABLE {table} ALTER COLUMN {column} TYPE text; then run \
-                `agent-sync install`."
+            Self::NoText { table, column, .. } => {
+                format!("Make it text: {}", change(table, column, "text"))
+            }
+            Self::Lenient {
+                table,
+                column,
+                of_type,
+            } => format!(
+                "Give it another collation: {}",
+                change(table, column, &format!("{of_type} COLLATE \"default\""))
             ),
             Self::NotUnique {
                 table,
@@ -184,6 +203,15 @@ impl Column {
         }
         .into()
     }
+}
+
+/// Statements that change the type of the column of a slug, on which triggers of the install depend.
+fn change(table: &str, column: &str, to: &str) -> String {
+    format!(
+        "DROP TRIGGER IF EXISTS agent_sync_insert ON {table}; DROP TRIGGER IF EXISTS \
+        agent_sync_update ON {table}; DROP TRIGGER IF EXISTS agent_sync_delete ON {table}; ALTER \
+        TABLE {table} ALTER COLUMN {column} TYPE {to}; then run `agent-sync install`."
+    )
 }
 
 /// The remedy where no unique index keeps agents with the same key out.

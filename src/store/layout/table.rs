@@ -162,16 +162,22 @@ impl Table {
             );
         }
         let (table, column) = (self.plain.clone(), plain(name));
-        if !self.lookup(name).can_be_indexed() && !found.is_text() {
+        if !self.lookup(name).can_be_indexed() {
             let of_type = found.sql_type.clone();
-            return Some(
+            let finding = if found.is_text() {
+                finding::Column::Lenient {
+                    table,
+                    column,
+                    of_type,
+                }
+            } else {
                 finding::Column::NoText {
                     table,
                     column,
                     of_type,
                 }
-                .into(),
-            );
+            };
+            return Some(finding.into());
         }
         Some(
             finding::Column::NoIndex {
