@@ -39,6 +39,7 @@ mod unmapped;
 mod unmatched;
 mod verdicts;
 pub mod wait;
+mod watch;
 pub mod why;
 
 use std::io::Write as _;

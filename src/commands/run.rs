@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::agent_pages::{AgentPages, InForce};
+use super::watch::{Files, Watch};
 use crate::admin::Admin;
 use crate::cli::{Databases, Verbosity};
 use crate::exit::Exit;
@@ -36,6 +37,7 @@ struct Loaded {
     rules: Arc<Rules>,
     notes: Vec<String>,
     exposed: Vec<Exposed>,
+    files: Files,
 }
 
 /// What the command line says.
@@ -54,6 +56,8 @@ impl Loaded {
             mut settings,
             unused_url,
             mut notes,
+            file,
+            named_files,
             ..
         } = loaded;
         notes.extend(unused_url);
@@ -71,6 +75,10 @@ impl Loaded {
             rules,
             notes,
             exposed,
+            files: Files {
+                main: file,
+                named: named_files,
+            },
         })
     }
 
@@ -104,12 +112,7 @@ async fn serve(
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hang_up = listen(SignalKind::hangup())?;
-    info!(
-        version = crate::VERSION,
-        databases = loaded.databases.len(),
-        "agent-sync starts"
-    );
-    remark(&loaded.notes, &loaded.exposed);
+    report_start(&loaded);
     let mut grace = loaded.settings.shutdown.grace_period;
     let board = Arc::new(Board::default());
     let (in_force, known) = watch::channel(loaded.in_force());
@@ -117,6 +120,7 @@ async fn serve(
     let admin = Admin::start(&loaded.settings.admin, Arc::clone(&board), pages);
     let (options, rules) = (Options::of(&loaded.settings), loaded.rules);
     let mut fleet = Fleet::start(&loaded.databases, options, rules, Arc::clone(&board));
+    let mut watch = Watch::start(loaded.files, loaded.settings.reload.watch);
     let supervisor = Supervisor::attend(board);
     let mut dropped = logging.dropped();
     let signal = loop {
@@ -127,7 +131,7 @@ async fn serve(
                 logging.count_further();
                 report_dropped(logging, &mut dropped);
             }
-            _ = hang_up.recv() => {
+            () = asked_to_reload(&mut hang_up, &mut watch) => {
                 supervisor.reloading().await;
                 let loaded = tokio::select! {
                     loaded = read_again(invocation.clone()) => loaded,
@@ -137,6 +141,7 @@ async fn serve(
                 match loaded {
                     Ok(loaded) => {
                         in_force.send_replace(loaded.in_force());
+                        watch.follow(loaded.files.clone(), loaded.settings.reload.watch);
                         grace = apply(loaded, logging, &admin, &mut fleet);
                     }
                     Err(reason) => error!(reason = format!("{reason:#}"), "reload refused; nothing \
@@ -162,6 +167,23 @@ fn report_stopped(in_time: bool) {
         warn!(
             "a batch did not end in time; the server rolls it back, and the next start repeats it"
         );
+    }
+}
+
+fn report_start(loaded: &Loaded) {
+    info!(
+        version = crate::VERSION,
+        databases = loaded.databases.len(),
+        "agent-sync starts"
+    );
+    remark(&loaded.notes, &loaded.exposed);
+}
+
+/// Waits for SIGHUP, or for a change of a file of the settings.
+async fn asked_to_reload(hang_up: &mut Signal, watch: &mut Watch) {
+    tokio::select! {
+        _ = hang_up.recv() => {}
+        () = watch.changed() => info!("a file of the settings has changed"),
     }
 }
 

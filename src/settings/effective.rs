@@ -2,6 +2,7 @@
 //! secret.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use config::ValueKind;
 
@@ -11,6 +12,7 @@ use super::layers::Values;
 use super::libpq::Filled;
 use super::schema::{self, Key};
 use super::sections::Database;
+use super::value_type::ValueType;
 
 /// The text in place of a secret.
 const MASK: &str = "********";
@@ -85,6 +87,26 @@ pub(crate) fn entries(values: &Values, described: &BTreeMap<String, Described>) 
         entries.extend(own.filter_map(|key| entry(values, key, key.path.replace('*', name))));
     }
     entries
+}
+
+/// The files that settings name.
+pub(crate) fn named_files(
+    values: &Values,
+    described: &BTreeMap<String, Described>,
+) -> Vec<PathBuf> {
+    let is_file = |key: &&Key| matches!(key.value_type, ValueType::Path | ValueType::SecretFile);
+    let paths = schema::keys().filter(is_file).flat_map(|key| {
+        let names = described.keys();
+        let of_databases = names.map(move |name| key.path.replace('*', name));
+        if key.is_of_database() {
+            of_databases.collect()
+        } else {
+            vec![key.path.to_owned()]
+        }
+    });
+    paths
+        .filter_map(|path| values.text(&path).map(PathBuf::from))
+        .collect()
 }
 
 fn entry(values: &Values, key: &Key, path: String) -> Option<Entry> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Settings;
 use super::connection::{Connection, database_url};
 use super::database::Described;
-use super::effective::{Entry, entries};
+use super::effective::{Entry, entries, named_files};
 use super::env::Environment;
 use super::exposed::Exposed;
 use super::file;
@@ -50,6 +50,13 @@ impl Sources {
         }
     }
 
+    /// The settings file, if one is named or the usual one exists.
+    fn main_file(&self) -> Option<&Path> {
+        let named = self.file.as_ref().map(|(path, _)| path);
+        let usual = self.default_file.as_ref().filter(|path| path.exists());
+        named.or(usual).map(PathBuf::as_path)
+    }
+
     /// The sources of this process.
     pub fn of_process(config: Option<&Path>) -> Self {
         Self::new(config, Some(Path::new(DEFAULT_FILE)), std::env::vars_os())
@@ -69,6 +76,10 @@ pub struct Loaded {
     pub notes: Vec<String>,
     /// The files with a secret that others can read or change.
     pub exposed: Vec<Exposed>,
+    /// The settings file, if there is one. The directory `databases.d` is beside it.
+    pub file: Option<PathBuf>,
+    /// The files that settings name.
+    pub named_files: Vec<PathBuf>,
 }
 
 impl Loaded {
@@ -122,6 +133,8 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
         entries: entries(&values, &described),
         exposed: exposed(&values, &described),
         notes: notes(&libpq, &described),
+        file: sources.main_file().map(Path::to_owned),
+        named_files: named_files(&values, &described),
         unused_url,
         settings,
     })

@@ -59,7 +59,7 @@ pub use problem::{Problem, SettingsError, is_withheld};
 pub(crate) use problem::{WITHHELD, shown};
 pub use sections::{
     Admin, AgentsTable, Announce, Audit, Capture, ConfigurationsTable, Database, History,
-    InstallSettings, Libpq, Log, Reconcile, Reconnect, Rules, Shutdown, SyncSettings,
+    InstallSettings, Libpq, Log, Reconcile, Reconnect, Reload, Rules, Shutdown, SyncSettings,
 };
 pub use shared::{ONE_INSTALL, Shared};
 pub use value_type::ValueType;
@@ -91,6 +91,8 @@ pub struct Settings {
     pub reconnect: Reconnect,
     /// `[shutdown]`
     pub shutdown: Shutdown,
+    /// `[reload]`
+    pub reload: Reload,
     /// `[admin]`
     pub admin: Admin,
     /// `[libpq]`

@@ -7,7 +7,8 @@
 use super::columns::{AgentsColumns, ConfigurationsColumns};
 use super::sections::{
     Admin, AgentsTable, Announce, Audit, CONNECTION_STRING, Capture, ConfigurationsTable, Database,
-    History, InstallSettings, Libpq, Log, Reconcile, Reconnect, Rules, Shutdown, SyncSettings,
+    History, InstallSettings, Libpq, Log, Reconcile, Reconnect, Reload, Rules, Shutdown,
+    SyncSettings,
 };
 use super::value_type::ValueType;
 
@@ -95,6 +96,7 @@ const SECTIONS: &[&[Key]] = &[
     Reconcile::KEYS,
     Reconnect::KEYS,
     Shutdown::KEYS,
+    Reload::KEYS,
     Admin::KEYS,
     Libpq::KEYS,
     CONNECTION_STRING,

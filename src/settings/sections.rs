@@ -208,6 +208,18 @@ section! {
 }
 
 section! {
+    /// How the daemon takes up changed settings.
+    #[derive(Copy)]
+    Reload = "reload" {
+        /// Whether the daemon reads its settings again when one of their files changes, as it does at
+        /// SIGHUP: the settings file, databases.d, and every file that a setting names. Files that
+        /// are replaced by a rename or a swapped symbolic link are seen as well. Changes on a network
+        /// file system may not be. A file with a mistake changes nothing.
+        watch: bool = ValueType::Bool, Bool(false);
+    }
+}
+
+section! {
     /// Where the daemon serves its state over HTTP (I8).
     Admin = "admin" {
         /// The address and port at which /livez, /readyz, /metrics, /status and the status page are

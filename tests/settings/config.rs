@@ -76,6 +76,9 @@ max_delay = "30s"        # default
 [shutdown]
 grace_period = "4s"  # default
 
+[reload]
+watch = false  # default
+
 [admin]
 listen = "127.0.0.1:9878"              # default
 socket = "/run/agent-sync/admin.sock"  # default

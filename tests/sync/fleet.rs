@@ -11,12 +11,12 @@ use crate::support::platform::{EXAMPLE, EXPECTED, connect};
 use crate::support::{Daemon, Platform, eventually};
 
 /// A settings file in its own directory.
-struct File {
-    folder: tempfile::TempDir,
+pub(super) struct File {
+    pub(super) folder: tempfile::TempDir,
 }
 
 impl File {
-    fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         let file = Self {
             folder: tempfile::tempdir().unwrap(),
         };
@@ -24,15 +24,15 @@ impl File {
         file
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join("agent-sync.toml")
     }
 
-    fn write(&self, text: &str) {
+    pub(super) fn write(&self, text: &str) {
         std::fs::write(self.path(), text).unwrap();
     }
 
-    fn daemon(&self) -> Daemon {
+    pub(super) fn daemon(&self) -> Daemon {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
         command
             .env_clear()
@@ -47,7 +47,7 @@ impl File {
 }
 
 /// A `[databases.NAME]` table.
-fn table(name: &str, platform: &Platform) -> String {
+pub(super) fn table(name: &str, platform: &Platform) -> String {
     format!("[databases.{name}]\nurl = '{}'\n", platform.url)
 }
 

@@ -14,4 +14,5 @@ mod narrowing;
 mod poison;
 mod shadow;
 mod tenants;
+mod watch;
 mod weight;
