@@ -14,8 +14,7 @@ const SOONEST: Duration = Duration::from_millis(10);
 const LATEST: Duration = Duration::from_secs(3600);
 
 impl Store {
-    /// Puts the agents and problems that a request [names](super::layout::Agents::names) into the
-    /// outbox (I7).
+    /// Puts the agents and problems that a request names (`Agents::names`) into the outbox (I7).
     pub async fn enqueue_known(&self, names: &[String]) -> Result<(), QueryError> {
         self.db
             .run(

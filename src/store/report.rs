@@ -231,8 +231,8 @@ pub fn count_configurations(layout: &Layout) -> String {
     )
 }
 
-/// The keys of the first `$2` agents and configurations that one of `$1`
-/// [names](super::layout::Agents::names), where tenants are set.
+/// The keys of the first `$2` agents and configurations that one of `$1` names (`Agents::names`),
+/// where tenants are set.
 pub fn keys_of_names(layout: &Layout) -> String {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
     let of_configuration = configurations.key_of_agent("c");
