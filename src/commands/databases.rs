@@ -52,12 +52,7 @@ fn lines(database: &Database, state: &State) -> Vec<String> {
         lines.push(indented(&format!("  {name:<10}  "), text, WIDTH));
     };
     fact("where", &database.target());
-    let (agents, configurations) = (&database.agents, &database.configurations);
-    let tables = [
-        (&agents.schema, &agents.table),
-        (&configurations.schema, &configurations.table),
-    ];
-    let [agents, configurations] = tables.map(|(schema, table)| format!("{schema}.{table}"));
+    let [agents, configurations] = tables(database);
     fact("tables", &format!("{agents} to {configurations}"));
     fact(
         "install",
@@ -76,6 +71,15 @@ fn lines(database: &Database, state: &State) -> Vec<String> {
     lines
 }
 
+/// The table of the agents, and that of the configurations.
+fn tables(database: &Database) -> [String; 2] {
+    let (agents, configurations) = (&database.agents, &database.configurations);
+    [
+        format!("{}.{}", agents.schema, agents.table),
+        format!("{}.{}", configurations.schema, configurations.table),
+    ]
+}
+
 /// The session of a daemon: its host and process, its program, and since when it is connected.
 fn described(daemon: &Daemon) -> String {
     let since = daemon
@@ -91,14 +95,13 @@ fn described(daemon: &Daemon) -> String {
 }
 
 fn object(database: &Database, state: &State) -> Value {
-    let look = state.look.as_ref();
+    let (look, [agents, configurations]) = (state.look.as_ref(), tables(database));
     json!({
         "database": database.name,
         "state": state.condition.name(),
         "target": database.target(),
-        "agents": format!("{}.{}", database.agents.schema, database.agents.table),
-        "configurations":
-            format!("{}.{}", database.configurations.schema, database.configurations.table),
+        "agents": agents,
+        "configurations": configurations,
         "install_schema": database.install.schema.name(),
         "leader": look.and_then(Look::leader),
         "standbys": look.map(|look| look.standbys().collect::<Vec<_>>()),

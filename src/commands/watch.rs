@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::warn;
 
+use crate::settings::drop_in_directory;
+
 /// A change counts when nothing further has changed for this time.
 const QUIET: Duration = Duration::from_millis(500);
 
@@ -121,8 +123,7 @@ impl Watch {
 
 impl Files {
     fn drop_ins(&self) -> Option<PathBuf> {
-        let main = self.main.as_ref()?;
-        Some(main.with_file_name("databases.d"))
+        self.main.as_deref().map(drop_in_directory)
     }
 
     /// The folders of the files. A missing `databases.d` appears in the folder of the settings file.

@@ -47,9 +47,14 @@ fn cannot_be_read(path: &Path, error: &io::Error) -> Problem {
     Problem::new("", source, format!("cannot be read: {error}"))
 }
 
+/// The directory of the drop-ins beside a settings file.
+pub(crate) fn drop_in_directory(beside: &Path) -> PathBuf {
+    beside.with_file_name("databases.d")
+}
+
 /// The drop-ins beside a file, in the order of their names; none if the directory is missing.
 pub(crate) fn drop_ins(beside: &Path) -> Result<Vec<PathBuf>, Problem> {
-    let directory = beside.with_file_name("databases.d");
+    let directory = drop_in_directory(beside);
     let paths = |entries: fs::ReadDir| entries.map(|entry| Ok(entry?.path())).collect();
     let mut paths: Vec<_> = match fs::read_dir(&directory).and_then(paths) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),

@@ -52,6 +52,7 @@ pub(crate) use dsn::is_local;
 pub use duration::argument as duration_argument;
 pub use effective::Entry;
 pub use exposed::Exposed;
+pub(crate) use file::drop_in_directory;
 pub use identity::IdentityError;
 pub use install_schema::InstallSchema;
 pub use load::{Loaded, Sources};

@@ -79,12 +79,9 @@ function stateOf(agent) {
   return facts(pairs);
 }
 
-const GOOD = ["in_sync"];
-const BAD = ["rejected", "ambiguous", "failed"];
-
 function judge({ verdict, problem }) {
-  if (GOOD.includes(verdict) && !problem) return "good";
-  return BAD.includes(verdict) ? "bad" : "fair";
+  if (verdict === "in_sync" && !problem) return "good";
+  return ["rejected", "ambiguous"].includes(verdict) ? "bad" : "fair";
 }
 
 function showAgent(agent, alone) {

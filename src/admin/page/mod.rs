@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::answer::Answer;
 use crate::show::Clean;
 
+const HEAD: &str = include_str!("head.html");
 const STYLE: &str = include_str!("page.css");
 const COMMON: &str = include_str!("common.js");
 
@@ -46,7 +47,8 @@ fn answer(Page { document, policy }: &'static Page) -> Answer {
 }
 
 impl Page {
-    fn new(document: &str, script: &str) -> Self {
+    /// From the body of a document and its script.
+    fn new(body: &str, script: &str) -> Self {
         let script = format!("{COMMON}\n{script}");
         let policy = format!(
             "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src \
@@ -55,9 +57,7 @@ impl Page {
             source(&script)
         );
         Self {
-            document: document
-                .replace("/* style */", STYLE)
-                .replace("/* script */", &script),
+            document: HEAD.replace("/* style */", STYLE) + &body.replace("/* script */", &script),
             policy,
         }
     }
@@ -113,7 +113,9 @@ mod tests {
                 assert!(!script.contains(way) && !COMMON.contains(way), "{way}");
             }
             assert!(
-                !document.contains(" style=") && !document.contains(" onclick="),
+                ![HEAD, document]
+                    .iter()
+                    .any(|text| text.contains(" style=") || text.contains(" onclick=")),
                 "the policy would forbid it"
             );
         }
