@@ -73,7 +73,7 @@ fuzz-keep:
 # The model of the protocol in every order of its steps, at the sizes of the tests and at larger
 # ones that take minutes.
 model:
-	@cargo test --quiet --locked --release --test it -- --include-ignored --nocapture --test-threads 1 model::
+	@cargo test --quiet --locked --package agent-sync-model -- --include-ignored --nocapture --test-threads 1
 
 # The checks of a change besides the tests.
 lint: shellcheck

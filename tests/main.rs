@@ -17,7 +17,6 @@ mod fuzz_targets;
 mod http;
 mod install;
 mod mapping;
-mod model;
 mod outage;
 mod packaging;
 mod settings;

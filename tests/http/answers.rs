@@ -217,11 +217,11 @@ async fn s20_probe_asks_the_daemon_itself_whoever_has_taken_its_port() {
     );
     // A stopped daemon is detected despite the impostor.
     daemon.signal("STOP");
-    let (code, _, error) = probe("live", &[], &settings).await;
-    assert!(
-        code == 69 && error.contains("no answer within"),
-        "{code}: {error}"
-    );
+    eventually("all of its threads have stopped", async || {
+        let (code, _, error) = probe("live", &[], &settings).await;
+        code == 69 && error.contains("no answer within")
+    })
+    .await;
     daemon.signal("CONT");
     eventually("it goes on", async || {
         probe("live", &[], &settings).await.0 == 0

@@ -12,6 +12,15 @@
 //!   input or a command of the protocol, or a step.
 //! - `uncaptured` is a separate model: the repair of changes that were counted and not captured.
 
+#![cfg(test)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::too_many_lines,
+    unreachable_pub
+)]
+
 mod daemon;
 mod explore;
 mod fast_path;
