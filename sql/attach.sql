@@ -116,8 +116,7 @@ DECLARE
     tenant         CONSTANT text := given #>> '{agents,columns,tenant}';
     agent_tenant   CONSTANT text := given #>> '{configurations,columns,tenant}';
     with_configs   CONSTANT boolean := (given -> 'capture_configurations')::boolean;
-    -- The columns of the agents that the trigger watches: the slug and the mapped columns. The
-    -- trigger compares the first two before the others.
+    -- The columns of the agents that the trigger watches: the slug and the mapped columns.
     mapped         CONSTANT text[] := ARRAY[
         slug,
         given #>> '{agents,columns,voice_settings}',
@@ -135,16 +134,25 @@ DECLARE
         ['(slug) VALUES (new_slug)', '(slug, tenant) VALUES (new_slug, new_tenant)'],
         ['(slug) VALUES (OLD.%1$I)', '(slug, tenant) VALUES (OLD.%1$I, OLD.%2$I::pg_catalog.text)'],
         ['(slug) VALUES (old_slug)', '(slug, tenant) VALUES (old_slug, OLD.%2$I::pg_catalog.text)'],
-        ['OLD.%1$I::pg_catalog.text IS DISTINCT FROM new_slug',
-            '(OLD.%1$I::pg_catalog.text IS DISTINCT FROM new_slug '
-            'OR OLD.%2$I::pg_catalog.text IS DISTINCT FROM new_tenant)'],
-        ['a.attname = ''slug'' AND', 'EXISTS (SELECT FROM pg_catalog.pg_attribute t '
-            'WHERE t.attrelid = c.oid AND t.attname = ''tenant'' '
-            'AND t.atttypid = ''pg_catalog.text''::pg_catalog.regtype) AND a.attname = ''slug'' AND'],
-        [E'    old_slug     text;\n', E'    old_slug     text;\n    new_tenant   text;\n']];
+        ['a.attname OPERATOR(pg_catalog.=) ''slug''',
+            'EXISTS (SELECT FROM pg_catalog.pg_attribute t '
+            'WHERE t.attrelid OPERATOR(pg_catalog.=) c.oid '
+            'AND t.attname OPERATOR(pg_catalog.=) ''tenant'' '
+            'AND t.atttypid OPERATOR(pg_catalog.=) ''pg_catalog.text''::pg_catalog.regtype) '
+            'AND a.attname OPERATOR(pg_catalog.=) ''slug'''],
+        [E'    old_slug     pg_catalog.text;\n',
+            E'    old_slug     pg_catalog.text;\n    new_tenant   pg_catalog.text;\n']];
+    -- Whether the row had another slug before, and whether it had another key. Without a row before,
+    -- as in an insert, neither is true.
+    other_slug     CONSTANT text := 'OLD.%1$I::pg_catalog.text COLLATE pg_catalog."C" '
+        'OPERATOR(pg_catalog.<>) new_slug';
+    other_key      CONSTANT text := other_slug || ' OR OLD.%1$I IS NOT NULL AND COALESCE('
+        'OLD.%2$I::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.<>) new_tenant, '
+        '(OLD.%2$I IS NULL) OPERATOR(pg_catalog.<>) (new_tenant IS NULL))';
     mapped_list    text; -- Those that exist, as a column list.
     differs        text; -- A condition: the row has changed in one of them.
-    differs_most   text; -- The same for the two that change most often.
+    same           text; -- The opposite, without a name that the search path decides.
+    same_settings  text; -- The same for the voice settings, which change most often.
     configuration_differs text;
     slug_collation text; -- A COLLATE clause for the view, or nothing.
     column_list    boolean; -- Whether the update trigger can have a column list.
@@ -182,25 +190,34 @@ BEGIN
     -- When a column counts as changed. jsonb has its own equality. Everything else is compared byte
     -- by byte, because json has no equality, and citext and some collations treat different texts
     -- as equal.
-    SELECT string_agg(c.differs, ' OR ' ORDER BY c.position),
-           string_agg(c.differs, ' OR ' ORDER BY c.position) FILTER (WHERE c.position <= 2),
+    SELECT string_agg(format('%s IS DISTINCT FROM %s', c.old_value, c.new_value), ' OR '
+                      ORDER BY c.position),
+           string_agg(c.same, ' AND ' ORDER BY c.position),
+           string_agg(c.same, '' ) FILTER (WHERE c.position = 2),
            string_agg(format('%I', c.name), ', ' ORDER BY c.position)
-        INTO differs, differs_most, mapped_list
+        INTO differs, same, same_settings, mapped_list
         FROM (
-            SELECT a.attname AS name, array_position(mapped, a.attname::text) AS position,
-                   CASE WHEN 'jsonb'::regtype = ANY (ARRAY(
-                       WITH RECURSIVE base (type) AS (
-                           SELECT a.atttypid
-                           UNION ALL
-                           SELECT t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.type
-                           WHERE t.typtype = 'd')
-                       SELECT b.type FROM base b))
-                       THEN format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', a.attname)
-                       ELSE format('OLD.%1$I::text COLLATE "C" IS DISTINCT FROM '
-                                   'NEW.%1$I::text COLLATE "C"', a.attname) END AS differs
-            FROM pg_attribute a
-            WHERE a.attrelid = agents AND a.attname = ANY (mapped)
-              AND a.attnum > 0 AND NOT a.attisdropped) AS c;
+            SELECT v.*, format('COALESCE(%s OPERATOR(pg_catalog.=) %s, OLD.%I IS NULL AND '
+                               'NEW.%3$I IS NULL)', v.old_value, v.new_value, v.name) AS same
+            FROM (
+                SELECT a.attname AS name, array_position(mapped, a.attname::text) AS position,
+                       format('OLD.%I%s', a.attname, bytes.of) AS old_value,
+                       format('NEW.%I%s', a.attname, bytes.of) AS new_value
+                FROM pg_attribute a
+                CROSS JOIN LATERAL (
+                    SELECT CASE WHEN 'jsonb'::regtype = ANY (ARRAY(
+                        WITH RECURSIVE base (type) AS (
+                            SELECT a.atttypid
+                            UNION ALL
+                            SELECT t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.type
+                            WHERE t.typtype = 'd')
+                        SELECT b.type FROM base b))
+                        THEN '' ELSE '::pg_catalog.text COLLATE pg_catalog."C"' END AS of
+                ) AS bytes
+                WHERE a.attrelid = agents AND a.attname = ANY (mapped)
+                  AND a.attnum > 0 AND NOT a.attisdropped
+            ) AS v
+        ) AS c;
     SELECT string_agg(format('OLD.%1$I::text COLLATE "C" IS DISTINCT FROM NEW.%1$I::text '
                              'COLLATE "C"', c.name), ' OR ')
         INTO configuration_differs
@@ -219,9 +236,10 @@ BEGIN
                         WHERE i.inhparent = agents AND c.relpersistence <> 't');
     IF column_list THEN
         agent_event := format('UPDATE OF %s ON %s FOR EACH ROW', mapped_list, agents);
+        -- Each expression is prepared once a transaction, so the long one is rare.
         agent_filter := format(
-            'IF new_slug IS NULL OR NOT (%s) THEN IF new_slug IS NULL OR NOT (%s) THEN RETURN '
-            'NULL; END IF; END IF;', differs_most, differs);
+            'IF new_slug IS NULL OR %s THEN IF new_slug IS NULL OR %s THEN RETURN NULL; END IF; '
+            'END IF;', COALESCE(same_settings, 'true'), same);
     ELSE
         agent_event := format('UPDATE ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL AND (%s))',
                               agents, slug, differs);
@@ -252,6 +270,9 @@ BEGIN
             split_part(current_setting('agent_sync.capture'), '$capture$', 2),
             '/* notify */true', given ->> 'notify'),
             '/* slug */slug', quote_ident(found.slug));
+        definition := replace(definition, '/* renamed */false', format(
+            CASE WHEN found.tenant IS NULL THEN other_slug ELSE other_key END,
+            found.slug, found.tenant));
         IF found.tenant IS NOT NULL THEN
             FOR part IN 1 .. array_length(key_parts, 1) LOOP
                 definition := replace(definition, format(key_parts[part][1], found.slug),

@@ -4,10 +4,16 @@
 -- statement below, with these replacements:
 --   /* function */  the name after it
 --   /* slug */      the name after it, by the slug column of the table
+--   /* renamed */   the value after it, by whether the row had another key before
 --   /* notify */    the value after it, by capture.notify
 --   /* filter */    the comment itself, by a statement or by nothing. Agents: a return if no mapped
 --                   column has changed; nothing where the trigger has a WHEN clause.
 --                   Configurations: take the former slug if the row has none any more.
+--
+-- The function has no `SET search_path`, which PostgreSQL would set anew for every row. Instead,
+-- nothing in it is looked up by the path of the session that saves: functions, types, collations
+-- and tables are named with their schema, operators are written OPERATOR(schema.name), and there is
+-- no IS DISTINCT FROM, IN, BETWEEN, LIKE, NULLIF or CASE x WHEN, which look an operator up.
 -- Where tenants are set, it also adds the tenant to what is appended, to the comparison of the old
 -- row with the new one, and to the check of the outbox (key_parts in attach.sql).
 -- This file runs nothing. It passes the text to attach.sql.
@@ -16,7 +22,7 @@ DO $store$
 BEGIN
     PERFORM pg_catalog.set_config('agent_sync.capture', $text$
 CREATE OR REPLACE FUNCTION agent_sync./* function */capture_agent() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+    LANGUAGE plpgsql SECURITY DEFINER AS
 $capture$
 -- Notes the slug of the changed row in the outbox, and wakes the daemon if it sleeps.
 --
@@ -60,22 +66,25 @@ $capture$
 -- drops again may change columns that no trigger of the capture watches, and leaves no trace in the
 -- catalog. A save that notifies waits for other notifying commits of the whole cluster.
 DECLARE
-    appended     text := pg_catalog.current_setting('agent_sync.appended', true);
-    new_slug     text;
-    old_slug     text;
+    noted        pg_catalog.text := pg_catalog.current_setting('agent_sync.appended', true);
+    new_slug     pg_catalog.text;
+    old_slug     pg_catalog.text;
     outbox_ctid  pg_catalog.tid; -- Of the appended row, if the daemon needs a notification.
-    safe         boolean; -- Whether the checks below found no reason for an append to fail.
-    lock_timeout text;
-    warned       text;
-    warns        boolean; -- Whether this is the first failure of the transaction.
-    mark         text; -- The number and the time of this transaction.
+    mark         pg_catalog.text; -- The number and the time of this transaction.
+    appended     pg_catalog.text; -- How many guarded appends it has had; null: none.
+    safe         pg_catalog.bool; -- Whether the checks below found no reason for an append to fail.
+    lock_timeout pg_catalog.text;
+    warned       pg_catalog.text;
+    warns        pg_catalog.bool; -- Whether this is the first failure of the transaction.
 BEGIN
-    IF appended <> '' THEN
-        mark := pg_catalog.pg_current_xact_id()::pg_catalog.text || ':'
-            || pg_catalog.extract('epoch', pg_catalog.transaction_timestamp())::pg_catalog.text;
-        appended := CASE WHEN pg_catalog.split_part(appended, ' ', 1) = mark
-            THEN pg_catalog.split_part(appended, ' ', 2) ELSE '' END;
-        IF appended = '50' THEN
+    IF noted OPERATOR(pg_catalog.<>) '' THEN
+        mark := pg_catalog.pg_current_xact_id()::pg_catalog.text OPERATOR(pg_catalog.||) ':'
+            OPERATOR(pg_catalog.||) pg_catalog.extract(
+                'epoch', pg_catalog.transaction_timestamp())::pg_catalog.text;
+        appended := CASE
+            WHEN pg_catalog.split_part(noted, ' ', 1) OPERATOR(pg_catalog.=) mark
+            THEN pg_catalog.split_part(noted, ' ', 2) END;
+        IF appended OPERATOR(pg_catalog.=) '50' THEN
             BEGIN
                 new_slug := NEW./* slug */slug;
                 /* filter */
@@ -83,7 +92,8 @@ BEGIN
                 -- have committed. Otherwise the checks would read an older state, and the append,
                 -- which PostgreSQL plans again after such a change, would fail.
                 safe := pg_catalog.pg_relation_is_updatable(
-                        'agent_sync.outbox'::pg_catalog.regclass, false) & 8 = 8
+                        'agent_sync.outbox'::pg_catalog.regclass, false)
+                        OPERATOR(pg_catalog.&) 8 OPERATOR(pg_catalog.=) 8
                     AND pg_catalog.has_schema_privilege('agent_sync', 'USAGE')
                     AND pg_catalog.has_table_privilege(
                         'agent_sync.outbox'::pg_catalog.regclass, 'INSERT');
@@ -92,9 +102,7 @@ BEGIN
             END;
             IF safe THEN
                 INSERT INTO agent_sync.outbox (slug) VALUES (new_slug);
-                IF OLD./* slug */slug::pg_catalog.text IS DISTINCT FROM new_slug
-                    AND OLD./* slug */slug IS NOT NULL
-                THEN
+                IF /* renamed */false THEN
                     INSERT INTO agent_sync.outbox (slug) VALUES (OLD./* slug */slug);
                 END IF;
                 RETURN NULL;
@@ -109,7 +117,8 @@ BEGIN
         LOCK TABLE agent_sync.outbox IN ROW EXCLUSIVE MODE NOWAIT;
         IF NOT /* notify */true
             OR pg_catalog.pg_try_advisory_xact_lock_shared(1634169721, 2)
-               AND pg_catalog.current_setting('agent_sync.daemon', true) IS DISTINCT FROM 'on'
+               AND (pg_catalog.current_setting('agent_sync.daemon', true)
+                    OPERATOR(pg_catalog.=) 'on') IS NOT TRUE
         THEN
             INSERT INTO agent_sync.outbox (slug) VALUES (new_slug);
             IF NOT FOUND THEN
@@ -122,61 +131,68 @@ BEGIN
             END IF;
             -- A full notification queue would fail the commit, so none is sent from half full on.
             -- The scan after the daemon's next timed wake-up or sweep finds the row.
-            IF pg_catalog.pg_notification_queue_usage() < 0.5 THEN
-                IF COALESCE(appended, '') = ''
-                    AND NOT (OLD./* slug */slug::pg_catalog.text IS DISTINCT FROM new_slug
-                             AND OLD./* slug */slug IS NOT NULL)
-                    AND pg_catalog.current_setting('agent_sync.daemon', true) IS DISTINCT FROM 'on'
+            IF pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.5 THEN
+                IF appended IS NULL
+                    AND (/* renamed */false) IS NOT TRUE
+                    AND (pg_catalog.current_setting('agent_sync.daemon', true)
+                         OPERATOR(pg_catalog.=) 'on') IS NOT TRUE
                     -- The apply worker of logical replication forgets agent_sync.appended after
                     -- each row, and would send a notification for each.
-                    AND pg_catalog.current_setting('session_replication_role') <> 'replica'
+                    AND pg_catalog.current_setting('session_replication_role')
+                        OPERATOR(pg_catalog.<>) 'replica'
                 THEN
-                    PERFORM pg_catalog.pg_notify('agent_sync_change', outbox_ctid::text);
+                    PERFORM pg_catalog.pg_notify(
+                        'agent_sync_change', outbox_ctid::pg_catalog.text);
                 ELSE
                     PERFORM pg_catalog.pg_notify('agent_sync', '');
                 END IF;
             END IF;
         END IF;
-        IF OLD./* slug */slug::pg_catalog.text IS DISTINCT FROM new_slug
-            AND OLD./* slug */slug IS NOT NULL
-        THEN
+        IF /* renamed */false THEN
             old_slug := OLD./* slug */slug;
             INSERT INTO agent_sync.outbox (slug) VALUES (old_slug);
         END IF;
-        IF COALESCE(appended, '') = '' THEN
+        IF appended IS NULL THEN
             appended := pg_catalog.set_config('agent_sync.appended',
-                pg_catalog.pg_current_xact_id()::pg_catalog.text || ':'
-                || pg_catalog.extract('epoch', pg_catalog.transaction_timestamp())::pg_catalog.text
-                || ' 1', true);
-        ELSIF appended = '49' THEN
+                pg_catalog.pg_current_xact_id()::pg_catalog.text OPERATOR(pg_catalog.||) ':'
+                OPERATOR(pg_catalog.||) pg_catalog.extract(
+                    'epoch', pg_catalog.transaction_timestamp())::pg_catalog.text
+                OPERATOR(pg_catalog.||) ' 1', true);
+        ELSIF appended OPERATOR(pg_catalog.=) '49' THEN
             IF EXISTS (
                 SELECT FROM pg_catalog.pg_class c
-                JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
-                WHERE c.oid = pg_catalog.to_regclass('agent_sync.outbox')
-                  AND c.relkind = 'r' AND c.relchecks = 0
+                JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid
+                WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('agent_sync.outbox')
+                  AND c.relkind OPERATOR(pg_catalog.=) 'r'
+                  AND c.relchecks OPERATOR(pg_catalog.=) 0
                   AND NOT (c.relhasindex OR c.relhastriggers OR c.relhasrules OR c.relrowsecurity)
-                  AND a.attname = 'slug' AND a.atttypid = 'pg_catalog.text'::pg_catalog.regtype)
+                  AND a.attname OPERATOR(pg_catalog.=) 'slug'
+                  AND a.atttypid OPERATOR(pg_catalog.=) 'pg_catalog.text'::pg_catalog.regtype)
             THEN
-                appended := pg_catalog.set_config('agent_sync.appended', mark || ' 50', true);
+                appended := pg_catalog.set_config('agent_sync.appended',
+                    mark OPERATOR(pg_catalog.||) ' 50', true);
             END IF;
         ELSE
             appended := pg_catalog.set_config('agent_sync.appended',
-                mark || ' '
-                || CASE WHEN appended ~ '^([0-9]|[1-3][0-9]|4[0-8])$'
-                        THEN (appended::integer + 1)::text ELSE '1' END, true);
+                mark OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) CASE
+                    WHEN appended OPERATOR(pg_catalog.~) '^([0-9]|[1-3][0-9]|4[0-8])$'
+                    THEN (appended::pg_catalog.int4 OPERATOR(pg_catalog.+) 1)::pg_catalog.text
+                    ELSE '1' END, true);
         END IF;
     EXCEPTION WHEN OTHERS THEN
         -- In a block of its own: PostgreSQL prepares the expressions here for the first time, which
         -- may fail as well, for want of a lock slot.
         BEGIN
             -- Bound to the transaction, as agent_sync.appended is.
-            mark := pg_catalog.pg_current_xact_id()::pg_catalog.text || ':'
-                || pg_catalog.extract('epoch', pg_catalog.transaction_timestamp())::pg_catalog.text;
+            mark := pg_catalog.pg_current_xact_id()::pg_catalog.text OPERATOR(pg_catalog.||) ':'
+                OPERATOR(pg_catalog.||) pg_catalog.extract(
+                    'epoch', pg_catalog.transaction_timestamp())::pg_catalog.text;
             warned := COALESCE(pg_catalog.current_setting('agent_sync.warned', true), '');
-            warns := warned NOT IN (mark || ' counted', mark || ' uncounted');
+            warns := warned OPERATOR(pg_catalog.<>) (mark OPERATOR(pg_catalog.||) ' counted')
+                AND warned OPERATOR(pg_catalog.<>) (mark OPERATOR(pg_catalog.||) ' uncounted');
             -- One warning a transaction, but one count for each row: agent_sync.warned is a
             -- setting, and any session can set it.
-            IF warned <> mark || ' uncounted' THEN
+            IF warned OPERATOR(pg_catalog.<>) (mark OPERATOR(pg_catalog.||) ' uncounted') THEN
                 BEGIN
                     -- NOWAIT does not exist for a sequence, which is locked only while it is
                     -- altered or dropped.
@@ -184,9 +200,10 @@ BEGIN
                     PERFORM pg_catalog.set_config('lock_timeout', '1ms', true);
                     PERFORM pg_catalog.nextval('agent_sync.uncaptured');
                     PERFORM pg_catalog.set_config('lock_timeout', lock_timeout, true);
-                    warned := pg_catalog.set_config('agent_sync.warned', mark || ' counted', true);
+                    warned := pg_catalog.set_config('agent_sync.warned',
+                        mark OPERATOR(pg_catalog.||) ' counted', true);
                 EXCEPTION WHEN OTHERS THEN
-                    warned := mark || ' uncounted';
+                    warned := mark OPERATOR(pg_catalog.||) ' uncounted';
                     -- All objects of the schema may be locked, for instance by a REASSIGN OWNED
                     -- that is rolled back and leaves no trace. A large object is not part of the
                     -- schema, and its creation is committed with the save. The seal
@@ -210,15 +227,16 @@ BEGIN
             -- listening daemon for the slug (I7), even if the damage is repaired before the next
             -- sweep. A transaction that may be prepared must not notify, and a nearly full queue
             -- would fail the commit.
-            IF warned = mark || ' uncounted'
+            IF warned OPERATOR(pg_catalog.=) (mark OPERATOR(pg_catalog.||) ' uncounted')
                 AND /* notify */true
-                AND pg_catalog.current_setting('max_prepared_transactions') = '0'
-                AND pg_catalog.pg_notification_queue_usage() < 0.5
+                AND pg_catalog.current_setting('max_prepared_transactions')
+                    OPERATOR(pg_catalog.=) '0'
+                AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.5
             THEN
                 BEGIN
                     PERFORM pg_catalog.pg_notify('agent_sync', slug)
                         FROM pg_catalog.unnest(ARRAY[new_slug, old_slug]) AS slug
-                        WHERE pg_catalog.octet_length(slug) < 8000;
+                        WHERE pg_catalog.octet_length(slug) OPERATOR(pg_catalog.<) 8000;
                 EXCEPTION WHEN OTHERS THEN
                     NULL; -- C4: the sweep finds the damage.
                 END;

@@ -182,8 +182,7 @@ async fn g14_an_altered_capture_is_told_until_it_is_mended() {
     let body = |body: &str| {
         format!(
             "CREATE OR REPLACE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE
-                  plpgsql SECURITY DEFINER
-                 SET search_path = pg_catalog, pg_temp AS $$ BEGIN {body} RETURN NULL; END $$"
+                  plpgsql SECURITY DEFINER AS $$ BEGIN {body} RETURN NULL; END $$"
         )
     };
     for (change, message) in [

@@ -3,4 +3,5 @@
 mod changed_tables;
 mod foreign_code;
 mod migrations;
+mod search_path;
 mod triggers;

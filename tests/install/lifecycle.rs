@@ -100,12 +100,11 @@ async fn i6_install_mends_what_was_tampered_with() {
              EXECUTE FUNCTION agent_sync.capture_agent();
          ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update",
         "ALTER FUNCTION agent_sync.capture_agent() SECURITY INVOKER",
-        "ALTER FUNCTION agent_sync.capture_configuration() RESET search_path",
         "ALTER FUNCTION agent_sync.capture_agent() SET search_path = public",
         "ALTER FUNCTION agent_sync.capture_agent() SET work_mem = '1MB'",
         "CREATE OR REPLACE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE plpgsql
               SECURITY DEFINER
-             SET search_path = pg_catalog, pg_temp AS 'BEGIN RETURN NULL; END'",
+             AS 'BEGIN RETURN NULL; END'",
         "GRANT EXECUTE ON FUNCTION agent_sync.capture_agent() TO PUBLIC",
     ] {
         let platform = Platform::installed().await;

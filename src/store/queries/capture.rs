@@ -34,8 +34,8 @@ pub const CALLED_AFTER_A_FAILURE: &[&str] = &[
 ];
 
 /// The triggers that the capture needs, `$2` on `$1`, and that are missing or disabled, or whose
-/// function is not what makes it safe and able (SECURITY DEFINER, a fixed `search_path`, an owner
-/// with the privileges, whom no row-level security refuses, and who may call what the function
+/// function is not what makes it safe and able (SECURITY DEFINER without settings, an owner with
+/// the privileges, whom no row-level security refuses, and who may call what the function
 /// calls, `$6`); or that do not watch one of the quoted columns `$3` of the first table; or that
 /// look at what statements set (`UPDATE OF`) where a BEFORE trigger may change more, which
 /// `sql/attach.sql` sees to unless the other trigger came later; or that do not watch one of the
@@ -69,9 +69,7 @@ pub const CAPTURE_FAULTS: &str = "
                           THEN 'not the one that the install has made'
                     WHEN NOT f.prosecdef THEN
                       'SECURITY INVOKER, so it may do no more than whoever saves'
-                    WHEN NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (f.proconfig), false)
-                        THEN 'without its fixed search_path, so whoever saves can lead it astray'
-                    WHEN cardinality(f.proconfig) <> 1
+                    WHEN f.proconfig IS NOT NULL
                       THEN
                       'of a function with settings that the install has not made (ALTER FUNCTION ... SET)'
                     WHEN f.provolatile <> 'v'
