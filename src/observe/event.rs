@@ -177,6 +177,9 @@ pub enum Tables<'a> {
     /// Another session has held a lock on a table for this long. Nothing is lost, and the daemon
     /// waits for its end (G16).
     LockedOut(Duration),
+    /// Another session has held a lock for this long that the sweep needs, while changes are
+    /// applied. Changes that were missed are not looked for meanwhile; the capture itself is.
+    SweepLockedOut(Duration),
     /// That lock has ended, after this time.
     LockGone(Duration),
     /// The tables have changed, and are read again; with the error of the server.
@@ -212,6 +215,8 @@ pub enum FullCheck {
     AskedForTooMany,
     /// The same again, before another check of every agent is allowed.
     Postponed,
+    /// A check has been waiting for this number of open transactions that may have saved.
+    WaitsForSavers(usize),
 }
 
 /// An event about the mapping.
@@ -301,11 +306,21 @@ subjects! {
     Audit: Audit<'a>,
 }
 
+impl FullCheck {
+    /// The remedy of [`FullCheck::WaitsForSavers`].
+    pub const WAITS_FOR_SAVERS_REMEDY: &'static str = "`agent-sync doctor` names the oldest of \
+        them; end it.";
+}
+
 impl Tables<'_> {
-    /// The remedy of [`Tables::LockedOut`].
-    pub const LOCKED_OUT_REMEDY: &'static str = "Wait for its end, or find it: SELECT b.pid, \
-        b.query FROM pg_stat_activity a JOIN pg_stat_activity b ON b.pid = ANY \
-        (pg_blocking_pids(a.pid)) WHERE a.application_name LIKE 'agent-sync%';";
+    /// The remedy of [`Tables::LockedOut`] and [`Tables::SweepLockedOut`]. The daemon waits for a
+    /// fraction of a second at a time, so `pg_blocking_pids` would mostly find nothing.
+    pub const LOCKED_OUT_REMEDY: &'static str = "Wait for its end, or find it: SELECT \
+        l.relation::regclass, l.mode, l.pid, a.state, a.xact_start, a.query FROM pg_locks l LEFT \
+        JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.granted AND l.relation::oid >= 16384 AND \
+        l.mode <> 'AccessShareLock' AND coalesce(a.application_name, '') NOT LIKE 'agent-sync%' \
+        ORDER BY a.xact_start; a lock without pid is that of a prepared transaction, which \
+        pg_prepared_xacts lists.";
 }
 
 impl Event<'_> {

@@ -213,6 +213,15 @@ fn tables(event: &Tables<'_>) {
                 remedy, "another session holds a lock on a table; changes wait for its end"
             );
         }
+        Tables::SweepLockedOut(since) => {
+            let (seconds, remedy) = (since.as_secs(), Tables::LOCKED_OUT_REMEDY);
+            warn!(
+                seconds,
+                remedy,
+                "another session holds a lock on a table or row that the sweep needs; changes that \
+                were missed are not looked for until its end"
+            );
+        }
         Tables::LockGone(lasted) => {
             let seconds = lasted.as_secs();
             info!(seconds, "the lock is gone; changes are applied");
@@ -268,6 +277,15 @@ fn full_check(reason: &FullCheck) {
             remedy = "`agent-sync reconcile --all` checks them now.",
             "more slugs were requested at once again; every agent is checked within ten minutes"
         ),
+        FullCheck::WaitsForSavers(transactions) => {
+            let remedy = FullCheck::WAITS_FOR_SAVERS_REMEDY;
+            warn!(
+                transactions,
+                remedy,
+                "the check of every agent waits for open transactions that may have saved; changes \
+                that are committed are applied, and audits call nothing drift"
+            );
+        }
     }
 }
 

@@ -121,6 +121,11 @@ impl Noticed {
             .collect()
     }
 
+    /// The findings of the last check.
+    pub(super) fn known_findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
     /// The same for findings.
     pub(super) fn untold_findings<'a>(&mut self, findings: &'a [Finding]) -> Vec<&'a Finding> {
         let told = std::mem::replace(&mut self.findings, findings.to_vec());

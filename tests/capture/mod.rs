@@ -2,6 +2,7 @@
 
 mod changed_tables;
 mod foreign_code;
+mod locked_sweep;
 mod migrations;
 mod search_path;
 mod triggers;

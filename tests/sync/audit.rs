@@ -500,3 +500,21 @@ async fn g7_g17_the_audit_notes_a_configuration_that_was_deleted() {
     .await;
     assert!(daemon.lines(EDITED).is_empty() && daemon.lines(UNNOTICED).is_empty());
 }
+
+/// An audit needs no lock on the row of the install, which another session may hold for long.
+#[tokio::test]
+async fn g17_a_locked_row_of_the_install_stops_no_audit() {
+    let platform = with_agents(&["a", "b"]).await;
+    let (daemon, _) = auditing(&platform, &[]).await;
+    daemon.logged(COMPARED).await;
+    let holder = platform.connect().await;
+    holder
+        .batch_execute("BEGIN; SELECT FROM agent_sync.install FOR UPDATE")
+        .await
+        .unwrap();
+    platform.run(&format!("{EDIT} 'a'")).await;
+    daemon.logged(EDITED).await;
+    platform.run(&unnoticed("b")).await;
+    daemon.logged(UNNOTICED).await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+}

@@ -29,6 +29,8 @@ use super::error::AttemptError;
 use crate::mapping::Rules;
 use crate::observe::compared::{Compared, Unnoticed};
 use crate::observe::{Totals, event};
+use crate::pg::QueryError;
+use crate::pg::sqlstate::Class;
 use crate::session::{Limits, Session};
 use crate::settings::Repair;
 use crate::store::Layout;
@@ -56,6 +58,15 @@ pub(super) enum Told {
     Nothing,
     /// That some configurations differ.
     Drift,
+}
+
+/// A note in `agent_sync.install`, whose row another session may have locked. The note is for a
+/// later daemon alone, and the audit goes on without it.
+fn if_not_locked(noted: Result<(), QueryError>) -> Result<(), QueryError> {
+    match noted {
+        Err(error) if error.class() == Some(Class::Locked) => Ok(()),
+        noted => noted,
+    }
 }
 
 struct Auditor<'a> {
@@ -262,7 +273,8 @@ impl<'a> Auditor<'a> {
             self.failures = 0;
             if step == Step::Over {
                 if *self.lead.borrow() != Lead::None {
-                    note_audit(ground.db, &ground.key, &pass.found.counts, &pass.unnoticed).await?;
+                    let (counts, unnoticed) = (&pass.found.counts, &pass.unnoticed);
+                    if_not_locked(note_audit(ground.db, &ground.key, counts, unnoticed).await)?;
                 }
                 let standing = Standing::read(&ground).await?;
                 return Ok(Some((standing, ground.key)));
@@ -271,7 +283,7 @@ impl<'a> Auditor<'a> {
                 continue;
             }
             if noted.elapsed() >= NOTED {
-                note_position(ground.db, pass).await?;
+                if_not_locked(note_position(ground.db, pass).await)?;
                 noted = Instant::now();
             }
             let is_working = *self.lead.borrow() == Lead::Working;

@@ -94,6 +94,7 @@ impl ConnectionLoop<'_> {
             .chain(&self.elsewhere.refusal)
             .cloned()
             .chain(self.lock_in_force())
+            .chain(self.unsettled.in_force())
             .collect();
         self.context.observer.tell(Event::InForce(&findings));
     }

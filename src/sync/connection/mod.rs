@@ -20,6 +20,7 @@
 //! - Only the holder of the leader lock writes, in the session that holds it (G2).
 
 mod elsewhere;
+mod full_check;
 mod leader;
 mod open;
 mod sweep;
@@ -32,8 +33,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use elsewhere::Elsewhere;
+use full_check::Unsettled;
 use leader::LeaderSeen;
 pub(super) use open::connect;
+use table_lock::Locked;
 use wake_up::LOCKED_PAUSE;
 
 use super::backlog_poll::BacklogPoll;
@@ -94,9 +97,8 @@ struct ConnectionLoop<'a> {
     next_retry: Option<Instant>,
     backlog_poll: BacklogPoll,
     locked_pause: Duration,
-    /// Of the last sweep: the count of missed changes, and the writers of that count whose
-    /// transactions were still open.
-    uncaptured: Option<(i64, Vec<String>)>,
+    /// The saves that could not be captured, and are not settled.
+    unsettled: Unsettled,
     /// The indexes that a sweep of this connection has found to miss rows.
     bad_indexes: Vec<Finding>,
     caught_up: bool,
@@ -108,8 +110,8 @@ struct ConnectionLoop<'a> {
     /// The rules of the batches. The mapping is noted in `agent_sync.install` before the first
     /// batch under new rules (`Store::knows_mapping`).
     rules: Arc<Rules>,
-    /// The beginning of a lock of another session on a table, and whether it was reported.
-    locked_since: Option<(Instant, bool)>,
+    /// The lock of another session that was met.
+    locked: Locked,
     /// The time since which an agent has waited for a lock on its configuration or a slow write,
     /// and whether that was reported.
     left_since: Option<(Instant, bool)>,
@@ -119,9 +121,6 @@ struct ConnectionLoop<'a> {
     elsewhere: Elsewhere,
     /// The findings of the last sweep.
     in_force: Vec<observe::Finding>,
-    /// Whether a statement outside a batch has met the lock of another session. Batches may succeed
-    /// all the same, so only a complete sweep shows that the lock is gone.
-    owes_sweep: bool,
 }
 
 /// Keeps the database in sync over one connection, until the daemon stops or an error ends it.
@@ -192,19 +191,18 @@ impl<'a> ConnectionLoop<'a> {
             next_retry: None,
             backlog_poll: BacklogPoll::new(),
             locked_pause: LOCKED_PAUSE,
-            uncaptured: None,
+            unsettled: Unsettled::default(),
             bad_indexes: Vec::new(),
             caught_up: false,
             lead: LeadOf(&context.lead),
             settings: String::new(),
             foreign_code: ForeignCode::None,
             rules: Arc::clone(&context.rules.borrow()),
-            locked_since: None,
+            locked: Locked::default(),
             left_since: None,
             leader_seen: None,
             elsewhere: Elsewhere::default(),
             in_force: Vec::new(),
-            owes_sweep: false,
         }
     }
 
@@ -299,6 +297,7 @@ impl<'a> ConnectionLoop<'a> {
             heavy: &self.context.turns.batches,
         };
         let drained = self.drain.step(tools).await?;
+        self.locked.stops_batches = drained == Drained::Locked;
         let is_done = matches!(drained, Drained::Sleep { .. } | Drained::Poll { .. });
         // A request is sent once, so it is served first.
         let is_done = is_done && !self.session.inbox().has_news();

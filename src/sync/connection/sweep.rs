@@ -8,6 +8,8 @@ use std::time::Instant;
 use super::ConnectionLoop;
 use crate::install;
 use crate::observe::{self, Event, event};
+use crate::pg::QueryError;
+use crate::pg::sqlstate::Class;
 use crate::store::{self, CaptureFault, FaultKind, Finding, Installed, Seal, checks, finding};
 use crate::sync::error::{AttemptError, refuse, refuse_pause};
 
@@ -15,11 +17,14 @@ use crate::sync::error::{AttemptError, refuse, refuse_pause};
 const PRUNED: u32 = 10;
 
 /// The capture as the sweep finds it.
-struct Capture {
+pub(super) struct Capture {
     faults: Vec<CaptureFault>,
     findings: Vec<Finding>,
     /// Whether changes may be missed.
-    misses: bool,
+    pub(super) misses: bool,
+    /// The lock of another session that kept the tables from being read. The findings are the former
+    /// ones then.
+    locked: Option<QueryError>,
 }
 
 impl ConnectionLoop<'_> {
@@ -52,24 +57,33 @@ impl ConnectionLoop<'_> {
         self.look_at_everything().await?;
         self.look_elsewhere();
         self.foreign_code = self.store.foreign_code().await?;
-        self.owes_sweep = false;
+        self.locked.owes_sweep = false;
         Ok(())
     }
 
     /// The checks and repairs of the sweep that concern the install, the capture and the outbox.
+    ///
+    /// The check of the capture comes first and is reported at once: the others write to the tables
+    /// of agent-sync, and a lock of another session there may last (G14, G16). An error of the check
+    /// itself comes after what the install shows, which may be its cause.
     async fn sweep(&mut self) -> Result<(), AttemptError> {
+        let capture = self.check_capture().await;
+        if let Ok(capture) = &capture {
+            self.report_findings(capture);
+            self.report_in_force(capture);
+        }
         let (installed, seal) = self.check_install().await?;
-        let capture = self.check_capture().await?;
-        let looked = self.resync_if_missed(installed, seal, &capture).await;
-        self.report_findings(&capture);
-        looked?;
+        let mut capture = capture?;
+        if let Some(error) = capture.locked.take() {
+            return Err(error.into());
+        }
+        self.resync_if_missed(installed, seal, &capture).await?;
         let store = &self.store;
         // No trigger captures changes in such a child, so every sweep has to.
         let lacks_child = |fault: &CaptureFault| fault.kind == FaultKind::Child;
         if capture.faults.iter().any(lacks_child) {
             store.enqueue_absent().await?;
         }
-        self.report_in_force(&capture);
         if capture.misses {
             self.store.distrust().await?;
         }
@@ -96,7 +110,7 @@ impl ConnectionLoop<'_> {
         refuse(checks::publications(db, store.layout()).await?)?;
         refuse(checks::types(db, database, store.layout()).await?)?;
         if seal != Seal::Unchanged {
-            self.uncaptured = None;
+            self.unsettled.forget();
         }
         if seal == Seal::Changed {
             self.context.observer.tell(event::FullCheck::CaptureTouched);
@@ -116,7 +130,14 @@ impl ConnectionLoop<'_> {
         let faults = store.capture_faults().await?;
         let findings = store
             .cautions(options.capture.notify, options.history.enabled)
-            .await?;
+            .await;
+        let (findings, locked) = match findings {
+            Ok(findings) => (findings, None),
+            Err(error) if error.class() == Some(Class::Locked) => {
+                (self.health.noticed.known_findings().to_vec(), Some(error))
+            }
+            Err(error) => return Err(error.into()),
+        };
         // Each sweep looks up another sample, so an index that has missed rows stays a finding until
         // it is rebuilt: then the next connection looks again.
         let (bad, mut findings): (Vec<_>, Vec<_>) =
@@ -132,36 +153,8 @@ impl ConnectionLoop<'_> {
             faults,
             findings,
             misses,
+            locked,
         })
-    }
-
-    /// Repairs missed changes. While changes are missed, every agent is checked once, and again
-    /// when saves were counted or were still open.
-    async fn resync_if_missed(
-        &mut self,
-        mut installed: Installed,
-        seal: Seal,
-        capture: &Capture,
-    ) -> Result<(), AttemptError> {
-        let misses = capture.misses;
-        let was_missing = std::mem::replace(&mut self.health.noticed.misses_changes, misses);
-        let mended =
-            was_missing && !misses && !(self.health.is_first() && installed.uncaptured_seen < 0);
-        if mended {
-            self.context.observer.tell(event::FullCheck::CaptureMended);
-            self.store.distrust().await?;
-            installed.uncaptured_seen = -1;
-            self.uncaptured = None;
-        }
-        let counted = self
-            .uncaptured
-            .as_ref()
-            .is_none_or(|(saves, left)| *saves != installed.uncaptured || !left.is_empty());
-        if misses && !counted {
-            return Ok(());
-        }
-        self.make_good(installed, mended || seal == Seal::Changed)
-            .await
     }
 
     /// Reports the faults and findings that are new.
@@ -221,67 +214,6 @@ impl ConnectionLoop<'_> {
                 break;
             }
         }
-        Ok(())
-    }
-
-    /// Checks every agent because of saves that could not be captured (G1); the first start after
-    /// an install counts as one of them. `told`: it was reported already.
-    ///
-    /// The count grows when a save is made, and the save is visible only after its commit. So the
-    /// agents that are visible are enqueued at once, and only a statement that sees every counted
-    /// save settles the count. The locks show when that is possible. A transaction that has saved
-    /// holds its lock on the table until it ends, prepared or not, and PostgreSQL makes a
-    /// transaction visible before it releases its locks. The order:
-    /// 1. Read the count.
-    /// 2. List the holders of such locks. Each counted save is visible by now, or its transaction
-    ///    is in the list.
-    /// 3. When no transaction of the list holds its lock any more, a new statement sees every
-    ///    counted save.
-    ///
-    /// Transactions elsewhere and later saves delay nothing. Transaction numbers do not show this:
-    /// the snapshot of a quiet server ends at the last transaction that has ended, and an open
-    /// transaction may have the next number. `tests/model/uncaptured.rs` checks the order.
-    async fn make_good(&mut self, installed: Installed, told: bool) -> Result<(), AttemptError> {
-        let (saves, seen) = (installed.uncaptured, installed.uncaptured_seen);
-        let observer = &self.context.observer;
-        let reported = &mut self.health.noticed.uncaptured;
-        if !installed.owes_check() {
-            reported.report_due(observer);
-            return Ok(());
-        }
-        let store = &self.store;
-        let known = self.uncaptured.take();
-        let open = store.savers().await?;
-        let (left, is_new) = match known {
-            Some((before, mut left)) if before == saves => {
-                left.retain(|saver| open.contains(saver));
-                (left, false)
-            }
-            known => {
-                let before = known.map_or(seen, |(before, _)| before);
-                let is_reset = before < 0 || installed.may_have_jumped;
-                if is_reset && !told && !reported.is_reset_reported {
-                    observer.tell(if before < 0 {
-                        event::FullCheck::FirstStart
-                    } else {
-                        event::FullCheck::CountJumped
-                    });
-                }
-                reported.is_reset_reported |= is_reset;
-                if !is_reset && !told {
-                    reported.add(before, saves);
-                }
-                reported.report_due(observer);
-                (open, true)
-            }
-        };
-        if left.is_empty() {
-            store.enqueue_uncaptured(saves).await?;
-            self.health.noticed.uncaptured.is_reset_reported = false;
-        } else if is_new {
-            store.enqueue_all().await?;
-        }
-        self.uncaptured = Some((saves, left));
         Ok(())
     }
 

@@ -11,13 +11,36 @@ const REPORT_LOCK_AFTER: Duration = Duration::from_secs(5);
 /// The pause between two tries while another session holds a lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// The lock of another session, as far as it was met.
+#[derive(Debug)]
+pub(super) struct Locked {
+    /// Its beginning, and whether it was reported.
+    since: Option<(Instant, bool)>,
+    /// Whether it keeps batches from being written, as far as the last one shows. Otherwise it stops
+    /// the sweep alone.
+    pub(super) stops_batches: bool,
+    /// Whether a statement outside a batch has met it. Batches may succeed all the same, so only a
+    /// complete sweep shows that it is gone.
+    pub(super) owes_sweep: bool,
+}
+
+impl Default for Locked {
+    fn default() -> Self {
+        Self {
+            since: None,
+            stops_batches: true,
+            owes_sweep: false,
+        }
+    }
+}
+
 impl ConnectionLoop<'_> {
     /// A statement of the loop has met the lock of another session. The loop pauses, repeats the
     /// phase, and sweeps within [`FIRST_SWEEP`], because the progress of the interrupted step is
     /// unknown (G16).
     pub(super) async fn wait_for_lock(&mut self, phase: Phase) -> Phase {
         self.pause_for_lock().await;
-        self.owes_sweep = true;
+        self.locked.owes_sweep = true;
         self.drain.tell(Input::Interrupted);
         self.next_sweep = self.next_sweep.min(Instant::now() + FIRST_SWEEP);
         match phase {
@@ -29,12 +52,16 @@ impl ConnectionLoop<'_> {
     /// A short pause, and an event when the lock has lasted for [`REPORT_LOCK_AFTER`].
     pub(super) async fn pause_for_lock(&mut self) {
         let now = Instant::now();
-        let (since, told) = self.locked_since.get_or_insert((now, false));
+        let (since, told) = self.locked.since.get_or_insert((now, false));
         if !*told && now - *since >= REPORT_LOCK_AFTER {
             *told = true;
-            self.context
-                .observer
-                .tell(event::Tables::LockedOut(now - *since));
+            let lasted = now - *since;
+            let event = if self.locked.stops_batches {
+                event::Tables::LockedOut(lasted)
+            } else {
+                event::Tables::SweepLockedOut(lasted)
+            };
+            self.context.observer.tell(event);
             self.tell_in_force();
         }
         tokio::select! {
@@ -46,10 +73,10 @@ impl ConnectionLoop<'_> {
 
     /// The tables can be worked on.
     pub(super) fn no_lock(&mut self) {
-        if self.owes_sweep {
+        if self.locked.owes_sweep {
             return;
         }
-        if let Some((since, true)) = self.locked_since.take() {
+        if let Some((since, true)) = self.locked.since.take() {
             self.context
                 .observer
                 .tell(event::Tables::LockGone(since.elapsed()));
@@ -59,12 +86,17 @@ impl ConnectionLoop<'_> {
 
     /// The lock as a finding, once it was reported.
     pub(super) fn lock_in_force(&self) -> Option<Finding> {
-        let (_, true) = self.locked_since? else {
+        let (_, true) = self.locked.since? else {
             return None;
         };
+        let what = if self.locked.stops_batches {
+            "a lock of another session on a table keeps changes from being applied"
+        } else {
+            "a lock of another session on a table or row keeps the sweep from its end, so changes \
+            that were missed are not looked for"
+        };
         Some(Finding {
-            what: "a lock of another session on a table keeps changes from being applied"
-                .to_owned(),
+            what: what.to_owned(),
             remedy: event::Tables::LOCKED_OUT_REMEDY.to_owned(),
             misses_changes: false,
         })
