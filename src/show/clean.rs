@@ -11,6 +11,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use super::bounded::bounded_event;
 use crate::mapping::disturbs;
@@ -148,19 +149,11 @@ const SCHEMES: [&str; 4] = [
 fn masked(text: Cow<'_, str>) -> Cow<'_, str> {
     let mut out = String::new();
     let mut copied = 0;
-    for (colon, _) in text.match_indices(':') {
-        let Some(scheme) = SCHEMES.iter().find(|scheme| is_at(&text, colon, scheme)) else {
-            continue;
-        };
-        let begin = colon + scheme.len() - scheme.find(':').unwrap_or_default();
-        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`');
-        let url = text[begin..].split(ends).next().unwrap_or_default();
-        if begin >= copied
-            && let Some(masked) = without_password(url)
-        {
-            out.push_str(&text[copied..begin]);
+    for url in urls(&text) {
+        if let Some(masked) = without_password(&text[url.clone()]) {
+            out.push_str(&text[copied..url.start]);
             out.push_str(&masked);
-            copied = begin + url.len();
+            copied = url.end;
         }
     }
     if copied == 0 {
@@ -168,6 +161,24 @@ fn masked(text: Cow<'_, str>) -> Cow<'_, str> {
     }
     out.push_str(&text[copied..]);
     out.into()
+}
+
+/// The connection strings of a text, each without its scheme.
+///
+/// None overlaps another, so the work with all of them grows with the length of the text. A scheme
+/// within a connection string belongs to that one: it has no password that the outer one has not.
+fn urls(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut end = 0;
+    text.match_indices(':').filter_map(move |(colon, _)| {
+        if colon < end {
+            return None;
+        }
+        let scheme = SCHEMES.iter().find(|scheme| is_at(text, colon, scheme))?;
+        let begin = colon + scheme.len() - scheme.find(':').unwrap_or_default();
+        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`');
+        end = text[begin..].find(ends).map_or(text.len(), |at| begin + at);
+        Some(begin..end)
+    })
 }
 
 /// The part of a connection string after the scheme with its passwords replaced; `None` without a
@@ -255,8 +266,53 @@ mod tests {
             "://",
             "postgres://",
             "é:/postgres:// x@y",
+            "postgres://USER:PASSWORD@postgres://HOST",
         ] {
             assert_eq!(Clean::line(text).as_str(), text);
+        }
+    }
+
+    /// A text of schemes alone takes time that grows with its length, and a connection string of any
+    /// length is masked as a whole.
+    #[test]
+    fn s3_no_byte_belongs_to_two_connection_strings() {
+        let long = "x".repeat(100_000);
+        for (unit, times) in [
+            ("postgres://", 20_000),
+            (r"postgres:\/\/", 20_000),
+            ("postgres://a ", 20_000),
+            ("POSTGRESQL://a@b\"", 20_000),
+            ("postgres://a:b@postgres://c:d@ ", 10_000),
+            (&*long, 1),
+        ] {
+            let text = unit.repeat(times);
+            let (mut sum, mut end) = (0, 0);
+            for url in urls(&text) {
+                assert!(end <= url.start, "{unit}: {url:?} begins before {end}");
+                sum += url.len();
+                end = url.end;
+            }
+            assert!(sum <= text.len(), "{unit}: {sum} bytes of {}", text.len());
+        }
+        for (text, shown) in [
+            (
+                format!("postgres://a:{long}@b c"),
+                "postgres://a:********@b c",
+            ),
+            (
+                "postgres://postgres://a:hunter2@b".to_owned(),
+                "postgres://postgres:********@b",
+            ),
+            (
+                "postgres://a:postgres://hunter2@b".to_owned(),
+                "postgres://a:********@b",
+            ),
+            (
+                "postgres://a/postgres://b?password=hunter2".to_owned(),
+                "postgres://a/postgres://b?password=********",
+            ),
+        ] {
+            assert_eq!(Clean::line(&text).as_str(), shown);
         }
     }
 
