@@ -2,7 +2,8 @@
 //! `agent-sync why` says.
 //!
 //! The answer shows settings of the agent, and makes one connection to its database. So it is served
-//! on a loopback address and on the Unix socket only, one at a time and with a time limit.
+//! on a loopback address and on the Unix socket only, and not to the page of another web site; one at
+//! a time, with a time limit and of bounded size. `making` has the thread on which it is made.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -11,12 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{self, HeaderMap};
-use hyper::{StatusCode, Uri};
+use hyper::{Request, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::answer::Answer;
+use super::limits::Limits;
+use super::making::Making;
 use super::page;
 
 /// Where the pages of agents begin.
@@ -36,6 +39,12 @@ pub struct Which {
     pub tenant: Option<String>,
 }
 
+/// The most bytes of an explanation.
+pub const LONGEST: usize = 1024 * 1024;
+
+/// The most bytes of its answer: a character that must not reach a terminal becomes six.
+const LONGEST_ANSWER: usize = 6 * LONGEST;
+
 /// Why there is no explanation: text for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unexplained {
@@ -50,66 +59,93 @@ pub type Explaining<'a> = Pin<Box<dyn Future<Output = Result<String, Unexplained
 
 /// Explains agents.
 pub trait Explain: Debug + Send + Sync {
-    /// The explanation as JSON.
+    /// The explanation as JSON, of at most [`LONGEST`] bytes.
     fn explain(&self, which: Which) -> Explaining<'_>;
 }
 
 /// The pages of agents.
 #[derive(Debug, Default)]
 pub(super) struct Agents {
-    explain: Option<Arc<dyn Explain>>,
+    making: Option<Making>,
     turn: Mutex<()>,
 }
 
 impl Agents {
-    /// With these explanations.
+    /// With these explanations; without any, if the operating system gives no thread for them.
     pub(super) fn new(explain: Arc<dyn Explain>) -> Self {
         Self {
-            explain: Some(explain),
+            making: Making::start(explain),
             turn: Mutex::default(),
         }
     }
 
     /// Answers a request to this address, or with `None` to the Unix socket.
-    pub(super) async fn answer(
+    pub(super) async fn answer<B>(
         &self,
-        uri: &Uri,
-        headers: &HeaderMap,
+        request: &Request<B>,
         local: Option<SocketAddr>,
+        limits: &Limits,
     ) -> Answer {
-        if local.is_some_and(|local| !local.ip().is_loopback()) {
-            return Answer::text(
-                StatusCode::FORBIDDEN,
-                "the page of an agent shows its settings, so it is served only where \
-                admin.listen is a loopback address, and at the Unix socket\nagent-sync why SLUG \
-                shows the same\n",
-            );
+        if let Some(refusal) = refusal(request.headers(), local) {
+            return Answer::text(StatusCode::FORBIDDEN, refusal);
         }
-        let which = match Which::parse(uri) {
+        let which = match Which::parse(request.uri()) {
             Ok(which) => which,
             Err(mistake) => return Answer::text(StatusCode::BAD_REQUEST, mistake),
         };
-        if is_for_a_browser(headers) {
+        if is_for_a_browser(request.headers()) {
             return page::agent();
         }
-        let Some(explain) = &self.explain else {
+        let Some(making) = &self.making else {
             return Answer::text(StatusCode::NOT_FOUND, "no agent is known here\n");
         };
-        let explained = async {
+        let made = async {
             let _turn = self.turn.lock().await;
-            explain.explain(which).await
+            let Some(room) = limits.room(LONGEST_ANSWER) else {
+                return Some(Answer::too_much_unread());
+            };
+            let answer = making.make(which).await?;
+            Some(Answer {
+                room: Some(room),
+                ..answer
+            })
         };
-        match timeout(TIME, explained).await {
-            Ok(Ok(text)) => Answer::of("application/json", &text),
-            Ok(Err(Unexplained::NotFound(why))) => Answer::text(StatusCode::NOT_FOUND, why + "\n"),
-            Ok(Err(Unexplained::Failed(why))) => {
-                Answer::text(StatusCode::SERVICE_UNAVAILABLE, why + "\n")
-            }
-            Err(_) => Answer::text(
+        // Without an answer, the thread is busy with one that has taken too long.
+        timeout(TIME, made).await.ok().flatten().unwrap_or_else(|| {
+            Answer::text(
                 StatusCode::GATEWAY_TIMEOUT,
-                format!("the database did not answer within {TIME:?}\nAsk again later.\n"),
-            ),
-        }
+                format!("the page was not made within {TIME:?}\nAsk again later.\n"),
+            )
+        })
+    }
+}
+
+/// Why this request gets no page of an agent, if it gets none.
+///
+/// Browsers say which site has made a request. The page of another site could not read the answer,
+/// but it could ask without end.
+fn refusal(headers: &HeaderMap, local: Option<SocketAddr>) -> Option<&'static str> {
+    let is_other_site =
+        |site: &header::HeaderValue| !matches!(site.as_bytes(), b"none" | b"same-origin");
+    if local.is_some_and(|local| !local.ip().is_loopback()) {
+        return Some(
+            "the page of an agent shows its settings, so it is served only where admin.listen is a \
+            loopback address, and at the Unix socket\nagent-sync why SLUG shows the same\n",
+        );
+    }
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    sites.any(is_other_site).then_some(
+        "the page of another web site has asked for the page of an agent, which is not served \
+        there\nOpen its address by hand.\n",
+    )
+}
+
+/// The answer with an explanation.
+pub(super) fn answer(explained: Result<String, Unexplained>) -> Answer {
+    match explained {
+        Ok(text) => Answer::of("application/json", &text),
+        Err(Unexplained::NotFound(why)) => Answer::text(StatusCode::NOT_FOUND, why + "\n"),
+        Err(Unexplained::Failed(why)) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
     }
 }
 

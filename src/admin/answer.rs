@@ -10,7 +10,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::agent::{self, Agents};
 use super::host::{self, is_host_allowed};
-use super::limits::Limits;
+use super::limits::{Limits, Room};
 use super::metrics::Format;
 use super::{health, metrics, page, status};
 use crate::observe::Board;
@@ -39,8 +39,8 @@ const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 /// bounded, so probes always have memory.
 const SMALL: usize = 64 * 1024;
 
-const TOO_MUCH_UNREAD: &[u8] =
-    b"clients have not read the answers of before; read them, or ask again later\n";
+const TOO_MUCH_UNREAD: &str =
+    "clients have not read the answers of before; read them, or ask again later\n";
 
 /// The data for the answers.
 #[derive(Debug, Default)]
@@ -51,11 +51,14 @@ pub(super) struct Source {
 }
 
 /// An answer without its headers.
+#[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) content_type: &'static str,
     pub(super) policy: &'static str,
     pub(super) body: Clean<'static>,
+    /// The room that was taken for it before it was made.
+    pub(super) room: Option<Room>,
 }
 
 impl Answer {
@@ -67,7 +70,13 @@ impl Answer {
             content_type: "text/plain; charset=utf-8",
             policy: POLICY,
             body,
+            room: None,
         }
+    }
+
+    /// The answer where clients have not read those of before.
+    pub(super) fn too_much_unread() -> Self {
+        Self::text(StatusCode::SERVICE_UNAVAILABLE, TOO_MUCH_UNREAD)
     }
 
     /// An answer for programs, with status 200.
@@ -78,6 +87,7 @@ impl Answer {
             content_type,
             policy: POLICY,
             body,
+            room: None,
         }
     }
 }
@@ -134,9 +144,7 @@ async fn route<B>(request: &Request<B>, local: Option<SocketAddr>, source: &Sour
             }
             Err(mistake) => Answer::text(StatusCode::BAD_REQUEST, mistake + "\n"),
         },
-        path if path.starts_with(agent::UNDER) => {
-            agents.answer(request.uri(), request.headers(), local).await
-        }
+        path if path.starts_with(agent::UNDER) => agents.answer(request, local, limits).await,
         _ => {
             let paths: Vec<_> = PATHS
                 .iter()
@@ -156,13 +164,20 @@ fn respond(answer: Answer, limits: &Limits) -> Response<Full<Bytes>> {
         content_type,
         policy,
         body,
+        room,
     } = answer;
-    let body = match body.into_string() {
-        small if small.len() <= SMALL => Bytes::from(small),
-        large => limits.body(large).unwrap_or_else(|| {
-            status = StatusCode::SERVICE_UNAVAILABLE;
-            Bytes::from_static(TOO_MUCH_UNREAD)
-        }),
+    let body = match (body.into_string(), room) {
+        (small, _) if small.len() <= SMALL => Bytes::from(small),
+        (large, room) => {
+            let body = match room {
+                Some(room) => room.body(large),
+                None => limits.body(large),
+            };
+            body.unwrap_or_else(|| {
+                status = StatusCode::SERVICE_UNAVAILABLE;
+                Bytes::from_static(TOO_MUCH_UNREAD.as_bytes())
+            })
+        }
     };
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;

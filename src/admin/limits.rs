@@ -22,6 +22,10 @@ pub(super) struct Limits {
     unread: Arc<Semaphore>,
 }
 
+/// Room for an answer among those that clients have not read yet.
+#[derive(Debug)]
+pub(super) struct Room(OwnedSemaphorePermit);
+
 /// The text of an answer. It counts as unread until the server drops it.
 struct Unread {
     text: String,
@@ -57,15 +61,32 @@ impl Limits {
         answer
     }
 
+    /// Room for an answer of at most so many bytes, or `None` if too many are unread.
+    pub(super) fn room(&self, bytes: usize) -> Option<Room> {
+        let size = kib(bytes)?;
+        let permit = Arc::clone(&self.unread).try_acquire_many_owned(size).ok()?;
+        Some(Room(permit))
+    }
+
     /// The body of an answer, or `None` if too many bytes are unread.
     pub(super) fn body(&self, text: String) -> Option<Bytes> {
-        let size = u32::try_from(text.len().div_ceil(1024)).ok()?;
-        let permit = Arc::clone(&self.unread).try_acquire_many_owned(size).ok()?;
+        self.room(text.len())?.body(text)
+    }
+}
+
+impl Room {
+    /// The body of an answer, which keeps no more room than it needs; `None` if it needs more.
+    pub(super) fn body(mut self, text: String) -> Option<Bytes> {
+        let permit = self.0.split(kib(text.len())?.try_into().ok()?)?;
         Some(Bytes::from_owner(Unread {
             text,
             _permit: permit,
         }))
     }
+}
+
+fn kib(bytes: usize) -> Option<u32> {
+    u32::try_from(bytes.div_ceil(1024)).ok()
 }
 
 #[cfg(test)]
@@ -88,6 +109,19 @@ mod tests {
         drop(part);
         assert!(limits.body(text()).is_some());
         assert!(limits.body("x".repeat(11 * 1024)).is_none());
+    }
+
+    #[test]
+    fn room_is_taken_before_an_answer_and_given_back_with_what_it_needs_less() {
+        let limits = Limits::of(10);
+        let room = limits.room(8 * 1024).unwrap();
+        assert!(limits.room(3 * 1024).is_none());
+        let body = room.body("x".repeat(1024)).unwrap();
+        assert!(limits.room(9 * 1024).is_some() && limits.room(10 * 1024).is_none());
+        drop(body);
+        let room = limits.room(1024).unwrap();
+        assert!(room.body("x".repeat(1025)).is_none());
+        assert!(limits.room(10 * 1024).is_some());
     }
 
     #[tokio::test]

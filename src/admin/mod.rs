@@ -11,7 +11,8 @@
 //! - `answer` has the paths and the headers of every answer; `host` checks the header `Host`;
 //!   `limits` limits large answers.
 //! - `health`, `metrics` and `status` are the answers; `process` reads the process metrics; `page`
-//!   is the status page and the document of `agent`, the page of one agent.
+//!   is the status page and the document of `agent`, the page of one agent, which `making` makes on
+//!   a thread of its own.
 //! - `ask` is the client of `agent-sync probe`. Any program can listen at the port; only the daemon
 //!   can create the socket (S20).
 //!
@@ -26,6 +27,7 @@ pub mod ask;
 mod health;
 mod host;
 mod limits;
+mod making;
 pub mod metrics;
 mod page;
 mod process;
@@ -41,7 +43,7 @@ use tokio::sync::watch;
 use tracing::error;
 
 use self::agent::Agents;
-pub use self::agent::{Explain, Explaining, Unexplained, Which};
+pub use self::agent::{Explain, Explaining, LONGEST, Unexplained, Which};
 use self::answer::Source;
 use self::limits::Limits;
 use crate::observe::Board;

@@ -7,7 +7,8 @@ use super::tenant::{Search, hint};
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
 use crate::pg::Parameter;
-use crate::report::{Look, Note, Story, look, story};
+use crate::report::{Look, Note, Reach, Story, look, story};
+use crate::session::Session;
 use crate::settings::{Database, Settings};
 use crate::store::report;
 
@@ -30,15 +31,14 @@ pub(super) struct Told {
     pub(super) more: bool,
 }
 
-/// Reads what a database says about the agent.
+/// Reads what a database says about the agent, over this session and as far as `reach` says.
 pub(super) async fn find_out(
-    database: &Database,
+    (session, database): (&Session, &Database),
     settings: &Settings,
     rules: &Rules,
-    wanted: Wanted<'_>,
+    (wanted, reach): (Wanted<'_>, &Reach),
     sought: &mut Search,
 ) -> anyhow::Result<(Look, Told)> {
-    let session = super::open_or_fault("why", database, settings).await?;
     let look = look(session.db(), database, settings, Some(rules)).await;
     let Some(layout) = &look.layout else {
         let note = look
@@ -69,7 +69,7 @@ pub(super) async fn find_out(
     keys.truncate(MOST);
     let mut stories = Vec::with_capacity(keys.len());
     for key in keys {
-        let story = Box::pin(story(db, rules, layout, look.installed, &key)).await;
+        let story = Box::pin(story(db, rules, layout, (look.installed, reach), &key)).await;
         let story = story.map_err(unanswered)?;
         // A database without the key prints nothing.
         if !story.agents.is_empty() || story.rows > 0 {

@@ -54,7 +54,7 @@ use crate::mapping::Rules;
 use crate::observe::Pause;
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
-use crate::session::{Limits, Session, SessionError};
+use crate::session::{self, Limits, Session, SessionError};
 use crate::settings::{self, Database, Loaded, Settings};
 use crate::show::{Clean, quoted};
 use crate::store::LayoutError;
@@ -216,8 +216,8 @@ async fn open(
     database: &Database,
     settings: &Settings,
 ) -> Result<Session, SessionError> {
-    let limits = Limits::of(&settings.sync);
-    let session = Session::connect_as(&format!("agent-sync {command}"), database, limits).await?;
+    let (program, limits) = (format!("agent-sync {command}"), Limits::of(&settings.sync));
+    let session = Session::connect_bounded(&program, database, limits, session::UNLIMITED).await?;
     session.trusted(database).await
 }
 

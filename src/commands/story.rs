@@ -1,18 +1,16 @@
 //! The explanation of one agent, as text and as JSON, for `why`.
 
-use serde_json::json;
-use serde_json::value::to_raw_value;
-
 use super::page::Page;
 use crate::key::Key;
 use crate::mapping::{Difference, Fields, Value};
 use crate::report::problem::of_tenant;
-use crate::report::{Conclusion, Level, Look, Story};
+use crate::report::{Conclusion, Level, Look, Note, Story};
 use crate::settings::Database;
 use crate::show::{
     BOLD, CYAN, Clean, DIM, GREEN, RED, WIDTH, YELLOW, age, columns, count, diff_lines, indented,
     padded, quoted, shorten,
 };
+use crate::survey::Verdict;
 
 /// Prints the explanation.
 pub(super) fn print(
@@ -104,7 +102,8 @@ fn expected(page: &mut Page, story: &Story) {
             page.line(format_args!("    {line}"));
         }
     }
-    for remark in findings.remarks.iter().chain(&story.unmapped) {
+    let remarks = findings.remarks.iter().chain(&story.unmapped);
+    for remark in remarks.chain(&story.left_out) {
         page.line(indented("    ", remark, WIDTH));
     }
     if findings.mistakes.is_empty() && findings.differing.is_empty() {
@@ -207,62 +206,64 @@ fn history(page: &mut Page, story: &Story) {
 }
 
 /// The explanation as a JSON object.
-pub(super) fn object(
-    database: &Database,
-    look: &Look,
-    story: &Story,
-    conclusion: &Conclusion,
-    key: &Key<'_>,
-) -> impl serde::Serialize + use<> {
-    #[derive(serde::Serialize)]
-    struct Object<'a> {
-        database: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        tenant: Option<&'a str>,
-        slug: &'a str,
-        agent: Option<Fields<'a>>,
-        agents: i64,
-        configurations: Vec<Fields<'a>>,
-        verdict: Option<&'static str>,
-        differing: Vec<&'a [Difference]>,
-        reasons: &'a [String],
-        remarks: &'a [String],
-        unmapped: &'a [String],
-        pending: &'a Option<crate::report::Since>,
-        problem: &'a Option<crate::report::Problem>,
-        history: &'a [crate::report::Write],
-        leader: Option<&'a crate::report::Daemon>,
-        trouble: serde_json::Value,
-        #[serde(flatten)]
-        conclusion: &'a Conclusion,
-    }
+pub(super) fn object<'a>(
+    database: &'a Database,
+    look: &'a Look,
+    story: &'a Story,
+    conclusion: &'a Conclusion,
+    key: &'a Key<'_>,
+) -> impl serde::Serialize + use<'a> {
     let (findings, configurations) = (story.findings.as_ref(), story.configurations.iter());
-    to_raw_value(&Object {
+    let differing = findings.map_or(&[][..], |findings| &findings.differing);
+    Object {
         database: &database.name,
         tenant: key.tenant.as_deref(),
         slug: key.slug,
         agent: story.agents.first().map(|fields| Fields(fields)),
         agents: findings.map_or(0, |findings| findings.agents),
         configurations: configurations.map(|fields| Fields(fields)).collect(),
-        verdict: findings.map(|findings| findings.verdict().name()),
-        differing: findings
-            .map(|findings| {
-                findings
-                    .differing
-                    .iter()
-                    .map(|(_, diff)| &*diff.differences)
-                    .collect()
-            })
-            .unwrap_or_default(),
+        configured: story.rows,
+        verdict: story.verdict().map(Verdict::name),
+        differing: differing
+            .iter()
+            .map(|(_, diff)| &*diff.differences)
+            .collect(),
         reasons: findings.map_or(&[], |findings| &findings.mistakes),
         remarks: findings.map_or(&[], |findings| &findings.remarks),
         unmapped: &story.unmapped,
+        left_out: &story.left_out,
         pending: &story.pending,
         problem: &story.problem,
         history: &story.history,
         leader: look.leader(),
-        trouble: json!(look.trouble()),
+        trouble: look.trouble(),
         conclusion,
-    })
-    .unwrap_or_default()
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Object<'a> {
+    database: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'a str>,
+    slug: &'a str,
+    agent: Option<Fields<'a>>,
+    agents: i64,
+    configurations: Vec<Fields<'a>>,
+    /// The number of configurations, also of those that are left out.
+    configured: i64,
+    verdict: Option<&'static str>,
+    differing: Vec<&'a [Difference]>,
+    reasons: &'a [String],
+    remarks: &'a [String],
+    unmapped: &'a [String],
+    /// A sentence on each part that is left out because of its size.
+    left_out: &'a [String],
+    pending: &'a Option<crate::report::Since>,
+    problem: &'a Option<crate::report::Problem>,
+    history: &'a [crate::report::Write],
+    leader: Option<&'a crate::report::Daemon>,
+    trouble: Vec<&'a Note>,
+    #[serde(flatten)]
+    conclusion: &'a Conclusion,
 }

@@ -8,7 +8,7 @@ use super::story::{object, print};
 use super::tenant::Search;
 use crate::cli::Why;
 use crate::exit::Exit;
-use crate::report::{Note, conclude};
+use crate::report::{Note, Reach, conclude};
 use crate::settings::Settings;
 
 /// Prints the explanation for every database with the slug. Fails if neither table of any database
@@ -27,7 +27,12 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
         let mut sought = Search::of(wanted.tenant);
         let mut hidden = None::<Note>;
         for database in databases {
-            match Box::pin(find_out(database, &settings, &rules, wanted, &mut sought)).await {
+            let told = async {
+                let session = super::open_or_fault("why", database, &settings).await?;
+                let asked = (wanted, &Reach::COMMAND);
+                find_out((&session, database), &settings, &rules, asked, &mut sought).await
+            };
+            match Box::pin(told).await {
                 Ok((look, told)) => {
                     let keys = database.agents.columns.keys();
                     hidden = hidden.or_else(|| look.hidden.0.clone());

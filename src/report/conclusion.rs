@@ -47,18 +47,9 @@ pub fn conclude(database: &Database, look: &Look, story: &Story, key: &Key<'_>) 
 fn weigh(database: &Database, look: &Look, story: &Story, key: &Key<'_>) -> Conclusion {
     let say = |conclusion: String, remedy: Option<String>| Conclusion { conclusion, remedy };
     let led = look.leader().is_some();
-    let Some(findings) = &story.findings else {
-        let text = if story.rows > 0 {
-            format!(
-                "No agent has this slug, so agent-sync does not keep its {} in sync",
-                plural(story.rows, "configuration")
-            )
-        } else {
-            "No agent has this slug".to_owned()
-        };
-        return say(format!("{text}."), None);
+    let (Some(findings), Some(verdict)) = (&story.findings, story.verdict()) else {
+        return without_verdict(story, key);
     };
-    let verdict = findings.verdict();
     let noted = story.noted();
     let remedy = |verdict| problem::remedy_of(database, (verdict, noted), led, key);
     // A fault of the database explains why its agents are out of sync, and is repaired first.
@@ -103,6 +94,28 @@ fn weigh(database: &Database, look: &Look, story: &Story, key: &Key<'_>) -> Conc
         (Verdict::Pending, None) if look.pause.is_some() => during_pause(look),
         (Verdict::Drifted | Verdict::Pending, None) => differing(database, look, story, key, verdict),
     }
+}
+
+/// The conclusion where there is no agent, or it was not compared.
+fn without_verdict(story: &Story, key: &Key<'_>) -> Conclusion {
+    let (conclusion, remedy) = match (&story.findings, story.rows) {
+        (Some(_), _) => (
+            "The agent and its configuration are too large to be compared here.".to_owned(),
+            Some(format!(
+                "Run `agent-sync why {}`, which reads more.",
+                problem::arguments(key)
+            )),
+        ),
+        (None, 1..) => (
+            format!(
+                "No agent has this slug, so agent-sync does not keep its {} in sync.",
+                plural(story.rows, "configuration")
+            ),
+            None,
+        ),
+        (None, _) => ("No agent has this slug.".to_owned(), None),
+    };
+    Conclusion { conclusion, remedy }
 }
 
 /// The part of the agent that a policy may hide from this role, with the finding.

@@ -1,20 +1,22 @@
 //! The state of one agent in one database: agent, configurations, the result of the mapping, the
 //! pending change, the problem and the latest writes.
 
-use std::ops::ControlFlow;
 use std::time::SystemTime;
 
 use postgres_types::Type;
 use serde::Serialize;
 use tokio_postgres::Row;
 
+use super::reach::Reach;
 use crate::columns::Column;
+use crate::key::Keys;
 use crate::mapping::{Configuration, Difference, Rules, Value, diff, fields_of, fields_of_agent};
 use crate::pg::{Db, List, Parameter, QueryError};
+use crate::show::{bounded, plural};
 use crate::store::Layout;
 use crate::store::report;
-use crate::store::surveyed::{self, Extent, Named, Surveyed};
-use crate::survey::{Comparison, Scope, survey};
+use crate::store::surveyed::Surveyed;
+use crate::survey::{Comparison, Verdict, compare};
 use crate::time;
 
 /// The number of writes to read from the history.
@@ -23,15 +25,23 @@ const LATEST: i64 = 5;
 /// The most agents with one slug whose fields are read.
 const SHOWN: usize = 20;
 
+/// Fields with their paths.
+type Fields = Vec<(String, Value)>;
+
 /// The state of one agent.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Story {
     /// The agent's fields without secrets; of each agent, up to 20, if several have the slug.
     pub agents: Vec<Vec<(String, Value)>>,
     /// The fields of each configuration.
     pub configurations: Vec<Vec<(String, Value)>>,
-    /// The comparison with the mapping.
+    /// The comparison with the mapping, as far as it was read.
     pub findings: Option<Comparison>,
+    /// What the agent and a configuration weigh at least, in bytes, where that is too much to read
+    /// them.
+    pub unread: Option<f64>,
+    /// A sentence on each part that is left out because of its size.
+    pub left_out: Vec<String>,
     /// A sentence on each setting of the agent that no rule reads.
     pub unmapped: Vec<String>,
     /// The number of configurations with the slug.
@@ -45,6 +55,74 @@ pub struct Story {
 }
 
 impl Story {
+    /// The verdict of the comparison; `None` without an agent, and where it was not compared as a
+    /// whole.
+    pub fn verdict(&self) -> Option<Verdict> {
+        let verdict = self.findings.as_ref()?.verdict();
+        let is_known = match verdict {
+            Verdict::Rejected | Verdict::Ambiguous | Verdict::Missing => true,
+            Verdict::InSync | Verdict::Pending | Verdict::Drifted => self.unread.is_none(),
+        };
+        is_known.then_some(verdict)
+    }
+
+    /// Notes that so many parts are left out, unless there are none.
+    fn leave_out(&mut self, number: usize, one: &str, place: &str) {
+        if number > 0 {
+            let number = i64::try_from(number).unwrap_or(i64::MAX);
+            let number = plural(number, &format!("more {one}"));
+            self.left_out.push(format!("Not shown: {number} {place}."));
+        }
+    }
+
+    /// Reads the latest writes.
+    async fn read_history(
+        &mut self,
+        db: &Db,
+        keys: Keys,
+        key: &str,
+        rules: &Rules,
+        reach: &Reach,
+    ) -> Result<(), QueryError> {
+        let most = i64::from(reach.weight);
+        let latest: [Parameter<'_>; 3] = [
+            (&key, Type::TEXT),
+            (&LATEST, Type::INT8),
+            (&most, Type::INT8),
+        ];
+        for row in db.all(&report::history_of(keys), &latest).await? {
+            let (write, left) = Write::of(rules, &row, reach)?;
+            let place = format!("of the write at {}", write.since.since);
+            if row.try_get("is_heavy")? {
+                let sentence = format!("Not shown: the values {place}, which are too large.");
+                self.left_out.push(sentence);
+            }
+            self.leave_out(left, "difference", &place);
+            self.history.push(write);
+        }
+        Ok(())
+    }
+
+    /// Takes over the contents of the rows.
+    fn keep(&mut self, saved: Saved, rules: &Rules) {
+        let found = self.findings.as_ref();
+        let unmapped = found.map(|found| found.unmapped.remarks(rules));
+        self.unmapped = unmapped.unwrap_or_default();
+        self.unread = saved.unread;
+        if let Some(weight) = saved.unread {
+            self.left_out.push(format!(
+                "Not shown: the values of the agent and its configuration, which weigh about {weight} \
+                bytes together."
+            ));
+        }
+        for (number, one, place) in saved.left {
+            self.leave_out(number, one, &place);
+        }
+        let more = saved.read.saturating_sub(saved.configurations.len());
+        self.leave_out(more, "configuration", "of the agent");
+        (self.agents, self.configurations) = (saved.agents, saved.configurations);
+    }
+
     /// The reason of the noted problem; empty if there is none.
     pub(super) fn noted(&self) -> &str {
         self.problem
@@ -72,23 +150,27 @@ pub struct Write {
 }
 
 impl Write {
-    fn of(rules: &Rules, row: &Row) -> Result<Self, tokio_postgres::Error> {
+    /// The write, and the number of its differences that are left out.
+    fn of(rules: &Rules, row: &Row, reach: &Reach) -> Result<(Self, usize), tokio_postgres::Error> {
         let state = |column| {
             let provider_config = row.try_get(column)?;
             let state = Configuration::default().with(Column::ProviderConfig, provider_config);
             Ok::<_, tokio_postgres::Error>(state)
         };
-        Ok(Self {
+        let all = diff(rules, &state("before")?, &state("after")?).differences;
+        let (differences, left) = reach.differences(all);
+        let write = Self {
             since: Since {
                 since: time::rfc3339(row.try_get("at")?),
                 seconds: row.try_get("seconds")?,
             },
             configuration: row.try_get("configuration")?,
             columns: row.try_get::<_, List<_>>("columns")?.0,
-            differences: diff(rules, &state("before")?, &state("after")?).differences,
+            differences,
             application_name: row.try_get("application_name")?,
             role: row.try_get("role")?,
-        })
+        };
+        Ok((write, left))
     }
 }
 
@@ -133,103 +215,118 @@ impl Problem {
             next_attempt_seconds: row.try_get("next_attempt_seconds")?,
         }))
     }
+
+    fn bounded(self, most: usize) -> Self {
+        Self {
+            detail: bounded(&self.detail, most).into_owned(),
+            ..self
+        }
+    }
 }
 
-/// Reads the state of one agent.
+/// Reads the state of one agent, as far as `reach` says.
 pub async fn story(
     db: &Db,
     rules: &Rules,
     layout: &Layout,
-    installed: bool,
+    (installed, reach): (bool, &Reach),
     key: &str,
 ) -> Result<Story, QueryError> {
     let (keys, own): (_, [Parameter<'_>; 1]) = (layout.keys(), [(&key, Type::TEXT)]);
-    let rows = db
-        .value(&report::count_configurations(layout), &own)
-        .await?;
-    let (mut pending, mut problem, mut history) = (None, None, Vec::new());
+    let mut story = Story {
+        rows: db
+            .value(&report::count_configurations(layout), &own)
+            .await?,
+        ..Story::default()
+    };
     if installed {
         let row = db.one(&report::pending_of(keys), &own).await?;
-        pending = since(row.try_get("since")?, row.try_get("seconds")?);
+        story.pending = since(row.try_get("since")?, row.try_get("seconds")?);
         let row = db.opt(&report::problem_of(keys), &own).await?;
-        problem = row.as_ref().map(Problem::of).transpose()?.flatten();
-        let latest: [Parameter<'_>; 2] = [(&key, Type::TEXT), (&LATEST, Type::INT8)];
-        let rows = db.all(&report::history_of(keys), &latest).await?;
-        history = rows
-            .iter()
-            .map(|row| Write::of(rules, row))
-            .collect::<Result<_, _>>()?;
+        let problem = row.as_ref().map(Problem::of).transpose()?.flatten();
+        story.problem = problem.map(|problem| problem.bounded(reach.list));
+        story.read_history(db, keys, key, rules, reach).await?;
     }
-    let (agents, configurations) = saved(db, rules, layout, key).await?;
-    let mut findings = None::<Comparison>;
-    let scope = Scope {
-        named: Some((Named::Keys, &[key])),
-        noted: installed,
-        ..Scope::default()
-    };
-    survey(db, layout, rules, scope, |found| {
-        findings = Some(found.clone());
-        ControlFlow::Break(())
-    })
+    let mut saved = Saved::default();
+    let reading = reach.reading(installed);
+    story.findings = compare(
+        db,
+        layout,
+        rules,
+        key,
+        reading,
+        |number, row, comparison| {
+            if number == 0 {
+                saved = Saved::default();
+            }
+            saved.take(number, row, comparison, rules, reach);
+        },
+    )
     .await?;
-    let unmapped = findings.as_ref().map(|found| found.unmapped.remarks(rules));
-    Ok(Story {
-        agents,
-        configurations,
-        unmapped: unmapped.unwrap_or_default(),
-        findings,
-        rows,
-        pending,
-        problem,
-        history,
-    })
+    story.keep(saved, rules);
+    Ok(story)
 }
 
-/// Fields with their paths.
-type Fields = Vec<(String, Value)>;
+/// The contents of the rows of an agent.
+#[derive(Debug, Default)]
+struct Saved {
+    agents: Vec<Fields>,
+    configurations: Vec<Fields>,
+    /// The number of configurations that were read.
+    read: usize,
+    /// The number of differing configurations whose differences were bounded.
+    differing: usize,
+    /// What was left out: the number, the name of one, and the place.
+    left: Vec<(usize, &'static str, String)>,
+    unread: Option<f64>,
+}
 
-/// The fields of the agents with the key and of their configurations.
-async fn saved(
-    db: &Db,
-    rules: &Rules,
-    layout: &Layout,
-    key: &str,
-) -> Result<(Vec<Fields>, Vec<Fields>), QueryError> {
-    let keys = [key];
-    let no_bound = None::<&str>;
-    let scope: [Parameter<'_>; 3] = [
-        (&&keys[..], Type::TEXT_ARRAY),
-        (&no_bound, Type::TEXT),
-        (&no_bound, Type::TEXT),
-    ];
-    let rows = match db
-        .all(
-            &surveyed::survey(layout, Extent::default(), Named::Keys),
-            &scope,
-        )
-        .await
-    {
-        Ok(rows) => rows,
-        // The survey reports such a row.
-        Err(error) if error.is_of_a_row() => return Ok((Vec::new(), Vec::new())),
-        Err(error) => return Err(error),
-    };
-    let (mut agents, mut configurations) = (Vec::new(), Vec::new());
-    for (index, row) in rows.iter().enumerate() {
-        let row = Surveyed::of(row)?;
-        // The rows of a configuration follow each other, one for each agent.
-        let number = usize::try_from(row.agents).unwrap_or(usize::MAX).max(1);
-        if index < number.min(SHOWN) {
-            // A value that is no text is left out.
-            agents.push(fields_of_agent(rules, &row.agent.unwrap_or_default()));
+impl Saved {
+    fn take(
+        &mut self,
+        number: usize,
+        row: &Surveyed<'_>,
+        comparison: &mut Comparison,
+        rules: &Rules,
+        reach: &Reach,
+    ) {
+        comparison.mistakes.truncate(reach.reasons);
+        if row.weight.is_some() {
+            self.unread = row.weight;
+            return;
         }
-        if index % number == 0 {
-            let configuration = row.configuration.and_then(Result::ok);
-            configurations
-                .extend(configuration.map(|configuration| fields_of(rules, &configuration)));
+        // The rows of a configuration follow each other, one for each agent.
+        let agents = usize::try_from(row.agents).unwrap_or(usize::MAX).max(1);
+        // A value that is no text is left out.
+        if number < agents.min(SHOWN).min(reach.kept) {
+            let agent = row.agent.as_ref().copied().unwrap_or_default();
+            let (fields, left) = reach.fields(fields_of_agent(rules, &agent));
+            self.agents.push(fields);
+            self.left.push((left, "field", "of the agent".to_owned()));
+        }
+        if number.is_multiple_of(agents)
+            && let Some(Ok(configuration)) = &row.configuration
+        {
+            self.read += 1;
+            let place = || format!("of configuration {}", number / agents + 1);
+            if self.configurations.len() < reach.kept {
+                let (fields, left) = reach.fields(fields_of(rules, configuration));
+                self.configurations.push(fields);
+                self.left.push((left, "field", place()));
+            }
+            if let Some((_, diff)) = comparison.differing.get_mut(self.differing) {
+                self.differing += 1;
+                let mut all = std::mem::take(diff).differences;
+                if self.differing > reach.kept {
+                    all.clear();
+                }
+                let (differences, left) = reach.differences(all);
+                diff.differences = differences;
+                self.left.push((left, "difference", place()));
+            }
+            self.left.retain(|(left, ..)| *left > 0);
         }
     }
-    Ok((agents, configurations))
 }
 
 fn since(since: Option<SystemTime>, seconds: Option<f64>) -> Option<Since> {

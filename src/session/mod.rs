@@ -17,6 +17,7 @@ mod dial;
 mod error;
 mod guard;
 mod inbox;
+mod limits;
 mod password_command;
 mod planner;
 mod proof;
@@ -36,12 +37,14 @@ use tokio_postgres::{AsyncMessage, Config, NoTls, Socket};
 pub use error::SessionError;
 pub use guard::PasswordRequest;
 pub use inbox::{Inbox, News};
+pub use limits::{BRIEF, LARGE, Limits, UNLIMITED};
 pub use password_command::CommandError;
 pub use proof::Backend;
 pub use tls::TlsError;
 
 use self::credentials::{connector, with_fresh_secrets};
 use self::guard::{Guard, InTheClear};
+use self::limits::ORDINARY;
 use self::settings::{DEADLOCK_TIMEOUT, SET_ONCE, usual_settings};
 use crate::observe::pulse;
 use crate::pg::{AnswerLimit, Db, QueryError, password, sqlstate};
@@ -54,41 +57,6 @@ const CHANNEL: &str = InstallSchema::USUAL;
 /// The channel on which a transaction sends the ctid of the first row that it appends to the
 /// outbox.
 const CHANGES: &str = "agent_sync_change";
-
-/// The most memory for one answer of a server: a batch has 1 MiB of values and slugs of 8 KiB, and
-/// other answers are smaller.
-const ORDINARY: u64 = 16 * 1024 * 1024;
-
-/// The most memory for an answer in the turn of heavy work (`sync::heavy`) and for one of a
-/// comparison: a batch has 8 MiB, and an agent with its configuration 16 MiB.
-pub const LARGE: u64 = 32 * 1024 * 1024;
-
-/// The timeouts of statements and locks.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// The server's `statement_timeout`.
-    pub statement_timeout: Duration,
-    /// The longest `lock_timeout` of the session.
-    pub lock_timeout: Duration,
-}
-
-impl Limits {
-    /// How long an answer may take beyond `statement_timeout`.
-    const MARGIN: Duration = Duration::from_secs(5);
-
-    /// From the settings.
-    pub fn of(sync: &crate::settings::SyncSettings) -> Self {
-        Self {
-            statement_timeout: sync.statement_timeout,
-            lock_timeout: sync.lock_timeout,
-        }
-    }
-
-    /// The longest time for an answer.
-    fn of_an_answer(self) -> Duration {
-        self.statement_timeout + Self::MARGIN
-    }
-}
 
 /// One open connection.
 #[derive(Debug)]
@@ -122,17 +90,9 @@ impl Session {
         Self::connect_bounded(program, database, limits, LARGE).await
     }
 
-    /// The connection of a command, whose sessions have a name of their own: `agent-sync check`.
-    /// The memory for an answer has no bound, because no other database suffers.
-    pub async fn connect_as(
-        program: &str,
-        database: &Database,
-        limits: Limits,
-    ) -> Result<Self, SessionError> {
-        Self::connect_bounded(program, database, limits, u64::MAX).await
-    }
-
-    async fn connect_bounded(
+    /// A connection with a name of its own, such as `agent-sync check`, and at most so much memory
+    /// for an answer.
+    pub async fn connect_bounded(
         program: &str,
         database: &Database,
         limits: Limits,
@@ -163,7 +123,7 @@ impl Session {
             session.db.batch(&session.usual_settings).await?;
         }
         session.db = session.db.with_time_limit(limits.of_an_answer());
-        if most == ORDINARY {
+        if most <= ORDINARY {
             session.db = session.db.with_small_rows();
         }
         Ok(session)

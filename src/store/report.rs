@@ -151,16 +151,22 @@ pub fn pending_of(keys: Keys) -> String {
 }
 
 /// What was written last for the key `$1`, the latest first, `$2` of it: when, how long ago, which
-/// configuration, which columns, `provider_config` before and after, and the application and the
-/// role of the transaction that caused it.
+/// configuration, which columns, `provider_config` before and after unless these are longer than
+/// `$3` bytes together, whether they are, and the application and the role of the transaction that
+/// caused it.
 pub fn history_of(keys: Keys) -> String {
     let key = keys.of_row("h");
     format!(
         "
     SELECT h.at, extract(epoch FROM clock_timestamp() - h.at)::float8 AS seconds,
            {} AS configuration,
-           h.columns, h.before, h.after, h.application_name, h.role
-    FROM agent_sync.history h WHERE {key} = $1::text ORDER BY h.id DESC LIMIT $2::int8",
+           h.columns, CASE WHEN NOT w.is_heavy THEN h.before END AS before,
+           CASE WHEN NOT w.is_heavy THEN h.after END AS after, w.is_heavy,
+           h.application_name, h.role
+    FROM agent_sync.history h CROSS JOIN LATERAL (
+        SELECT coalesce(octet_length(h.before), 0)::int8 + coalesce(octet_length(h.after), 0)
+          > $3::int8 AS is_heavy) AS w
+    WHERE {key} = $1::text ORDER BY h.id DESC LIMIT $2::int8",
         queries::shown("h.configuration")
     )
 }

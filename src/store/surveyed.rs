@@ -4,7 +4,7 @@ use tokio_postgres::{Error, Row};
 
 use super::layout::{Agents, Layout};
 use super::positions::mapped;
-use super::{NotText, batch, queries};
+use super::{HEAVIEST, NotText, batch, queries};
 use crate::key::Keys;
 use crate::mapping::{Agent, Configuration};
 
@@ -152,6 +152,9 @@ pub struct Extent {
     pub noted: bool,
     /// The versions of the rows.
     pub versions: bool,
+    /// The most that an agent and its configuration weigh together to be read, in bytes; without,
+    /// only their settings are weighed.
+    pub most: Option<u32>,
 }
 
 /// Whether the version of the agent `a` is younger than that of its configuration `c`, null where
@@ -167,6 +170,15 @@ fn versions(read: Extent) -> &'static str {
     "coalesce(CASE WHEN current_setting('track_commit_timestamp') = 'on'
         THEN pg_xact_commit_timestamp(a.xmin) >= pg_xact_commit_timestamp(c.xmin) END,
         age(a.xmin) <= age(c.xmin)) AS is_younger, c.xmin::text AS version"
+}
+
+/// The key of the agent `a` for a reader, and as it can be sent.
+fn result_key(agents: &Agents) -> (String, String) {
+    let key = match agents.keys() {
+        Keys::Slugs => format!("a.{}::text", agents.slug.name),
+        Keys::Tenants => agents.key("a"),
+    };
+    (queries::shown(&key), queries::sent(&key))
 }
 
 /// Every agent with its configurations, those of an agent together, in the order of the keys; of
@@ -205,24 +217,29 @@ pub fn survey(layout: &Layout, read: Extent, named: Named) -> String {
         );
         ("shared.agents", counted)
     };
-    let result = match agents.keys() {
-        Keys::Slugs => format!("a.{own}::text"),
-        Keys::Tenants => key,
+    let (form, heavy) = match read.most {
+        None => (
+            queries::As::BoundedText,
+            queries::heavy(agents, configurations),
+        ),
+        Some(most) => (
+            queries::As::WeighedText,
+            queries::heavier(agents, configurations, most),
+        ),
     };
-    let (result, is_sent) = (queries::shown(&result), queries::sent(&result));
+    let (result, is_sent) = result_key(agents);
     format!(
         "SELECT {result} AS slug, {is_sent} IS NOT NULL AS is_sent, {said}, {}, c.ctid IS NOT NULL AS is_configured, {},
                 {number} AS agents, heavy.weight, {versions}
          FROM {} a LEFT JOIN {} c ON {}
-         {from} {counting} CROSS JOIN LATERAL {}
+         {from} {counting} CROSS JOIN LATERAL {heavy}
          WHERE a.{own} IS NOT NULL AND {asked}
          ORDER BY {}, c.tableoid, c.ctid",
-        queries::agent_columns(agents, queries::As::BoundedText),
-        queries::configuration_columns(configurations, queries::As::BoundedText),
+        queries::agent_columns(agents, form),
+        queries::configuration_columns(configurations, form),
         agents.table,
         configurations.table,
         is_for(layout),
-        queries::heavy(agents, configurations),
         order(agents),
     )
 }
@@ -266,7 +283,8 @@ pub struct Surveyed<'a> {
     pub configuration: Option<Result<Configuration<'a>, NotText>>,
     /// How many agents have the key.
     pub agents: i64,
-    /// What the settings weigh at least, where that is too much: then none of them came.
+    /// The weight, at least, where that is too much: then none of the settings came, or nothing at
+    /// all where [`Extent::most`] is set.
     pub weight: Option<f64>,
     /// Whether the version of the agent is younger than that of the configuration; `None` if that
     /// was not read, or there is no configuration.
@@ -287,6 +305,12 @@ pub struct Noted {
 }
 
 impl<'a> Surveyed<'a> {
+    /// Whether its contents did not come, and an agent is not rejected for that weight.
+    pub fn is_unread(&self) -> bool {
+        let weight = self.weight.unwrap_or_default();
+        weight > 0.0 && weight <= f64::from(HEAVIEST)
+    }
+
     /// Reads a row.
     pub fn of(row: &'a Row) -> Result<Self, Error> {
         let kind: Option<String> = row.try_get("kind")?;

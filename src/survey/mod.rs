@@ -11,6 +11,7 @@
 //! callback must not wait: the server ends a transaction that is idle for five seconds, because it
 //! holds back vacuum and blocks migrations.
 
+mod one;
 mod planned;
 mod unmatched;
 mod verdict;
@@ -20,7 +21,9 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use postgres_types::Type;
+use tokio_postgres::Row;
 
+pub use one::{Reading, compare};
 pub use planned::Planned;
 pub use unmatched::{Unmatched, unmatched};
 pub use verdict::{Comparison, Tally, Verdict};
@@ -32,7 +35,7 @@ use crate::store::surveyed::{self, Extent, Named, Surveyed};
 use crate::store::{Layout, request};
 
 /// The time limit of the server for sorting the rows, before the first one arrives.
-const LONGEST: Duration = Duration::from_secs(600);
+pub const LONGEST: Duration = Duration::from_secs(600);
 
 /// The time limit of the callback for a portion of rows; the server then ends the transaction.
 const IDLE: Duration = Duration::from_secs(5);
@@ -72,6 +75,7 @@ impl Scope<'_> {
         Extent {
             noted: self.noted,
             versions: self.versions,
+            most: None,
         }
     }
 }
@@ -104,7 +108,7 @@ async fn survey_range(
     visit: impl FnMut(&Comparison) -> ControlFlow<()>,
 ) -> Result<Ended, QueryError> {
     let db = &db.with_time_limit(LONGEST + Duration::from_secs(5));
-    db.batch(&begin()).await?;
+    db.batch(&begin(LONGEST)).await?;
     let outcome = read(db, layout, rules, scope, range, visit).await;
     // After an early end the callback may wait for its reader, so the transaction ends first. After
     // an error, that error counts.
@@ -115,13 +119,13 @@ async fn survey_range(
 /// The statements that begin the transaction with its own limits, because those of the session are
 /// for small batches. All rows are read, so the planner must not optimize for the first ones, as it
 /// does for a cursor.
-fn begin() -> String {
+fn begin(longest: Duration) -> String {
     format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
          SET LOCAL statement_timeout = {};
          SET LOCAL idle_in_transaction_session_timeout = {};
          SET LOCAL cursor_tuple_fraction = 1",
-        LONGEST.as_millis(),
+        longest.as_millis(),
         IDLE.as_millis(),
     )
 }
@@ -180,8 +184,14 @@ async fn read(
                 return Ok(Ended::Yielded);
             }
         }
-        let bytes: usize = rows.iter().map(tokio_postgres::Row::raw_size_bytes).sum();
-        let fitting = BYTES / (bytes / rows.len().max(1)).max(1);
-        rows_at_a_time = fitting.clamp(1, ROWS.0).min(rows_at_a_time * 2);
+        rows_at_a_time = next_portion(&rows, rows_at_a_time, ROWS.0);
     }
+}
+
+/// The number of rows in the portion after these: as many as fit by their average size, at most twice
+/// as many as before, and at most `most`.
+fn next_portion(rows: &[Row], before: usize, most: usize) -> usize {
+    let bytes: usize = rows.iter().map(Row::raw_size_bytes).sum();
+    let fitting = BYTES / (bytes / rows.len().max(1)).max(1);
+    fitting.clamp(1, most).min(before * 2)
 }

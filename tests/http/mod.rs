@@ -2,6 +2,7 @@
 
 mod agent;
 mod answers;
+mod large;
 mod page;
 mod states;
 mod supervised;

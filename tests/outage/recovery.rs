@@ -623,7 +623,13 @@ async fn every_query_can_be_prepared(platform: Platform) {
     let noted = surveyed::Extent {
         noted: true,
         versions: true,
+        most: None,
     };
+    let weighed = surveyed::Extent {
+        most: Some(1),
+        ..surveyed::Extent::default()
+    };
+    let weighed_survey = surveyed::survey(&layout, weighed, surveyed::Named::Keys);
     let (survey, bare_survey) = (
         surveyed::survey(&layout, noted, surveyed::Named::Slugs),
         surveyed::survey(&layout, surveyed::Extent::default(), surveyed::Named::Keys),
@@ -687,6 +693,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &next_keys,
         &foreign_types,
         &bare_survey,
+        &weighed_survey,
         &surveyed::unmatched(&layout),
         queries::TRY_LEAD,
         queries::TRY_IDLE_LOCK,

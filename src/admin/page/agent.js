@@ -92,15 +92,15 @@ function showAgent(agent, alone) {
   for (const one of agent.trouble.filter((one) => one.level === "fail" || one.topic === "daemon")) {
     root.append(notice(one.level === "fail" ? "bad" : "", one.text, one.remedy));
   }
-  for (const remark of [...agent.remarks, ...agent.unmapped]) root.append(notice("", remark));
+  for (const remark of [...agent.remarks, ...agent.unmapped, ...agent.left_out]) root.append(notice("", remark));
   const many = agent.configurations.length > 1;
   agent.differing.forEach((list, index) =>
     root.append(section(agent.differing.length > 1 ? `Differences of configuration ${index + 1}` : "Differences", differences(list))));
   const sides = make("div", "sides");
-  sides.append(section("The agent as saved", agent.agent ? fieldsOf(agent.agent) : make("p", "empty", "No agent has this slug.")));
+  sides.append(section("The agent as saved", agent.agent ? fieldsOf(agent.agent) : make("p", "empty", agent.agents ? "Not shown." : "No agent has this slug.")));
   agent.configurations.forEach((fields, index) =>
     sides.append(section(many ? `Configuration ${index + 1} of ${agent.configurations.length}` : "Its configuration", fieldsOf(fields))));
-  if (agent.configurations.length === 0) sides.append(section("Its configuration", make("p", "empty", "No configuration has this slug.")));
+  if (agent.configurations.length === 0) sides.append(section("Its configuration", make("p", "empty", agent.configured ? "Not shown." : "No configuration has this slug.")));
   root.append(sides);
   const writes = agent.history.length
     ? agent.history.map(write)

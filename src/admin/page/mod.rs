@@ -43,6 +43,7 @@ fn answer(Page { document, policy }: &'static Page) -> Answer {
         content_type: "text/html; charset=utf-8",
         policy,
         body: Clean::verbatim(document),
+        room: None,
     }
 }
 

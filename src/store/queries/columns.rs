@@ -12,6 +12,8 @@ use crate::store::layout::{Agents, Configurations, SqlColumn};
 pub(in crate::store) enum As {
     /// As text, where [`heavy`] has found nothing that is too heavy.
     BoundedText,
+    /// As text, where [`heavier`] has found that the row is not too heavy as a whole.
+    WeighedText,
     /// As stored.
     Stored,
 }
@@ -60,6 +62,12 @@ fn read<C: MappedColumn, const N: usize>(
                 format!("{alias}.{} AS {name}", found.name)
             }
             Some(found) if form == As::BoundedText && found.is_jsonb() => {
+                format!(
+                    "CASE WHEN heavy.weight IS NULL THEN {alias}.{}::text END AS {name}",
+                    found.name
+                )
+            }
+            Some(found) if form == As::WeighedText => {
                 format!(
                     "CASE WHEN heavy.weight IS NULL THEN {alias}.{}::text END AS {name}",
                     found.name
@@ -200,6 +208,27 @@ pub(in crate::store) fn heavy(agents: &Agents, configurations: &Configurations) 
     format!(
         "(SELECT greatest({}) AS weight OFFSET 0) AS heavy",
         weights.join(", ")
+    )
+}
+
+/// What all columns of an agent `a` and its configuration `c` weigh together, if that is more than
+/// `most`; or else null: to be joined as a row `heavy (weight)`.
+pub(in crate::store) fn heavier(
+    agents: &Agents,
+    configurations: &Configurations,
+    most: u32,
+) -> String {
+    let of_agent = agents.columns.present();
+    let of_agent = of_agent.map(|(_, column)| (format!("a.{}", column.name), column));
+    let of_configuration = configurations.columns.present();
+    let of_configuration =
+        of_configuration.map(|(_, column)| (format!("c.{}", column.name), column));
+    let columns: Vec<_> = of_agent.chain(of_configuration).collect();
+    let weights = settings_weight(&columns, Weighed::Exactly);
+    format!(
+        "(SELECT CASE WHEN s.sum > {most} THEN s.sum END AS weight
+          FROM (SELECT (0 + {})::float8 AS sum OFFSET 0) AS s OFFSET 0) AS heavy",
+        weights.join(" + ")
     )
 }
 

@@ -29,7 +29,9 @@ mod upkeep;
 pub use batch::*;
 pub use capture::*;
 pub use claimed::{LONGEST_SLUG, LOST_ON_THE_WAY, too_long};
-pub(super) use columns::{As, agent_columns, configuration_columns, heavy, is_result_name};
+pub(super) use columns::{
+    As, agent_columns, configuration_columns, heavier, heavy, is_result_name,
+};
 pub use columns::{HEAVIEST, MOST_CONFIGURATIONS};
 pub use fast_path::*;
 pub use install::*;
