@@ -1,12 +1,16 @@
-//! The passwords of the connections, to mask them in the texts of their servers (G11): a server
-//! that gets a password in the clear can put it into an error.
+//! The passwords of a database, to mask them in the texts of its server (G11): a server that gets a
+//! password in the clear can put it into an error.
 //!
-//! The last two passwords of each database are known: an open connection has the former one after
-//! a rotation.
+//! The texts of a server are masked with the passwords of its own database and with no others.
+//! Otherwise the owner of a table could find the password of another database: guesses in the name
+//! of a constraint, and the masked one is right.
+//!
+//! The last two passwords of each database are known: its server has seen the former one before a
+//! rotation.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -16,52 +20,78 @@ const SHORTEST: usize = 4;
 /// The replacement.
 const MASK: &str = "********";
 
-/// The passwords of each database, the latest first.
-static KNOWN: Mutex<BTreeMap<String, Vec<SecretString>>> = Mutex::new(BTreeMap::new());
+/// The passwords of one database: what a text of its server may be masked with.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets(Arc<[SecretString]>);
 
-fn known() -> MutexGuard<'static, BTreeMap<String, Vec<SecretString>>> {
-    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Notes the password of a connection to this database of the settings.
-pub fn know(database: &str, password: &[u8]) {
-    let Ok(password) = str::from_utf8(password) else {
-        // No text has it.
-        return;
-    };
-    if password.chars().count() < SHORTEST {
-        return;
+impl Secrets {
+    /// The length of the longest one, in bytes.
+    pub fn longest(&self) -> usize {
+        // The longest one stands first.
+        self.0
+            .first()
+            .map_or(0, |secret| secret.expose_secret().len())
     }
-    let mut known = known();
-    let of_database = known.entry(database.to_owned()).or_default();
-    of_database.retain(|before| before.expose_secret() != password);
-    of_database.insert(0, password.into());
-    of_database.truncate(2);
-}
 
-/// The text of a server without the passwords.
-pub(super) fn masked(text: &str) -> Cow<'_, str> {
-    let mut shown = Cow::Borrowed(text);
-    for password in known().values().flatten() {
-        if shown.contains(password.expose_secret()) {
-            shown = shown.replace(password.expose_secret(), MASK).into();
+    /// The text without the passwords.
+    pub fn masked<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut shown = Cow::Borrowed(text);
+        for password in self.0.iter().map(SecretString::expose_secret) {
+            if shown.contains(password) {
+                shown = shown.replace(password, MASK).into();
+            }
         }
+        shown
     }
-    shown
+}
+
+/// The present passwords of each database of the settings, one for each of its hosts, and the
+/// former ones.
+static KNOWN: Mutex<BTreeMap<String, [Vec<SecretString>; 2]>> = Mutex::new(BTreeMap::new());
+
+/// Notes the passwords of a connection to this database of the settings. Gives those, and the
+/// former ones.
+pub fn know<'a>(database: &str, passwords: impl IntoIterator<Item = &'a [u8]>) -> Secrets {
+    let is_long = |password: &&str| password.chars().count() >= SHORTEST;
+    // No text has one that is no UTF-8.
+    let passwords = passwords.into_iter().map(str::from_utf8);
+    let passwords: Vec<&str> = passwords.flatten().filter(is_long).collect();
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let [present, former] = known.entry(database.to_owned()).or_default();
+    if !passwords
+        .iter()
+        .copied()
+        .eq(present.iter().map(SecretString::expose_secret))
+    {
+        *former = std::mem::take(present);
+        *present = passwords.into_iter().map(SecretString::from).collect();
+    }
+    let mut each: Vec<SecretString> = present.iter().chain(&*former).cloned().collect();
+    // Where one is a part of another, the longer one is masked first.
+    each.sort_by_key(|secret| std::cmp::Reverse(secret.expose_secret().len()));
+    Secrets(each.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn bytes<'a>(passwords: &'a [&'a str]) -> impl Iterator<Item = &'a [u8]> {
+        passwords.iter().map(|password| password.as_bytes())
+    }
+
     #[test]
-    fn g11_the_known_passwords_are_masked_and_no_others() {
-        know("short", b"abc");
-        know("bytes", b"\xff\xfe\xfd\xfc");
-        for password in ["first-one", "second-one", "third-one", "third-one"] {
-            know("rotated", password.as_bytes());
+    fn g11_the_last_passwords_of_a_database_are_masked() {
+        let mut secrets = Secrets::default();
+        for passwords in [
+            &["first-one"][..],
+            &["second-one", "second"],
+            &["third-one", "abc", "pässwörd"],
+            &["third-one", "abc", "pässwörd"],
+        ] {
+            secrets = know("rotated", bytes(passwords));
         }
-        know("other", "pässwörd".as_bytes());
+        assert_eq!(secrets.longest(), "second-one".len());
         for (text, shown) in [
             ("", ""),
             ("abc is no password", "abc is no password"),
@@ -69,7 +99,21 @@ mod tests {
             ("second-onethird-one", "****************"),
             ("it is 'pässwörd', pässwörd", "it is '********', ********"),
         ] {
-            assert_eq!(masked(text), shown);
+            assert_eq!(secrets.masked(text), shown);
         }
+        let none = know("bytes", [&b"\xff\xfe\xfd\xfc"[..]]);
+        assert_eq!(
+            (none.longest(), &*none.masked("third-one")),
+            (0, "third-one")
+        );
+    }
+
+    /// What is masked in the texts of one server says nothing about the password of another one.
+    #[test]
+    fn g11_a_server_learns_nothing_of_the_passwords_of_others() {
+        let own = know("owned", bytes(&["own-password"]));
+        know("strange", bytes(&["Sommer2026"]));
+        let guesses = "Winter2025Sommer2026own-password";
+        assert_eq!(own.masked(guesses), "Winter2025Sommer2026********");
     }
 }

@@ -7,7 +7,6 @@ use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
 
 use super::identifier::plain;
-use super::password::masked;
 use crate::show::{TEXT, bounded};
 
 /// The SQLSTATE (`connection_failure`) of the problem of an agent on which connections have ended.
@@ -253,9 +252,10 @@ const NAME: usize = 255;
 /// The most bytes of a code, which has five.
 const CODE: usize = 16;
 
-/// A text of a server: without passwords, and bounded.
+/// A text of a server, bounded. The guard of its connection has masked the passwords
+/// (`pg::password`).
 fn said(text: &str, most: usize) -> String {
-    bounded(&masked(text), most).into_owned()
+    bounded(text, most).into_owned()
 }
 
 /// The error of the write of one agent, of any class: the code, its name and the object. The

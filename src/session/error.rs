@@ -55,7 +55,10 @@ pub enum SessionError {
     /// None of the named servers takes writes.
     #[error("the server takes no writes, and target_session_attrs asks for one that does")]
     ReadOnly,
-    /// The server could not be reached, or refused.
+    /// No stream to the server could be opened.
+    #[error("error connecting to server: {0}")]
+    Unreachable(io::Error),
+    /// The connection failed, or the server refused.
     #[error("{}", sqlstate::describe(.0))]
     Postgres(tokio_postgres::Error),
     /// The attempt had no password, because the password file of libpq is not used.
@@ -140,7 +143,9 @@ impl SessionError {
                 password stands in the URL, in password_file, in PGPASSWORD or in ~/.pgpass, or \
                 password_command prints it."
             }
-            Self::Silent(_) | Self::Closed(_) | Self::Dead(_) => sqlstate::REACH,
+            Self::Silent(_) | Self::Closed(_) | Self::Dead(_) | Self::Unreachable(_) => {
+                sqlstate::REACH
+            }
             Self::Pooler => {
                 "Give the direct address of the server, or that of a pooler in session mode: \
                 LISTEN and locks need a session of their own."
@@ -215,13 +220,6 @@ fn of_certificate(error: &rustls::Error) -> &'static str {
 impl From<tokio_postgres::Error> for SessionError {
     fn from(error: tokio_postgres::Error) -> Self {
         match sources::<io::Error>(&error) {
-            // The error of the driver for a server that target_session_attrs excludes.
-            Some(cause)
-                if cause.kind() == io::ErrorKind::PermissionDenied
-                    && cause.raw_os_error().is_none() =>
-            {
-                Self::ReadOnly
-            }
             Some(cause) => {
                 let inner = cause.get_ref();
                 if let Some(request) = inner.and_then(|inner| inner.downcast_ref()) {

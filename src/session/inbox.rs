@@ -31,6 +31,8 @@ struct State {
     expected: Option<String>,
     /// Why the connection ended.
     closed: Option<String>,
+    /// Whether it ended because the server cannot send a notification.
+    is_unreadable: bool,
 }
 
 /// The kind of the notifications that have arrived since the last look. `T` is a ctid.
@@ -148,6 +150,16 @@ impl Inbox {
     /// Whether a notification has arrived since the last look.
     pub fn has_news(&self) -> bool {
         self.lock().news != News::Nothing
+    }
+
+    /// Notes whether the connection ends because the server cannot send a notification.
+    pub(super) fn note_unreadable(&self, is_unreadable: bool) {
+        self.lock().is_unreadable = is_unreadable;
+    }
+
+    /// Whether the connection is gone because the server could not send a notification.
+    pub fn is_unreadable(&self) -> bool {
+        self.lock().is_unreadable
     }
 
     /// Whether the connection is gone.

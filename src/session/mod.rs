@@ -8,9 +8,11 @@
 //! [`Inbox`] and marks it closed when the connection ends. Dropping the session aborts the driver,
 //! which closes the socket.
 //!
-//! `credentials` reads passwords and certificates again for each connection. `dial` tries every
-//! address of the server. `proof` checks that the session has a backend of its own, so a pooler in
-//! transaction mode is refused. `guard` sends no password to an unverified server.
+//! `credentials` reads passwords and certificates again for each connection. `dial` finds every
+//! address of the server, and `open` opens a connection to one of them. `proof` checks that the
+//! session has a backend of its own, so a pooler in transaction mode is refused. `guard` stands
+//! between every stream and the driver: it sends no password to an unverified server, and bounds
+//! what a server sends.
 
 mod credentials;
 mod dial;
@@ -18,21 +20,19 @@ mod error;
 mod guard;
 mod inbox;
 mod limits;
+mod open;
 mod password_command;
 mod planner;
 mod proof;
 mod settings;
+mod stream;
 mod tls;
 
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
-use tokio_postgres::config::Host;
-use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{AsyncMessage, Config, NoTls, Socket};
+use tokio_postgres::Config;
 
 pub use error::SessionError;
 pub use guard::PasswordRequest;
@@ -42,13 +42,11 @@ pub use password_command::CommandError;
 pub use proof::Backend;
 pub use tls::TlsError;
 
-use self::credentials::{connector, with_fresh_secrets};
-use self::guard::{Guard, InTheClear};
+use self::credentials::with_fresh_secrets;
 use self::limits::ORDINARY;
 use self::settings::{DEADLOCK_TIMEOUT, SET_ONCE, usual_settings};
-use crate::observe::pulse;
-use crate::pg::{AnswerLimit, Db, QueryError, password, sqlstate};
-use crate::settings::{Database, InstallSchema, Tls, is_local};
+use crate::pg::{Db, QueryError};
+use crate::settings::{Database, InstallSchema};
 use crate::store;
 
 /// The channel of wake-ups (empty payload) and of requests for a slug (I7).
@@ -101,16 +99,20 @@ impl Session {
         let database = &*with_fresh_secrets(database).await?;
         let mut config = database.connect_config();
         config.application_name(application_name(program, database));
-        let of_hosts = database.passwords().iter().flatten();
-        let of_hosts = of_hosts.map(|password| password.expose_secret().as_bytes());
-        for password in config.get_password().into_iter().chain(of_hosts) {
-            password::know(&database.name, password);
-        }
         let found = Self::find(database, &config, most).await;
         let reason = database.unused_passfile();
         let (mut session, found) = found.map_err(|error| error.without_passfile(reason))?;
         session.target = database.target();
-        session.backend = proof::prove(&session, database, &found).await?;
+        session.backend = match proof::prove(&session, database, &found).await {
+            // Any role can end a session that listens.
+            Err(_) if session.inbox.is_unreadable() => {
+                let found;
+                (session, found) = Self::find(database, &config, most).await?;
+                session.target = database.target();
+                proof::prove_without_listening(&session, database, &found).await?
+            }
+            proven => proven?,
+        };
         session.usual_settings = usual_settings(database, limits);
         let settings = format!("{}; {}; {SET_ONCE}", session.usual_settings, planner::USUAL);
         session.db.batch(&settings).await?;
@@ -163,49 +165,6 @@ impl Session {
             }
         }
         Err(refused)
-    }
-
-    /// Opens one connection to one address.
-    async fn dial(
-        database: &Database,
-        config: &Config,
-        time_limit: Duration,
-        most: u64,
-    ) -> Result<Self, SessionError> {
-        // One address: a connection to this machine crosses no network.
-        let withholds = !database.is_server_verified() && !is_local(config);
-        let is_socket = config
-            .get_hosts()
-            .iter()
-            .any(|host| matches!(host, Host::Unix(_)));
-        let most = AnswerLimit::new(most);
-        let schema = &database.install.schema;
-        let opening = async {
-            match database.tls {
-                // The owner of the directory of a socket is the server, and the driver takes no
-                // stream around a socket.
-                Tls::Disable if is_socket => open(config, NoTls, time_limit, most, schema).await,
-                Tls::Disable => {
-                    let tls = InTheClear {
-                        withholds,
-                        most: most.clone(),
-                    };
-                    open(&guard::in_the_clear(config), tls, time_limit, most, schema).await
-                }
-                _ => {
-                    let tls = connector(database).await?;
-                    let tls = Guard {
-                        tls,
-                        withholds,
-                        most: most.clone(),
-                    };
-                    open(config, tls, time_limit, most, schema).await
-                }
-            }
-        };
-        pulse::timeout(time_limit, opening)
-            .await
-            .map_err(|_| SessionError::Silent(time_limit))?
     }
 
     /// The session, unless it would use objects of the schema `agent_sync` that others may have
@@ -285,62 +244,6 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.driver.abort();
     }
-}
-
-async fn open<T>(
-    config: &Config,
-    tls: T,
-    time_limit: Duration,
-    most: AnswerLimit,
-    schema: &InstallSchema,
-) -> Result<Session, SessionError>
-where
-    T: MakeTlsConnect<Socket>,
-    T::Stream: Send + 'static,
-{
-    let (client, mut connection) = config.connect(tls).await?;
-    let server_version = connection
-        .parameter("server_version")
-        .unwrap_or("unknown")
-        .to_owned();
-    let converts = !matches!(
-        connection.parameter("server_encoding"),
-        None | Some("UTF8" | "SQL_ASCII")
-    );
-    let inbox = Arc::new(Inbox::default());
-    let channels = [CHANNEL, CHANGES, proof::CHANNEL];
-    let [requests, changes, proof] = channels.map(|channel| schema.localize(channel).into_owned());
-    let arrived = Arc::clone(&inbox);
-    let driver = tokio::spawn(async move {
-        let cause = loop {
-            match poll_fn(|context| connection.poll_message(context)).await {
-                Some(Ok(AsyncMessage::Notification(note))) if note.channel() == requests => {
-                    arrived.deliver(note.payload());
-                }
-                Some(Ok(AsyncMessage::Notification(note))) if note.channel() == changes => {
-                    arrived.deliver_change(note.payload());
-                }
-                Some(Ok(AsyncMessage::Notification(note))) if note.channel() == proof => {
-                    arrived.deliver_session_check(note.payload());
-                }
-                Some(Ok(_)) => {}
-                Some(Err(error)) => break sqlstate::describe(&error),
-                None => break "the server closed it".to_owned(),
-            }
-        };
-        arrived.close(cause);
-    });
-    let (target, backend, usual_settings) = Default::default();
-    Ok(Session {
-        db: Db::new(Arc::new(client), time_limit, most).for_schema(schema.clone()),
-        inbox,
-        driver,
-        server_version,
-        target,
-        backend,
-        usual_settings,
-        converts,
-    })
 }
 
 /// The application name in `pg_stat_activity`: the program, its version, and the name of the

@@ -85,6 +85,17 @@ pub(super) async fn prove(
     }
 }
 
+/// Proves it where a session that listens is ended by a notification of others.
+pub(super) async fn prove_without_listening(
+    session: &Session,
+    database: &Database,
+    config: &Config,
+) -> Result<Backend, SessionError> {
+    let own = backend(session).await?;
+    stays(session.db(), &own, database, config).await?;
+    Ok(own)
+}
+
 async fn arrives(
     db: &Db,
     inbox: &Inbox,

@@ -4,10 +4,72 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::AbortHandle;
+
+/// The way to the false server.
+#[derive(Debug, Clone, Copy)]
+pub enum Way {
+    Tcp,
+    Socket,
+}
+
+impl Way {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::Tcp, Self::Socket];
+}
+
+/// A connection of a client.
+trait Client: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Client for S {}
+
+/// Where clients connect.
+enum Door {
+    Port(TcpListener),
+    /// In a directory of its own.
+    Socket(UnixListener, TempDir),
+}
+
+impl Door {
+    async fn of(way: Way) -> Self {
+        match way {
+            Way::Tcp => Self::Port(TcpListener::bind("127.0.0.1:0").await.unwrap()),
+            Way::Socket => {
+                let folder = tempfile::tempdir().unwrap();
+                let path = folder.path().join(format!(".s.PGSQL.{SOCKET}"));
+                Self::Socket(UnixListener::bind(path).unwrap(), folder)
+            }
+        }
+    }
+
+    /// The host and the port in a URL.
+    fn address(&self) -> String {
+        match self {
+            Self::Port(listener) => listener.local_addr().unwrap().to_string(),
+            Self::Socket(_, folder) => {
+                let folder = folder.path().to_str().unwrap().replace('/', "%2F");
+                format!("{folder}:{SOCKET}")
+            }
+        }
+    }
+
+    async fn accept(&self) -> Box<dyn Client> {
+        match self {
+            Self::Port(listener) => {
+                let (client, _) = listener.accept().await.unwrap();
+                client.set_nodelay(true).unwrap();
+                Box::new(client)
+            }
+            Self::Socket(listener, _) => Box::new(listener.accept().await.unwrap().0),
+        }
+    }
+}
+
+/// The port in the name of a socket.
+const SOCKET: u16 = 5432;
 
 /// A message of the true server.
 pub struct Message<'a> {
@@ -22,7 +84,7 @@ pub type Change = dyn Fn(&Message<'_>) -> Option<Vec<u8>> + Send + Sync;
 
 /// The false server. Dropping it ends its connections.
 pub struct FalseServer {
-    port: u16,
+    address: String,
     accepting: AbortHandle,
 }
 
@@ -46,32 +108,31 @@ struct State {
 impl FalseServer {
     /// Starts one in front of a port of this machine.
     pub async fn start(
+        way: Way,
         server: u16,
         change: impl Fn(&Message<'_>) -> Option<Vec<u8>> + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let door = Door::of(way).await;
+        let address = door.address();
         let change: Arc<Change> = Arc::new(change);
         let accepting = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
-                let (client, _) = listener.accept().await.unwrap();
+                let client = door.accept().await;
                 connections.spawn(connection(client, server, Arc::clone(&change)));
                 while connections.try_join_next().is_some() {}
             }
         });
         Self {
-            port,
+            address,
             accepting: accepting.abort_handle(),
         }
     }
 
     /// The URL of a database through it.
     pub fn url(&self, database: &str) -> String {
-        format!(
-            "postgres://postgres:s3cret-word@127.0.0.1:{}/{database}",
-            self.port
-        )
+        let address = &self.address;
+        format!("postgres://postgres:s3cret-word@{address}/{database}")
     }
 }
 
@@ -119,13 +180,12 @@ pub fn changed_row(
     Some(message(b'D', &body))
 }
 
-async fn connection(client: TcpStream, server: u16, change: Arc<Change>) {
+async fn connection(client: Box<dyn Client>, server: u16, change: Arc<Change>) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else {
         return;
     };
-    client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
-    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_client, mut to_client) = tokio::io::split(client);
     let (from_server, mut to_server) = server.into_split();
     if greet(&mut from_client, &mut to_client, &mut to_server)
         .await
@@ -142,9 +202,9 @@ async fn connection(client: TcpStream, server: u16, change: Arc<Change>) {
 
 /// The first message of a client, which has no tag. A request for TLS is refused.
 async fn greet(
-    from: &mut OwnedReadHalf,
-    back: &mut OwnedWriteHalf,
-    to: &mut OwnedWriteHalf,
+    from: &mut (impl AsyncRead + Unpin),
+    back: &mut (impl AsyncWrite + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
 ) -> io::Result<()> {
     loop {
         let length = from.read_u32().await?;
@@ -160,7 +220,7 @@ async fn greet(
     }
 }
 
-async fn read(from: &mut OwnedReadHalf) -> io::Result<(u8, Vec<u8>)> {
+async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<(u8, Vec<u8>)> {
     let tag = from.read_u8().await?;
     let mut body = vec![0; from.read_u32().await? as usize - 4];
     from.read_exact(&mut body).await?;
@@ -173,8 +233,8 @@ fn text(bytes: &[u8]) -> Vec<u8> {
 }
 
 async fn upstream(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
     state: &Mutex<State>,
 ) -> io::Result<()> {
     loop {
@@ -192,8 +252,8 @@ async fn upstream(
 }
 
 async fn downstream(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
     state: &Mutex<State>,
     change: &Change,
 ) -> io::Result<()> {

@@ -1,11 +1,11 @@
-//! Keeps the password from a server that nothing verifies.
+//! Keeps the password from a server that nothing verifies, and bounds what a server sends.
 //!
 //! `tokio_postgres` uses any authentication method that the server requests, and has no setting
 //! that rules one out. For a cleartext request it sends the password; for an MD5 request it sends a
 //! hash that a dictionary attack breaks. So a reader between the stream and the driver follows the
 //! messages of the server up to `AuthenticationOk`, and fails at such a request. The driver answers
-//! a message only when the message is complete, and the reader withholds the end of this one, so
-//! nothing is sent.
+//! a message only when the message is complete, and the reader withholds this one, so nothing is
+//! sent.
 //!
 //! SCRAM passes: it proves the password without sending it. A server that asks for few iterations
 //! is refused, because it could run a dictionary attack on the proof.
@@ -14,40 +14,88 @@
 //! until they are complete, and keeps the parameters of the session. A server that sends without
 //! end, or announces a message of two gigabytes, loses its connection; other connections are not
 //! affected.
+//!
+//! Code of others and the values of agents decide on the length of an error or a notice. Such a
+//! message must not end the connection, so the driver gets an error with shorter fields, and no
+//! notice (`error_text`). The passwords of the database are masked there (G11).
+//!
+//! Any role that may connect decides on the text of a notification. Where the server cannot send it
+//! in UTF-8, it ends the session with an error. The driver would take it for the answer to a query,
+//! so the reader ends the connection with that cause (`is_unreadable`).
+//!
+//! [`Driver`] is the only connection of a session, and `over_tls` and `in_the_clear` are the only
+//! functions that make one. So there is none without a reader, over TCP or a Unix socket.
 
+mod error_text;
+mod note;
 mod parameters;
 mod reader;
+mod refusal;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::io;
+use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready as done};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_postgres::config::{SslMode, SslNegotiation};
+use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
-use tokio_postgres::{Config, Socket};
+use tokio_postgres::{Client, Config, Connection, Error};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
-pub use reader::PasswordRequest;
+pub(super) use reader::Reader;
+pub use refusal::PasswordRequest;
 
-use self::reader::{Reader, Refusal};
-use crate::pg::AnswerLimit;
+use self::refusal::Refusal;
+use super::stream::Stream;
+
+/// The most bytes of one read.
+const PIECE: usize = 16 * 1024;
 
 /// A stream that fails where the server asks for a password that must not be sent, or sends too
 /// much.
 pub(super) struct Guarded<S> {
     inner: S,
     reader: Reader,
-    binding: fn(&S) -> ChannelBinding,
+    /// What the reader has let through, and how much of it the driver has.
+    passed: Vec<u8>,
+    given: usize,
+}
+
+impl<S> Guarded<S> {
+    fn new(inner: S, reader: Reader) -> Self {
+        let (passed, given) = (Vec::new(), 0);
+        Self {
+            inner,
+            reader,
+            passed,
+            given,
+        }
+    }
+
+    /// Gives the driver what the reader has let through, if there is anything.
+    fn give(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        let left = &self.passed[self.given..];
+        let taken = left.len().min(buffer.remaining());
+        buffer.put_slice(&left[..taken]);
+        self.given += taken;
+        if self.given == self.passed.len() {
+            self.given = 0;
+            self.passed.clear();
+            self.passed.shrink_to(2 * PIECE);
+        }
+        taken > 0
+    }
 }
 
 impl<S> TlsStream for Guarded<S>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: TlsStream + Unpin,
 {
     fn channel_binding(&self) -> ChannelBinding {
-        (self.binding)(&self.inner)
+        self.inner.channel_binding()
     }
 }
 
@@ -61,16 +109,20 @@ where
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buffer.filled().len();
-        done!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
-        if let Err(refusal) = this.reader.read(&buffer.filled()[before..]) {
-            buffer.set_filled(before);
-            return Poll::Ready(Err(match refusal {
-                Refusal::Password(request) => io::Error::other(request),
-                Refusal::Parameters | Refusal::TooMany | Refusal::TooMuch { .. } => {
-                    io::Error::other(refusal)
-                }
-            }));
+        while !this.give(buffer) && buffer.remaining() > 0 {
+            let mut piece = [MaybeUninit::uninit(); PIECE];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            done!(Pin::new(&mut this.inner).poll_read(context, &mut piece))?;
+            if piece.filled().is_empty() {
+                break;
+            }
+            if let Err(refusal) = this.reader.read(piece.filled(), &mut this.passed) {
+                drop(mem::take(&mut this.passed));
+                return Poll::Ready(Err(match refusal {
+                    Refusal::Password(request) => io::Error::other(request),
+                    refusal => io::Error::other(refusal),
+                }));
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -97,120 +149,116 @@ where
     }
 }
 
-/// TLS, with the password kept from a server that it does not verify.
-pub(super) struct Guard<T> {
-    pub(super) tls: T,
-    /// Whether the password is kept from the server.
-    pub(super) withholds: bool,
-    /// The most memory for one answer.
-    pub(super) most: AnswerLimit,
+/// Whether a connection has ended because the server cannot send a notification.
+pub(super) fn is_unreadable(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+    let cause = cause.and_then(io::Error::get_ref);
+    cause.and_then(|cause| cause.downcast_ref()) == Some(&Refusal::Unreadable)
 }
 
-impl<T> MakeTlsConnect<Socket> for Guard<T>
+/// The connection of a session. What the driver reads comes through a [`Reader`].
+pub(super) type Driver<S> = Connection<Stream, Guarded<S>>;
+
+/// Connects with TLS.
+pub(super) async fn over_tls(
+    config: &Config,
+    stream: Stream,
+    mut tls: MakeRustlsConnect,
+    reader: Reader,
+) -> Result<
+    (
+        Client,
+        Driver<impl AsyncRead + AsyncWrite + Unpin + Send + use<>>,
+    ),
+    Error,
+> {
+    let name = match (config.get_hosts().first(), config.get_hostaddrs().first()) {
+        (Some(Host::Tcp(name)), _) => name.clone(),
+        (_, Some(address)) => address.to_string(),
+        // No certificate is made out to it.
+        (_, None) => String::new(),
+    };
+    let Ok(tls) = MakeTlsConnect::<Stream>::make_tls_connect(&mut tls, &name);
+    connect(config, stream, Guard { tls, reader }).await
+}
+
+/// Connects without TLS. The driver permits no reader between itself and a plain stream. So for the
+/// driver this is TLS, without a request for it and without encryption.
+pub(super) async fn in_the_clear(
+    config: &Config,
+    stream: Stream,
+    reader: Reader,
+) -> Result<(Client, Driver<Stream>), Error> {
+    let mut config = config.clone();
+    config.ssl_negotiation(SslNegotiation::Direct);
+    let guard = Guard { tls: Plain, reader };
+    connect(&config, stream, guard).await
+}
+
+async fn connect<T>(
+    config: &Config,
+    stream: Stream,
+    guard: Guard<T>,
+) -> Result<(Client, Driver<T::Stream>), Error>
 where
-    T: MakeTlsConnect<Socket>,
-    <T::TlsConnect as TlsConnect<Socket>>::Future: Send + 'static,
+    T: TlsConnect<Stream>,
+    T::Future: Send + 'static,
 {
-    type Stream = Guarded<T::Stream>;
-    type TlsConnect = Guard<T::TlsConnect>;
-    type Error = T::Error;
-
-    fn make_tls_connect(&mut self, domain: &str) -> Result<Self::TlsConnect, Self::Error> {
-        Ok(Guard {
-            tls: self.tls.make_tls_connect(domain)?,
-            withholds: self.withholds,
-            most: self.most.clone(),
-        })
-    }
+    let mut config = config.clone();
+    // In any other mode, the driver can take the stream as it is.
+    config.ssl_mode(SslMode::Require);
+    config.connect_raw(stream, guard).await
 }
 
-impl<T> TlsConnect<Socket> for Guard<T>
+/// TLS, with the reader around it.
+struct Guard<T> {
+    tls: T,
+    reader: Reader,
+}
+
+impl<T> TlsConnect<Stream> for Guard<T>
 where
-    T: TlsConnect<Socket>,
+    T: TlsConnect<Stream>,
     T::Future: Send + 'static,
 {
     type Stream = Guarded<T::Stream>;
     type Error = T::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, Self::Error>> + Send>>;
 
-    fn connect(self, stream: Socket) -> Self::Future {
-        let (connecting, withholds, most) = (self.tls.connect(stream), self.withholds, self.most);
-        Box::pin(async move {
-            let binding = T::Stream::channel_binding;
-            Ok(Guarded {
-                inner: connecting.await?,
-                reader: Reader::new(withholds, most),
-                binding,
-            })
-        })
+    fn connect(self, stream: Stream) -> Self::Future {
+        let (connecting, reader) = (self.tls.connect(stream), self.reader);
+        Box::pin(async move { Ok(Guarded::new(connecting.await?, reader)) })
     }
 }
 
-/// No TLS. The driver permits no reader between itself and a plain socket. So for the driver this
-/// is TLS, without a request for it and without encryption: see [`in_the_clear`].
-#[derive(Clone)]
-pub(super) struct InTheClear {
-    /// Whether the password is kept from the server.
-    pub(super) withholds: bool,
-    /// The most memory for one answer.
-    pub(super) most: AnswerLimit,
-}
+/// No TLS.
+struct Plain;
 
-impl MakeTlsConnect<Socket> for InTheClear {
-    type Stream = Guarded<Socket>;
-    type TlsConnect = Self;
+impl TlsConnect<Stream> for Plain {
+    type Stream = Stream;
     type Error = Infallible;
+    type Future = Ready<Result<Stream, Infallible>>;
 
-    fn make_tls_connect(&mut self, _: &str) -> Result<Self, Infallible> {
-        Ok(self.clone())
+    fn connect(self, stream: Stream) -> Self::Future {
+        ready(Ok(stream))
     }
-}
-
-impl TlsConnect<Socket> for InTheClear {
-    type Stream = Guarded<Socket>;
-    type Error = Infallible;
-    type Future = Ready<Result<Guarded<Socket>, Infallible>>;
-
-    fn connect(self, stream: Socket) -> Self::Future {
-        let reader = Reader::new(self.withholds, self.most);
-        ready(Ok(Guarded {
-            inner: stream,
-            reader,
-            binding: |_| ChannelBinding::none(),
-        }))
-    }
-}
-
-/// What to connect with through [`InTheClear`]. The driver wants a name for what it takes for TLS.
-pub(super) fn in_the_clear(config: &Config) -> Config {
-    let mut config = config.clone();
-    config
-        .ssl_mode(SslMode::Require)
-        .ssl_negotiation(SslNegotiation::Direct);
-    if config.get_hosts().is_empty() {
-        for address in config.get_hostaddrs().to_vec() {
-            config.host(address.to_string());
-        }
-    }
-    config
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+    use crate::pg::AnswerLimit;
+    use crate::pg::password::Secrets;
 
     const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
 
     #[tokio::test]
-    async fn s12_the_driver_never_gets_the_end_of_such_a_request() {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    async fn s12_the_driver_never_gets_such_a_request() {
         let (mut server, client) = tokio::io::duplex(64);
-        let binding = |_: &tokio::io::DuplexStream| ChannelBinding::none();
-        let mut stream = Guarded {
-            inner: client,
-            reader: Reader::new(true, AnswerLimit::new(999)),
-            binding,
-        };
+        let reader = Reader::new(true, AnswerLimit::new(999), Secrets::default());
+        let mut stream = Guarded::new(client, reader);
         server.write_all(CLEARTEXT).await.ok();
         let mut got = Vec::new();
         let error = stream.read_buf(&mut got).await.err();
@@ -218,5 +266,25 @@ mod tests {
             .as_ref()
             .and_then(|error| error.get_ref()?.downcast_ref::<PasswordRequest>());
         assert_eq!((request, got.len()), (Some(&PasswordRequest::Cleartext), 0));
+    }
+
+    /// A notice is no end of the stream, and no read returns more than its buffer holds.
+    #[tokio::test]
+    async fn g5_what_is_left_out_does_not_end_the_stream() -> io::Result<()> {
+        let (mut server, client) = tokio::io::duplex(1 << 20);
+        let reader = Reader::new(false, AnswerLimit::default(), Secrets::default());
+        let mut stream = Guarded::new(client, reader);
+        let notice = [&b"N\0\x01\0\x04"[..], &vec![b'x'; 65_536]].concat();
+        let (ready, text) = (b"Z\0\0\0\x05I", b"C\0\0\0\x09text\0");
+        let all = [&ready[..], &notice, &notice, text].concat();
+        server.write_all(&all).await?;
+        drop(server);
+        let mut got: Vec<u8> = Vec::new();
+        let mut piece = [0; 4];
+        while let length @ 1.. = stream.read(&mut piece).await? {
+            got.extend(&piece[..length]);
+        }
+        assert_eq!(got, [&ready[..], text].concat());
+        Ok(())
     }
 }

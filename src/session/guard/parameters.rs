@@ -30,6 +30,7 @@ impl Parameters {
 mod tests {
     use super::super::reader::Reader;
     use crate::pg::AnswerLimit;
+    use crate::pg::password::Secrets;
 
     /// A parameter with this name and value.
     fn parameter(name: &str, value: &str) -> Vec<u8> {
@@ -59,11 +60,11 @@ mod tests {
                 (parameter("", &"x".repeat(65_000)), true),
                 (parameter("", &"x".repeat(66_000)), false),
             ] {
-                let mut reader = Reader::new(false, AnswerLimit::default());
+                let mut reader = Reader::new(false, AnswerLimit::default(), Secrets::default());
                 let messages = [READY_FOR_QUERY, &messages].concat();
                 let read = messages
                     .chunks(size)
-                    .try_for_each(|piece| reader.read(piece));
+                    .try_for_each(|piece| reader.read(piece, &mut Vec::new()));
                 assert_eq!(read.is_ok(), fits, "{} bytes by {size}", messages.len());
             }
         }

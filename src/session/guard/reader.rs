@@ -1,25 +1,14 @@
 //! Follows the messages of the server, up to `AuthenticationOk` for the password and beyond for the
-//! memory: what it refuses, and with which limits.
+//! memory, and passes them on to the driver: as they are, shorter, or not at all.
 
+use std::mem;
+
+use super::error_text::ErrorText;
+use super::note;
 use super::parameters::Parameters;
+use super::refusal::{PasswordRequest, Refusal};
 use crate::pg::AnswerLimit;
-
-/// How a server has asked for the password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PasswordRequest {
-    /// `AuthenticationCleartextPassword`
-    #[error("in the clear")]
-    Cleartext,
-    /// `AuthenticationMD5Password`
-    #[error("as an MD5 hash")]
-    Md5,
-    /// `AuthenticationSASLContinue` with so few iterations that a list of words breaks the proof.
-    #[error("by SCRAM with {0} iterations, where at least {ITERATIONS} are expected")]
-    WeakScram(u32),
-}
-
-/// The fewest iterations of SCRAM: what RFC 7677 asks for, and the default of PostgreSQL.
-const ITERATIONS: u32 = 4096;
+use crate::pg::password::Secrets;
 
 /// The tag of every message of authentication.
 const AUTHENTICATION: u8 = b'R';
@@ -27,11 +16,15 @@ const AUTHENTICATION: u8 = b'R';
 /// The tag of `ReadyForQuery`.
 const READY: u8 = b'Z';
 
-/// The tag of `NotificationResponse`, and the most bytes of one: PostgreSQL sends a channel of 63
-/// bytes and a payload of less than 8,000. Anybody may send many at once, and the daemon keeps few
-/// of them (`session::inbox`).
+/// The tags of `CommandComplete` and `EmptyQueryResponse`.
+const COMPLETE: u8 = b'C';
+const EMPTY: u8 = b'I';
+
+/// The tag of `NotificationResponse`, and the most bytes of one: PostgreSQL takes a channel of 63
+/// bytes and a payload of less than 8,000, and each of them is at most four bytes in UTF-8. Anybody
+/// may send many at once, and the daemon keeps few of them (`session::inbox`).
 const NOTIFICATION: u8 = b'A';
-const NOTE: u64 = 16 * 1024;
+const NOTE: u64 = 4 * (8000 + 64) + 8;
 
 /// The tag of `ParameterStatus`.
 const PARAMETER: u8 = b'S';
@@ -42,58 +35,50 @@ const DATA_ROW: u8 = b'D';
 /// The length of the head of a message: its tag and its length.
 const HEAD: usize = 5;
 
-/// The tags of `ErrorResponse` and `NoticeResponse`, whose text is never shown whole, and the most
-/// bytes of one: the driver copies every field.
+/// The tags of `ErrorResponse` and `NoticeResponse`, and the most bytes of one on the wire. The
+/// driver gets less: see `error_text`.
 const ERROR: u8 = b'E';
 const NOTICE: u8 = b'N';
-const TEXT: u64 = 256 * 1024;
+const TEXT: u64 = 64 * 1024 * 1024;
 
 /// The memory of the driver for a message besides its bytes, and for each column of a row: an
 /// answer of many empty messages, or of rows of nulls, takes far more memory than it has bytes.
 pub(super) const MESSAGE: u64 = 128;
 const COLUMN: u64 = 24;
 
-/// The most bytes of a message of authentication from a server that is not verified.
-const KEPT: usize = 4096;
+/// The most bytes of a message of authentication.
+const KEPT: u64 = 4096;
 
 /// The most bytes that a server may send before the session is ready.
 const GREETING: u64 = 1024 * 1024;
 
-/// Why the stream ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
-    /// The server asks for a password that must not be sent.
-    #[error(transparent)]
-    Password(PasswordRequest),
-    /// The server sends more parameters than the driver is to keep.
-    #[error("the server sends more than {} bytes of parameters", Parameters::MOST)]
-    Parameters,
-    /// The server sends more answers than there are questions.
-    #[error(
-        "the server has not answered a query after {} answers about its types",
-        AnswerLimit::ANSWERS
-    )]
-    TooMany,
-    /// The server sends more than the driver is to hold.
-    #[error(
-        "the server sends more than {most} bytes in one answer, and nothing that agent-sync asks \
-        for is as large"
-    )]
-    TooMuch { most: u64 },
+/// What the driver gets of a message.
+#[derive(Debug, Default)]
+enum Way {
+    /// The message, as it arrives.
+    #[default]
+    Pass,
+    /// The message or another one, when it has arrived.
+    Keep(Vec<u8>),
+    /// An error with shorter fields, when it has arrived.
+    Cut(ErrorText),
+    /// Nothing.
+    Skip,
 }
 
 /// Follows the messages of the server, however they are cut into reads.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(in crate::session) struct Reader {
     /// The head of the present message, as far as it has arrived.
     head: [u8; HEAD],
     seen: usize,
     /// How many bytes of its body are still to come.
     rest: u64,
-    /// The body of a message of authentication or of a parameter, as far as it has arrived, or the
-    /// number of columns of a row.
-    body: Vec<u8>,
+    way: Way,
+    /// The number of columns of a row, as far as it has arrived.
+    columns: Vec<u8>,
     parameters: Parameters,
+    secrets: Secrets,
     /// Whether the password must not be sent, and the server may still ask for it.
     withholds: bool,
     /// The memory for this answer, in bytes: from one `ReadyForQuery` to the next, by the lengths
@@ -101,29 +86,36 @@ pub(super) struct Reader {
     sum: u64,
     /// Whether a session is ready: before that, the answer is the greeting.
     ready: bool,
+    /// The last message of this answer, unless there is none. Notifications, notices and parameters
+    /// are part of no answer.
+    last: Option<u8>,
     /// The most memory for an answer of the session.
     most: AnswerLimit,
     refused: Option<Refusal>,
 }
 
 impl Reader {
-    pub(super) fn new(withholds: bool, most: AnswerLimit) -> Self {
+    pub(in crate::session) fn new(withholds: bool, most: AnswerLimit, secrets: Secrets) -> Self {
         Self {
             head: [0; HEAD],
             seen: 0,
             rest: 0,
-            body: Vec::new(),
+            way: Way::Pass,
+            columns: Vec::new(),
             parameters: Parameters::default(),
+            secrets,
             withholds,
             sum: 0,
             ready: false,
+            last: None,
             most,
             refused: None,
         }
     }
 
-    /// Takes in what the server has sent. A refusal is final.
-    pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
+    /// Takes in the next bytes of the server, and adds to `passed` those for the driver. A refusal
+    /// is final.
+    pub(super) fn read(&mut self, mut bytes: &[u8], passed: &mut Vec<u8>) -> Result<(), Refusal> {
         while let Some(byte) = bytes.first()
             && self.refused.is_none()
         {
@@ -132,13 +124,13 @@ impl Reader {
                     .unwrap_or(usize::MAX)
                     .min(bytes.len());
                 self.rest -= taken as u64;
-                self.take_body(&bytes[..taken]);
+                self.take_body(&bytes[..taken], passed);
                 taken
             } else {
                 self.head[self.seen] = *byte;
                 self.seen += 1;
                 if self.seen == HEAD {
-                    self.take_head();
+                    self.take_head(passed);
                 }
                 1
             };
@@ -147,32 +139,57 @@ impl Reader {
         self.refused.map_or(Ok(()), Err)
     }
 
-    fn take_head(&mut self) {
+    fn take_head(&mut self, passed: &mut Vec<u8>) {
         let [tag, length @ ..] = self.head;
         self.seen = 0;
-        self.body.clear();
-        if tag == READY {
-            (self.sum, self.ready) = (0, true);
-            if !self.most.answered() {
-                self.refused = Some(Refusal::TooMany);
-            }
-        }
+        self.columns.clear();
         // The length counts itself; the driver refuses one that is shorter.
         self.rest = u64::from(u32::from_be_bytes(length).saturating_sub(4));
-        if tag != NOTIFICATION || !self.ready {
-            self.take_memory(HEAD as u64 + self.rest + MESSAGE);
+        if tag == READY {
+            self.take_ready();
         }
-        // Of a message of authentication that is not kept whole, it would not be known what it asks
-        // for.
+        self.way = match tag {
+            NOTICE => Way::Skip,
+            ERROR => Way::Cut(ErrorText::new(self.secrets.clone())),
+            AUTHENTICATION if !self.ready => Way::Keep(Vec::new()),
+            NOTIFICATION | PARAMETER => Way::Keep(Vec::new()),
+            _ => Way::Pass,
+        };
+        let held = match (tag, self.ready) {
+            (NOTICE | NOTIFICATION, true) => None,
+            (ERROR, _) => Some(self.rest.min(ErrorText::MOST)),
+            _ => Some(self.rest),
+        };
+        if let Some(held) = held {
+            self.take_memory(HEAD as u64 + held + MESSAGE);
+        }
         let most = match tag {
-            AUTHENTICATION if self.withholds => KEPT as u64,
-            ERROR | NOTICE => TEXT.min(self.most()),
+            // It would not be known what it asks for.
+            AUTHENTICATION if !self.ready => KEPT,
+            ERROR | NOTICE => TEXT,
             NOTIFICATION => NOTE,
             PARAMETER => Parameters::MOST,
             _ => self.most(),
         };
         if self.rest > most {
             self.refused = Some(Refusal::TooMuch { most });
+        }
+        if !matches!(tag, NOTICE | NOTIFICATION | PARAMETER | ERROR) {
+            self.last = Some(tag).filter(|tag| *tag != READY);
+        }
+        if matches!(self.way, Way::Pass) {
+            passed.extend(self.head);
+        }
+        if self.rest == 0 {
+            self.finish(passed);
+        }
+    }
+
+    /// The end of an answer.
+    fn take_ready(&mut self) {
+        (self.sum, self.ready) = (0, true);
+        if !self.most.answered() {
+            self.refused = Some(Refusal::TooMany);
         }
     }
 
@@ -193,199 +210,93 @@ impl Reader {
 
     /// Adds the memory for the columns of a row, once their number has arrived.
     fn take_columns(&mut self, bytes: &[u8]) {
-        let missing = 2 - self.body.len().min(2);
+        let missing = 2 - self.columns.len().min(2);
         if missing == 0 {
             return;
         }
-        self.body.extend(bytes.iter().take(missing));
-        if let [high, low] = self.body[..] {
+        self.columns.extend(bytes.iter().take(missing));
+        if let [high, low] = self.columns[..] {
             self.take_memory(COLUMN * u64::from(u16::from_be_bytes([high, low])));
         }
     }
 
-    fn take_body(&mut self, bytes: &[u8]) {
+    fn take_body(&mut self, bytes: &[u8], passed: &mut Vec<u8>) {
         if self.head[0] == DATA_ROW {
             self.take_columns(bytes);
         }
-        if self.head[0] == PARAMETER {
-            self.body.extend_from_slice(bytes);
-            if self.rest == 0 && !self.parameters.keep(&self.body) {
-                self.refused = Some(Refusal::Parameters);
-            }
+        match &mut self.way {
+            Way::Pass => passed.extend(bytes),
+            Way::Keep(body) => body.extend(bytes),
+            Way::Cut(text) => text.take(bytes),
+            Way::Skip => {}
         }
-        if !self.withholds || self.head[0] != AUTHENTICATION {
-            return;
+        if self.rest == 0 {
+            self.finish(passed);
         }
-        self.body.extend_from_slice(bytes);
-        let Some((code, text)) = self.body.split_first_chunk() else {
-            return;
-        };
-        let request = match u32::from_be_bytes(*code) {
-            0 => {
-                self.withholds = false;
-                return;
-            }
-            3 => PasswordRequest::Cleartext,
-            5 => PasswordRequest::Md5,
-            // SASLContinue: `r=nonce,s=salt,i=iterations`
-            11 if self.rest == 0 => match iterations(text) {
-                Some(iterations) if iterations < ITERATIONS => {
-                    PasswordRequest::WeakScram(iterations)
+    }
+
+    /// The message has arrived.
+    fn finish(&mut self, passed: &mut Vec<u8>) {
+        let tag = self.head[0];
+        match mem::take(&mut self.way) {
+            Way::Pass | Way::Skip => {}
+            Way::Cut(text) => self.take_error(text, passed),
+            Way::Keep(body) => match tag {
+                NOTIFICATION => {
+                    if let Some(body) = note::readable(body) {
+                        add(tag, &body, passed);
+                    }
                 }
-                _ => return,
+                PARAMETER => {
+                    if !self.parameters.keep(&body) {
+                        self.refused = Some(Refusal::Parameters);
+                    }
+                    add(tag, &body, passed);
+                }
+                _ => self.take_authentication(body, passed),
             },
-            _ => return,
-        };
-        self.refused = Some(Refusal::Password(request));
+        }
+    }
+
+    fn take_authentication(&mut self, mut body: Vec<u8>, passed: &mut Vec<u8>) {
+        if let Some((code, text)) = body.split_first_chunk() {
+            let code = u32::from_be_bytes(*code);
+            if let Some(request) = PasswordRequest::of(code, text).filter(|_| self.withholds) {
+                self.refused = Some(Refusal::Password(request));
+            }
+            self.withholds &= code != 0;
+            // SASLFinal with an error, of any text.
+            if code == 12 && text.starts_with(b"e=") {
+                let text = String::from_utf8_lossy(text);
+                let masked = self.secrets.masked(&text).into_owned();
+                body.splice(4.., masked.into_bytes());
+            }
+        }
+        add(AUTHENTICATION, &body, passed);
+    }
+
+    /// An error. That of a notification which the server cannot send comes where a session waits, or
+    /// after a statement has ended. It says of no statement that it failed, and the driver would
+    /// take it for an answer.
+    fn take_error(&mut self, text: ErrorText, passed: &mut Vec<u8>) {
+        let error = text.finish();
+        let is_idle = matches!(self.last, None | Some(COMPLETE | EMPTY));
+        if self.ready && error.is_of_a_conversion() && (is_idle || error.ends_the_session) {
+            self.refused = Some(Refusal::Unreadable);
+        }
+        self.last = Some(ERROR);
+        add(ERROR, &error.body, passed);
     }
 }
 
-/// The iterations that the first message of a server asks for, in SCRAM.
-fn iterations(message: &[u8]) -> Option<u32> {
-    let message = str::from_utf8(message).ok()?;
-    message
-        .split(',')
-        .find_map(|part| part.strip_prefix("i="))?
-        .parse()
-        .ok()
+/// Adds a message.
+fn add(tag: u8, body: &[u8], passed: &mut Vec<u8>) {
+    // Each body has a limit far below.
+    let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
+    passed.push(tag);
+    passed.extend(length.to_be_bytes());
+    passed.extend(body);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const A_NOTICE: &[u8] = b"N\0\0\0\x0bSNOTICE";
-    const SASL: &[u8] = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0";
-    const OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
-    const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
-    const MD5: &[u8] = b"R\0\0\0\x0c\0\0\0\x05salt";
-
-    /// The first message of a server in SCRAM.
-    fn scram(iterations: &str) -> Vec<u8> {
-        let text = format!("r=nonce,s=c2FsdA==,i={iterations}");
-        let length = u32::try_from(text.len() + 8).unwrap_or_default();
-        [
-            b"R",
-            &length.to_be_bytes()[..],
-            &[0, 0, 0, 11],
-            text.as_bytes(),
-        ]
-        .concat()
-    }
-
-    /// What comes of these messages when they arrive in pieces of this size: whether the server has
-    /// let the client in.
-    fn read(messages: &[&[u8]], size: usize) -> Result<bool, Refusal> {
-        let mut reader = Reader::new(true, AnswerLimit::default());
-        messages
-            .concat()
-            .chunks(size)
-            .try_for_each(|piece| reader.read(piece))?;
-        Ok(!reader.withholds)
-    }
-
-    #[test]
-    fn s12_a_request_for_a_password_is_found_however_it_arrives() {
-        use PasswordRequest::{Cleartext, Md5, WeakScram};
-        for size in [1, 2, 3, 5, 7, 9, 1000] {
-            for (messages, expected) in [
-                (&[CLEARTEXT][..], Err(Cleartext)),
-                (&[MD5], Err(Md5)),
-                (&[A_NOTICE, A_NOTICE, MD5], Err(Md5)),
-                (&[SASL, CLEARTEXT], Err(Cleartext)),
-                (&[SASL, A_NOTICE], Ok(false)),
-                (&[SASL, OK], Ok(true)),
-                (&[SASL, &scram("4096"), OK], Ok(true)),
-                (&[SASL, &scram("4095"), OK], Err(WeakScram(4095))),
-                (&[SASL, &scram("1"), OK], Err(WeakScram(1))),
-                // The driver refuses what is no message of SCRAM.
-                (&[SASL, &scram("many"), OK], Ok(true)),
-                // What comes after is a matter of the session: here the text of a row.
-                (&[OK, CLEARTEXT], Ok(true)),
-                // The driver gets no further than such a length.
-                (&[b"R\0\0\0\x03", CLEARTEXT], Err(Cleartext)),
-                (&[b"R\0\0\0\x06\0\0", CLEARTEXT], Err(Cleartext)),
-            ] {
-                let expected = expected.map_err(Refusal::Password);
-                assert_eq!(read(messages, size), expected, "{messages:?} by {size}");
-            }
-        }
-    }
-
-    #[test]
-    fn s12_a_server_that_sends_without_end_is_refused() {
-        const READY_FOR_QUERY: &[u8] = b"Z\0\0\0\x05I";
-        let row = [b"D\0\x01\0\x04".to_vec(), vec![0; 65_536]].concat();
-        let note = [b"A\0\0\x40\x04".to_vec(), vec![0; 16_384]].concat();
-        let small = |number: usize| A_NOTICE.repeat(number);
-        let empty = |number: usize| b"I\0\0\0\x04".repeat(number);
-        // 65,535 nulls: 256 KiB on the wire, 1.8 MB in the driver.
-        let nulls = [b"D\0\x04\0\x02\xff\xff".to_vec(), vec![0xff; 262_140]].concat();
-        let taken = A_NOTICE.len() + 128;
-        for size in [1, 7, 4096, 1 << 24] {
-            for (messages, fits) in [
-                // A length of two gigabytes is refused with the head of the message.
-                (b"N\x7f\xff\xff\xf0".to_vec(), false),
-                (b"R\x7f\xff\xff\xf0".to_vec(), false),
-                // Before the session is ready, a megabyte in all.
-                (small(1024 * 1024 / taken), true),
-                (small(1024 * 1024 / taken + 1), false),
-                // The text of an error or a notice has a limit of its own.
-                ([READY_FOR_QUERY, b"E\0\x04\0\x04"].concat(), true),
-                ([READY_FOR_QUERY, b"E\0\x04\0\x05"].concat(), false),
-                ([READY_FOR_QUERY, b"N\0\x04\0\x05"].concat(), false),
-                // Each message takes memory besides its bytes, and so does each column of a row.
-                ([READY_FOR_QUERY, &empty(15_000)].concat(), true),
-                ([READY_FOR_QUERY, &empty(16_000)].concat(), false),
-                ([READY_FOR_QUERY, &nulls].concat(), true),
-                ([READY_FOR_QUERY, &nulls, &nulls].concat(), false),
-                // Then each answer has room of its own.
-                (
-                    [
-                        READY_FOR_QUERY,
-                        &row.repeat(31),
-                        READY_FOR_QUERY,
-                        &row.repeat(31),
-                    ]
-                    .concat(),
-                    true,
-                ),
-                ([READY_FOR_QUERY, &row.repeat(32)].concat(), false),
-                ([READY_FOR_QUERY, b"D\x7f\xff\xff\xf0"].concat(), false),
-                // Notifications are no part of an answer, once the session is ready.
-                (
-                    [READY_FOR_QUERY, &note.repeat(640), &row.repeat(31)].concat(),
-                    true,
-                ),
-                ([READY_FOR_QUERY, b"A\x7f\xff\xff\xf0"].concat(), false),
-                ([READY_FOR_QUERY, b"A\0\0\x40\x05"].concat(), false),
-                (note.repeat(64), false),
-            ] {
-                let mut reader = Reader::new(false, AnswerLimit::new(2 * 1024 * 1024));
-                let read = messages
-                    .chunks(size)
-                    .try_for_each(|piece| reader.read(piece));
-                assert_eq!(read.is_ok(), fits, "{} bytes by {size}", messages.len());
-            }
-        }
-    }
-
-    #[test]
-    fn g12_the_limit_of_an_answer_rises_with_the_turn_of_heavy_work() {
-        let (limit, row) = (AnswerLimit::new(2 << 20), b"D\0\x30\0\x04");
-        let row = [&row[..], &vec![0; 3 << 20]].concat();
-        for (most, fits) in [(1, false), (2 << 20, false), (4 << 20, true), (1, true)] {
-            limit.raise(most);
-            let mut reader = Reader::new(false, limit.clone());
-            assert_eq!(reader.read(b"Z\0\0\0\x05I"), Ok(()));
-            assert_eq!(reader.read(&row).is_ok(), fits, "{most}");
-        }
-    }
-
-    #[test]
-    fn s12_a_server_that_was_refused_stays_refused() {
-        let mut reader = Reader::new(true, AnswerLimit::default());
-        assert!(reader.read(CLEARTEXT).is_err());
-        assert!(reader.read(OK).is_err());
-    }
-}
+mod tests;

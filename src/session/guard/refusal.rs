@@ -1,0 +1,74 @@
+//! Why a stream ends: a request for a password that must not be sent, or too much.
+
+use super::parameters::Parameters;
+use crate::pg::AnswerLimit;
+
+/// How a server has asked for the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordRequest {
+    /// `AuthenticationCleartextPassword`
+    #[error("in the clear")]
+    Cleartext,
+    /// `AuthenticationMD5Password`
+    #[error("as an MD5 hash")]
+    Md5,
+    /// `AuthenticationSASLContinue` with so few iterations that a list of words breaks the proof.
+    #[error("by SCRAM with {0} iterations, where at least {ITERATIONS} are expected")]
+    WeakScram(u32),
+}
+
+/// The fewest iterations of SCRAM: what RFC 7677 asks for, and the default of PostgreSQL.
+const ITERATIONS: u32 = 4096;
+
+impl PasswordRequest {
+    /// What a message of authentication asks for, unless it may be answered: its code, and the rest
+    /// of it.
+    pub(super) fn of(code: u32, text: &[u8]) -> Option<Self> {
+        match code {
+            3 => Some(Self::Cleartext),
+            5 => Some(Self::Md5),
+            // SASLContinue: `r=nonce,s=salt,i=iterations`
+            11 => iterations(text)
+                .filter(|iterations| *iterations < ITERATIONS)
+                .map(Self::WeakScram),
+            _ => None,
+        }
+    }
+}
+
+/// The iterations that the first message of a server asks for, in SCRAM.
+fn iterations(message: &[u8]) -> Option<u32> {
+    let message = str::from_utf8(message).ok()?;
+    message
+        .split(',')
+        .find_map(|part| part.strip_prefix("i="))?
+        .parse()
+        .ok()
+}
+
+/// Why the stream ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    /// The server asks for a password that must not be sent.
+    #[error(transparent)]
+    Password(PasswordRequest),
+    /// The server sends more parameters than the driver is to keep.
+    #[error("the server sends more than {} bytes of parameters", Parameters::MOST)]
+    Parameters,
+    /// The server sends more answers than there are questions.
+    #[error(
+        "the server has not answered a query after {} answers about its types",
+        AnswerLimit::ANSWERS
+    )]
+    TooMany,
+    /// The server cannot send the text of a notification, and has ended the session on account of it
+    /// (or, before the minor versions of November 2025, sends an error that answers no question).
+    #[error("the server cannot send the text of a notification (NOTIFY) in UTF-8")]
+    Unreadable,
+    /// The server sends more than the driver is to hold.
+    #[error(
+        "the server sends more than {most} bytes in one answer, and nothing that agent-sync asks \
+        for is as large"
+    )]
+    TooMuch { most: u64 },
+}
