@@ -77,7 +77,13 @@ fn after_error(
         }
         return SHORT_PAUSE;
     }
-    let pause = backoff.delay();
+    // The next connection does not listen, and so does not end in the same way.
+    let pause = if matches!(error, AttemptError::Unreadable(_)) {
+        health.noticed.go_deaf();
+        SHORT_PAUSE
+    } else {
+        backoff.delay()
+    };
     // A finding is told though the outage began for another reason: its remedy is another (G10).
     if health.outage.is_none() || (error.is_finding() && health.told.as_ref() != Some(&cause)) {
         health.outage.get_or_insert_with(Instant::now);

@@ -13,6 +13,12 @@ const FOREIGN_CODE: &str = "Look for UNLISTEN, pg_advisory_unlock_all() or SET i
     the configurations, and in what they call: they run in the daemon's session. The daemon \
     connects again.";
 
+/// The remedy for a notification that the server cannot send.
+const UNREADABLE: &str = "Find the session that sends NOTIFY on the channel agent_sync with a text \
+    that is no UTF-8, and stop it (log_statement = 'all', pg_stat_activity); or revoke CONNECT on \
+    the database from its role. For ten minutes, the daemon listens to no notification, and looks \
+    for changes every sync.poll_interval.";
+
 /// Why an attempt ended.
 #[derive(Debug, thiserror::Error)]
 pub enum AttemptError {
@@ -28,6 +34,9 @@ pub enum AttemptError {
     /// The connection ended.
     #[error("the connection was lost: {0}")]
     Closed(String),
+    /// The server has ended the session, because it cannot send a notification.
+    #[error("the connection was lost: {0}")]
+    Unreadable(String),
     /// Another session has the leader lock, which this session has held.
     #[error("this session has lost the leader lock, and another session has taken it")]
     LostLead,
@@ -65,6 +74,7 @@ impl AttemptError {
             Self::Layout(error) => error.remedy(),
             Self::Store(error) => error.remedy(),
             Self::Closed(_) => sqlstate::REACH,
+            Self::Unreadable(_) => UNREADABLE,
             Self::Paused(_) => Pause::REMEDY,
             Self::TablesChanged => "None: the daemon reads the tables again.",
             Self::Renewed => "None: the daemon connects again at once.",
@@ -107,7 +117,7 @@ impl AttemptError {
     /// way to it.
     pub(super) fn is_answer(&self) -> bool {
         match self {
-            Self::Session(_) | Self::Closed(_) => false,
+            Self::Session(_) | Self::Closed(_) | Self::Unreadable(_) => false,
             Self::Store(error) | Self::Layout(LayoutError::Store(error)) => {
                 !matches!(error.class(), None | Some(Class::Connection))
             }

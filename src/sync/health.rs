@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use crate::observe::{Event, Observer, Pause, Totals, event};
 use crate::store::{CaptureFault, Finding, finding};
 
+/// How long no connection listens after a notification of others has ended one.
+const DEAF: Duration = Duration::from_secs(600);
+
 /// How the database is doing, over all attempts.
 #[derive(Debug, Default)]
 pub(super) struct Health {
@@ -48,6 +51,8 @@ pub(super) struct Noticed {
     /// Whether the layout has changed under a connection since the last one in good health.
     pub(super) layout_changed: bool,
     pub(super) uncaptured: Uncaptured,
+    /// Until when no connection listens, because a notification of others has ended one.
+    pub(super) deaf_until: Option<Instant>,
 }
 
 /// The saves that could not be captured, as far as they are reported: at once, and then at most
@@ -97,6 +102,16 @@ impl Uncaptured {
 }
 
 impl Noticed {
+    /// Lets no connection listen for a while.
+    pub(super) fn go_deaf(&mut self) {
+        self.deaf_until = Some(Instant::now() + DEAF);
+    }
+
+    /// Until when no connection listens, if that is not over.
+    pub(super) fn deaf_for_now(&self) -> Option<Instant> {
+        self.deaf_until.filter(|until| *until > Instant::now())
+    }
+
     /// Whether the triggers do not notify, as found last.
     pub(super) fn is_deaf(&self) -> bool {
         self.findings

@@ -324,3 +324,53 @@ async fn g5_a_row_that_no_batch_takes_is_set_aside() {
         assert!(batches(&daemon) < 200, "{}", batches(&daemon));
     }
 }
+
+/// GIVEN a database that is not UTF-8, WHEN any role notifies again and again with a text that the
+/// server cannot send, THEN the daemon says so, no longer listens, applies each change within the
+/// interval of its polls, and calls no agent a problem.
+#[tokio::test]
+async fn g5_a_notification_outside_utf8_stops_no_change() {
+    for (encoding, payload) in [("WIN1252", "chr(129)"), ("SQL_ASCII", r"E'\xff'")] {
+        let platform = encoded(&format!("note_{encoding}").to_lowercase(), encoding).await;
+        let daemon = notified(&platform, payload, 20).await;
+        let lost = daemon.lines("database unavailable");
+        let [first] = &lost[..] else {
+            panic!("one outage is expected: {lost:?}");
+        };
+        let remedy = first["remedy"].as_str().unwrap();
+        assert!(remedy.contains("NOTIFY"), "{first}");
+        assert_eq!(platform.problems().await, 0, "{encoding}");
+    }
+}
+
+/// GIVEN a database whose encoding has one byte a character, WHEN any role notifies with the longest
+/// text in UTF-8, THEN the connection stays.
+#[tokio::test]
+async fn g12_the_longest_notification_costs_no_connection() {
+    let platform = encoded("longest_note", "WIN1252").await;
+    let daemon = notified(&platform, "repeat(chr(128), 7999)", 20).await;
+    assert_eq!(daemon.lines("database unavailable"), [""; 0]);
+}
+
+/// The daemon of a platform, while another session notifies with this payload as fast as it can, and
+/// an agent is saved so many times.
+async fn notified(platform: &Platform, payload: &str, saves: usize) -> Daemon {
+    platform
+        .run("INSERT INTO agents (slug) VALUES ('plain'); INSERT INTO agent_configurations (agent_slug) VALUES ('plain')")
+        .await;
+    let daemon = platform.caught_up_daemon().await;
+    let other = platform.connect().await;
+    let notify = format!("SELECT pg_notify('agent_sync', {payload})");
+    let sending = tokio::spawn(async move {
+        loop {
+            other.batch_execute(&notify).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    });
+    for number in 0..saves {
+        is_synced(platform, &format!("name {number}")).await;
+    }
+    sending.abort();
+    is_synced(platform, "the last one").await;
+    daemon
+}

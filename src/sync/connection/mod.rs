@@ -20,6 +20,7 @@
 //! - Only the holder of the leader lock writes, in the session that holds it (G2).
 
 mod elsewhere;
+mod ended;
 mod full_check;
 mod leader;
 mod open;
@@ -46,7 +47,6 @@ use super::error::AttemptError;
 use super::health::Health;
 use crate::mapping::Rules;
 use crate::observe::{self, Event, Totals, event};
-use crate::pg::QueryError;
 use crate::session::Session;
 use crate::store::{Finding, ForeignCode, Store};
 
@@ -92,6 +92,8 @@ struct ConnectionLoop<'a> {
     session: Session,
     store: Store,
     drain: Drain,
+    /// Until when the connection does not listen, if it does not.
+    deaf_until: Option<Instant>,
     next_sweep: Instant,
     has_swept: bool,
     next_retry: Option<Instant>,
@@ -175,6 +177,7 @@ impl<'a> ConnectionLoop<'a> {
         (session, store): (Session, Store),
         batch_size: u32,
     ) -> Self {
+        let deaf_until = health.noticed.deaf_for_now();
         Self {
             context,
             health,
@@ -184,8 +187,9 @@ impl<'a> ConnectionLoop<'a> {
             drain: Drain::new(
                 batch_size,
                 context.options.sync.statement_timeout,
-                context.options.capture.notify,
+                context.options.capture.notify && deaf_until.is_none(),
             ),
+            deaf_until,
             next_sweep: Instant::now(),
             has_swept: false,
             next_retry: None,
@@ -208,7 +212,7 @@ impl<'a> ConnectionLoop<'a> {
 
     async fn step(&mut self, phase: Phase) -> Result<Phase, AttemptError> {
         if self.session.inbox().is_closed() {
-            return Err(AttemptError::Closed(self.session.inbox().cause()));
+            return Err(self.closed());
         }
         self.judge_elsewhere()?;
         if let Some(phase) = self.shown(phase) {
@@ -220,19 +224,6 @@ impl<'a> ConnectionLoop<'a> {
             Phase::Draining => self.drain().await,
             Phase::Polling { pause } => self.poll(pause).await,
             Phase::Waiting { left_rows } => self.wait(left_rows).await,
-        }
-    }
-
-    /// The error; or, for a statement whose connection ended, the cause that the driver has noted.
-    /// The error of the statement does not have it.
-    fn ended(&self, error: AttemptError) -> AttemptError {
-        match error {
-            AttemptError::Store(QueryError::Postgres(lost))
-                if lost.is_closed() && self.session.inbox().is_closed() =>
-            {
-                AttemptError::Closed(self.session.inbox().cause())
-            }
-            error => error,
         }
     }
 
@@ -272,7 +263,9 @@ impl<'a> ConnectionLoop<'a> {
                 have_gone: !is_first_lead,
             });
         }
-        self.session.listen().await?;
+        if self.deaf_until.is_none() {
+            self.session.listen().await?;
+        }
         self.foreign_code = self.store.foreign_code().await?;
         self.session.plan_for_batches().await?;
         self.settings = self.store.session_state().await?.settings;

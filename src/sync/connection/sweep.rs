@@ -221,7 +221,7 @@ impl ConnectionLoop<'_> {
     /// This precedes a sleep, which depends on LISTEN.
     pub(super) async fn verify_session(&mut self) -> Result<(), AttemptError> {
         let state = self.store.session_state().await?;
-        let changed = if !state.listens {
+        let changed = if !state.listens && self.deaf_until.is_none() {
             "the channels that it listens on (UNLISTEN)"
         } else if !state.leads || self.drain.holds_idle_lock() && !state.holds_idle {
             "the locks that it holds (pg_advisory_unlock)"

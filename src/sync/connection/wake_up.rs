@@ -52,7 +52,12 @@ impl ConnectionLoop<'_> {
             wake_up_at = wake_up_at.min(Instant::now() + self.locked_pause);
             self.locked_pause = (self.locked_pause * 2).min(self.context.options.sync.lock_timeout);
         }
-        if !self.context.options.capture.notify || self.health.noticed.is_deaf() {
+        if self.deaf_until.is_some_and(|until| until <= Instant::now()) {
+            // The next connection listens again.
+            return Err(AttemptError::Renewed);
+        }
+        let listens = self.deaf_until.is_none();
+        if !listens || !self.context.options.capture.notify || self.health.noticed.is_deaf() {
             wake_up_at = wake_up_at.min(Instant::now() + self.context.options.sync.poll_interval);
         }
         if self.session.inbox().has_news() {
