@@ -66,16 +66,19 @@ fn s12_a_request_for_a_password_is_found_however_it_arrives() {
     }
 }
 
+/// Checks whether a session may get these messages.
+fn may_get(messages: &[u8], fits: bool, size: usize) {
+    let mut reader = reader(false, AnswerLimit::new(2 * 1024 * 1024));
+    let read = messages
+        .chunks(size)
+        .try_for_each(|piece| reader.read(piece, &mut Vec::new()));
+    assert_eq!(read.is_ok(), fits, "{} bytes by {size}", messages.len());
+}
+
 #[test]
 fn s12_a_server_that_sends_without_end_is_refused() {
     let row = [b"D\0\x01\0\x04".to_vec(), vec![0; 65_536]].concat();
     let note = [b"A\0\0\x40\x04".to_vec(), vec![0; 16_384]].concat();
-    let error = [
-        b"E\0\x10\0\x04M".to_vec(),
-        vec![b'x'; 1_048_573],
-        vec![0; 2],
-    ]
-    .concat();
     let small = |number: usize| A_NOTICE.repeat(number);
     let empty = |number: usize| b"I\0\0\0\x04".repeat(number);
     // 65,535 nulls: 256 KiB on the wire, 1.8 MB in the driver.
@@ -89,15 +92,6 @@ fn s12_a_server_that_sends_without_end_is_refused() {
             // Before the session is ready, a megabyte in all.
             (small(1024 * 1024 / taken), true),
             (small(1024 * 1024 / taken + 1), false),
-            // An error or a notice has a limit of its own.
-            ([READY_FOR_QUERY, b"E\x04\0\0\x04"].concat(), true),
-            ([READY_FOR_QUERY, b"E\x04\0\0\x05"].concat(), false),
-            ([READY_FOR_QUERY, b"N\x04\0\0\x04"].concat(), true),
-            ([READY_FOR_QUERY, b"N\x04\0\0\x05"].concat(), false),
-            // The driver gets no notice, and of an error little.
-            ([READY_FOR_QUERY, &small(100_000)].concat(), true),
-            ([READY_FOR_QUERY, &error.repeat(20)].concat(), true),
-            ([READY_FOR_QUERY, &error.repeat(40)].concat(), false),
             // Each message takes memory besides its bytes, and so does each column of a row.
             ([READY_FOR_QUERY, &empty(15_000)].concat(), true),
             ([READY_FOR_QUERY, &empty(16_000)].concat(), false),
@@ -125,11 +119,32 @@ fn s12_a_server_that_sends_without_end_is_refused() {
             ([READY_FOR_QUERY, b"A\0\0\x7e\x0d"].concat(), false),
             (note.repeat(64), false),
         ] {
-            let mut reader = reader(false, AnswerLimit::new(2 * 1024 * 1024));
-            let read = messages
-                .chunks(size)
-                .try_for_each(|piece| reader.read(piece, &mut Vec::new()));
-            assert_eq!(read.is_ok(), fits, "{} bytes by {size}", messages.len());
+            may_get(&messages, fits, size);
+        }
+    }
+}
+
+/// An error or a notice has a limit of its own, and the driver gets little of one.
+#[test]
+fn g12_errors_and_notices_are_bounded_by_what_the_driver_gets() {
+    let error = [
+        b"E\0\x10\0\x04M".to_vec(),
+        vec![b'x'; 1_048_573],
+        vec![0; 2],
+    ]
+    .concat();
+    let many = A_NOTICE.repeat(100_000);
+    for size in [7, 4096, 1 << 24] {
+        for (messages, fits) in [
+            ([READY_FOR_QUERY, b"E\x04\0\0\x04"].concat(), true),
+            ([READY_FOR_QUERY, b"E\x04\0\0\x05"].concat(), false),
+            ([READY_FOR_QUERY, b"N\x04\0\0\x04"].concat(), true),
+            ([READY_FOR_QUERY, b"N\x04\0\0\x05"].concat(), false),
+            ([READY_FOR_QUERY, &many].concat(), true),
+            ([READY_FOR_QUERY, &error.repeat(20)].concat(), true),
+            ([READY_FOR_QUERY, &error.repeat(40)].concat(), false),
+        ] {
+            may_get(&messages, fits, size);
         }
     }
 }
