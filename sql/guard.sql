@@ -21,6 +21,7 @@ DECLARE
         nullif(pg_catalog.current_setting('agent_sync.move', true), '')::boolean, false);
     served    text[];
     installed record;
+    trusted   oid[]; -- The roles whose schemas may be other installs.
     found     record;
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -75,6 +76,16 @@ BEGIN
     -- admits one install in a database at a time, whatever its schema. The daemon asks the same
     -- (store::queries::RIVALS).
     PERFORM pg_advisory_xact_lock(1634169722, 1);
+    -- Any role can make a function or a table of such a name. So one counts only where its owner, or
+    -- that of the schema of an install around it, is a superuser, the owner of this install, or a
+    -- role that can act as the owner of one of the two tables; and one that is temporary never.
+    trusted := ARRAY(
+        SELECT r.oid FROM pg_roles r
+        WHERE r.rolsuper
+           OR r.oid = (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'agent_sync')
+           OR EXISTS (SELECT FROM pg_class c
+                      WHERE c.oid IN (to_regclass(asked[1]), to_regclass(asked[2]))
+                        AND pg_has_role(r.oid, c.relowner, 'MEMBER')));
     FOR found IN
         WITH RECURSIVE tree (relation) AS (
             SELECT to_regclass(asked[2])::oid
@@ -91,17 +102,23 @@ BEGIN
                        OR t.tgrelid IN (SELECT tree.relation FROM tree))) AS drops,
                EXISTS (SELECT FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
                        WHERE f.pronamespace = n.oid AND f.proname = 'capture_configuration'
+                         AND (ours.is_trusted OR f.proowner = ANY (trusted))
                          AND t.tgrelid IN (SELECT tree.relation FROM tree))
                OR EXISTS (SELECT FROM pg_class i
                           JOIN pg_attribute a ON a.attrelid = i.oid AND a.attname = 'tables'
                           CROSS JOIN LATERAL concat(' and ', asked[2], '.') AS ending
                           WHERE i.relnamespace = n.oid AND i.relname = 'install'
+                            AND (ours.is_trusted OR i.relowner = ANY (trusted))
                             AND right(col_description(i.oid, a.attnum), length(ending)) = ending)
                    AS serves,
                EXISTS (SELECT FROM pg_proc f
                        WHERE f.pronamespace = n.oid AND f.proname = 'capture_agent'
+                         AND (ours.is_trusted OR f.proowner = ANY (trusted))
                          AND strpos(f.prosrc, '(1634169721, 2)') > 0) AS locks
-        FROM pg_namespace n WHERE n.nspname <> 'agent_sync'
+        FROM pg_namespace n
+        CROSS JOIN LATERAL (SELECT n.nspowner = ANY (trusted) AND coalesce(starts_with(
+            obj_description(n.oid, 'pg_namespace'), 'agent-sync: '), false)) AS ours (is_trusted)
+        WHERE n.nspname <> 'agent_sync' AND n.nspname !~ '^pg_'
         ORDER BY 1
     LOOP
         IF found.serves THEN

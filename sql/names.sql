@@ -51,6 +51,7 @@ DECLARE
     given  CONSTANT jsonb := jsonb_strip_nulls(
         coalesce(nullif(current_setting('agent_sync.tables', true), ''), '{}')::jsonb);
     name   text;
+    trusted oid[]; -- The roles whose schemas may be other installs, as guard.sql has them.
     needed jsonb; -- The objects that other installs use: kind, schema, name.
 BEGIN
     FOREACH name IN ARRAY ARRAY['agents', 'configurations'] LOOP
@@ -74,9 +75,21 @@ BEGIN
     END IF;
     PERFORM set_config('agent_sync.tables', tables::text, true);
 
+    trusted := ARRAY(
+        SELECT r.oid FROM pg_roles r
+        WHERE r.rolsuper
+           OR r.oid = (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'agent_sync')
+           -- Not to_regclass(), which needs USAGE on the schema.
+           OR EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                      WHERE (n.nspname, c.relname) IN (
+                              (tables #>> '{agents,schema}', tables #>> '{agents,table}'),
+                              (tables #>> '{configurations,schema}',
+                               tables #>> '{configurations,table}'))
+                        AND pg_has_role(r.oid, c.relowner, 'MEMBER')));
     PERFORM set_config('agent_sync.other_outboxes', ARRAY(
         SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relname = 'outbox' AND c.relkind = 'r' AND n.nspname <> 'agent_sync'
+          AND n.nspname !~ '^pg_' AND n.nspowner = ANY (trusted) AND c.relowner = ANY (trusted)
           AND starts_with(obj_description(n.oid, 'pg_namespace'), 'agent-sync: '))::text, true);
     WITH RECURSIVE served AS (
         SELECT c.oid, n.nspname AS schema, c.relname AS name
@@ -87,13 +100,16 @@ BEGIN
                 JOIN pg_proc f ON f.oid = t.tgfoid
                 JOIN pg_namespace h ON h.oid = f.pronamespace
                 WHERE f.proname IN ('capture_agent', 'capture_configuration')
-                  AND h.nspname <> 'agent_sync')
+                  AND h.nspname <> 'agent_sync' AND h.nspname !~ '^pg_'
+                  AND h.nspowner = ANY (trusted))
            -- Without capture.configurations, an install has no trigger on the configurations.
            OR EXISTS (SELECT FROM pg_class i
                       JOIN pg_namespace h ON h.oid = i.relnamespace
                       JOIN pg_attribute a ON a.attrelid = i.oid AND a.attname = 'tables'
                       CROSS JOIN LATERAL format(' and %I.%I.', n.nspname, c.relname) AS ending
                       WHERE i.relname = 'install' AND i.relkind = 'r' AND h.nspname <> 'agent_sync'
+                        AND h.nspname !~ '^pg_' AND h.nspowner = ANY (trusted)
+                        AND i.relowner = ANY (trusted)
                         AND right(col_description(i.oid, a.attnum), length(ending)) = ending)
     ), used (type) AS (
         SELECT a.atttypid FROM served s

@@ -146,7 +146,7 @@ impl<'a> Checker<'a> {
             ..Checked::default()
         };
         let (way, given) = named(database, &layout, &self.slugs, self.tenant)?;
-        self.sought.look(db, &layout).await.map_err(unanswered)?;
+        self.sought.seek(db, &layout).await.map_err(unanswered)?;
         let of_all = way.is_none() && !self.to_reconcile;
         let given: Vec<&str> = given.iter().map(String::as_str).collect();
         let scope = Scope {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::page::Page;
-use super::state::{State, Watched, ask};
+use super::state::{Asker, State, Watched, ask};
 use crate::cli::Reporting;
 use crate::exit::Exit;
 use crate::report::{Daemon, Look};
@@ -23,7 +23,7 @@ pub fn databases(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit
     let mut watched = Watched::all(databases.clone());
     super::block_on(async {
         let mut page = Page::new();
-        let states = ask(&mut watched, "databases", &settings, &rules).await;
+        let states = ask(&mut watched, Asker::Databases, &settings, &rules).await;
         for (database, state) in databases.into_iter().zip(&states) {
             if args.json {
                 page.json(&object(database, state));
@@ -59,7 +59,15 @@ fn lines(database: &Database, state: &State) -> Vec<String> {
         &format!("schema {}", database.install.schema.name()),
     );
     match &state.look {
-        None => fact("served by", "not known: the database cannot be reached"),
+        None => {
+            fact("served by", "not known: the database cannot be asked");
+            for note in &state.trouble {
+                fact("because", &note.text);
+                if let Some(remedy) = &note.remedy {
+                    fact("try", remedy);
+                }
+            }
+        }
         Some(look) => {
             let leader = look.leader().map(described);
             fact("served by", leader.as_deref().unwrap_or("no daemon"));

@@ -10,7 +10,7 @@ use crate::pg::Parameter;
 use crate::report::{Look, Note, Reach, Story, look, story};
 use crate::session::Session;
 use crate::settings::{Database, Settings};
-use crate::store::report;
+use crate::store::{MayRead, report};
 
 /// The name of an agent.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +39,8 @@ pub(super) async fn find_out(
     (wanted, reach): (Wanted<'_>, &Reach),
     sought: &mut Search,
 ) -> anyhow::Result<(Look, Told)> {
-    let look = look(session.db(), database, settings, Some(rules)).await;
+    let may_read = Some(MayRead::asked_for());
+    let look = look(session.db(), database, settings, Some(rules), may_read).await;
     let Some(layout) = &look.layout else {
         let note = look
             .trouble()
@@ -64,7 +65,10 @@ pub(super) async fn find_out(
     } else {
         named(database, layout, &[slug], tenant)?.1
     };
-    sought.look(db, layout).await.map_err(unanswered)?;
+    sought
+        .look(db, layout, may_read)
+        .await
+        .map_err(unanswered)?;
     let more = keys.len() > MOST;
     keys.truncate(MOST);
     let mut stories = Vec::with_capacity(keys.len());

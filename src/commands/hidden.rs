@@ -5,7 +5,7 @@ use super::page::Page;
 use crate::pg::{Db, QueryError};
 use crate::settings::Database;
 use crate::store::finding::{Finding, Rights};
-use crate::store::{Layout, checks};
+use crate::store::{Layout, MayRead, checks};
 
 /// Warns of it, for a command that only reads or one that also writes. Returns whether rows may be
 /// hidden.
@@ -17,7 +17,8 @@ pub(super) async fn caution(
     writes: bool,
 ) -> Result<bool, QueryError> {
     let mut may_be_hidden = false;
-    for finding in checks::cautions(db, layout, false, false).await? {
+    let may_read = Some(MayRead::asked_for());
+    for finding in checks::cautions(db, layout, (false, false), may_read).await? {
         if let Finding::Rights(Rights::RowsMayBeHidden { command, .. }) = &finding
             && (writes || command == "SELECT")
         {

@@ -11,7 +11,7 @@ use crate::pg::Db;
 use crate::report::{Left, left, not_in_sync};
 use crate::session::Session;
 use crate::settings::{self, Database, ONE_INSTALL, Settings};
-use crate::store::{Finding, Layout, checks, database_identity};
+use crate::store::{Finding, Layout, database_identity};
 
 /// Installs into the databases in turn. A failure in one database does not stop the others.
 pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
@@ -149,7 +149,7 @@ impl<'a> Meant<'a> {
         };
         let name = &database.name;
         say(format_args!("{name}: {outcome} ({})", database.target()))?;
-        for finding in about_the_key(session.db(), database, settings).await {
+        for finding in about_the_key(session.db(), database).await {
             let text = format!("{name}: {finding}; try: {}", finding.remedy());
             super::output::note(database.install.schema.localize(&text));
         }
@@ -207,15 +207,14 @@ fn shared(database: &Database, other: &Database) -> Fault {
     Fault::usage(what).remedy(ONE_INSTALL.remedy)
 }
 
-/// The findings about the key of the agents (T5). An install does not fail on them, nor where they
-/// cannot be read: `doctor` reports that.
-async fn about_the_key(db: &Db, database: &Database, settings: &Settings) -> Vec<Finding> {
+/// The findings about the key of the agents (T5), of the catalog alone: the role of an install may
+/// have more rights than the owners of the tables (S27). An install does not fail on them, nor where
+/// they cannot be read: `doctor` reports that.
+async fn about_the_key(db: &Db, database: &Database) -> Vec<Finding> {
     let Ok(layout) = Layout::read(db, database).await else {
         return Vec::new();
     };
-    let (notify, history) = (settings.capture.notify, settings.history.enabled);
-    let findings = checks::cautions(db, &layout, notify, history).await;
-    let mut findings = findings.unwrap_or_default();
+    let mut findings = layout.column_findings;
     findings.retain(Finding::is_about_the_key);
     findings
 }

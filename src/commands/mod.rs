@@ -57,7 +57,7 @@ use crate::pg::sqlstate::{self, Class};
 use crate::session::{self, Limits, Session, SessionError};
 use crate::settings::{self, Database, Loaded, Settings};
 use crate::show::{Clean, quoted};
-use crate::store::LayoutError;
+use crate::store::{LayoutError, MayRead, of_others};
 
 /// Runs the asynchronous part of a command on one thread. agent-sync waits far more than it
 /// computes, and a current-thread runtime wakes up fastest.
@@ -219,6 +219,25 @@ async fn open(
     let (program, limits) = (format!("agent-sync {command}"), Limits::of(&settings.sync));
     let session = Session::connect_bounded(&program, database, limits, session::UNLIMITED).await?;
     session.trusted(database).await
+}
+
+/// A session, and the permission to read the two tables in it.
+type Opened = (Session, Option<MayRead>);
+
+/// Like [`open`], for a command that does not need the rows of the two tables. Code of another role
+/// gets no rights of a superuser by it (S27): an install of another role is refused to a superuser,
+/// and the permission to read the two tables is given only where their owners gain nothing.
+async fn open_with_care(
+    command: &str,
+    database: &Database,
+    settings: &Settings,
+) -> Result<Opened, SessionError> {
+    let session = open(command, database, settings).await?;
+    if let Some(of_others) = of_others(session.db()).await? {
+        return Err(SessionError::Untrusted(Box::new(of_others)));
+    }
+    let may_read = MayRead::of(session.db(), database).await?;
+    Ok((session, may_read))
 }
 
 /// Like [`open`], with an error that ends the command.

@@ -102,9 +102,9 @@ fn in_each(
     super::block_on(async {
         let mut exits = Vec::new();
         for database in databases {
-            let done = match super::open_or_fault(command, database, &settings).await {
-                Ok(session) => work(database, session.db()).await,
-                Err(error) => Err(error),
+            let done = match super::open_with_care(command, database, &settings).await {
+                Ok((session, _)) => work(database, session.db()).await,
+                Err(error) => Err(super::unreachable(database, error)),
             };
             exits.push(done.unwrap_or_else(|error| super::output::report(&error)));
         }

@@ -79,7 +79,7 @@ async fn of_database(
     let layout = Layout::read(db, database).await;
     let layout = layout.map_err(|error| super::no_layout(database, error))?;
     let (way, given) = named(database, &layout, slugs, tenant)?;
-    let looked = sought.look(db, &layout).await;
+    let looked = sought.seek(db, &layout).await;
     looked.map_err(|error| super::unanswered(database, error))?;
     let hidden = hidden::caution(page, database, db, &layout, false).await;
     let hidden = hidden.map_err(|error| super::unanswered(database, error))?;

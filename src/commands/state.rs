@@ -4,16 +4,39 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::Opened;
 use crate::mapping::Rules;
 use crate::observe::Condition;
 use crate::report::{Look, Note, look};
-use crate::session::Session;
+use crate::session::SessionError;
 use crate::settings::{Database, Settings};
+use crate::store::MayRead;
+
+/// The command that asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Asker {
+    /// It shows the numbers of the rows.
+    Status,
+    /// It shows no row.
+    Databases,
+}
+
+impl Asker {
+    /// A session, and the permission to read the two tables in it.
+    async fn open(self, database: &Database, settings: &Settings) -> Result<Opened, SessionError> {
+        match self {
+            Self::Status => super::open("status", database, settings)
+                .await
+                .map(|session| (session, Some(MayRead::asked_for()))),
+            Self::Databases => super::open_with_care("databases", database, settings).await,
+        }
+    }
+}
 
 /// A database and its session, which is reused with `--watch`.
 pub(super) struct Watched {
     pub(super) database: Database,
-    session: Option<Session>,
+    session: Option<Opened>,
 }
 
 impl Watched {
@@ -39,7 +62,7 @@ pub(super) struct State {
 /// Asks the databases, all at once, as this command.
 pub(super) async fn ask(
     watched: &mut Vec<Watched>,
-    command: &'static str,
+    asker: Asker,
     settings: &Arc<Settings>,
     rules: &Arc<Option<Rules>>,
 ) -> Vec<State> {
@@ -48,7 +71,7 @@ pub(super) async fn ask(
         let (settings, rules) = (Arc::clone(settings), Arc::clone(rules));
         asking.spawn(async move {
             let (one, state) =
-                Box::pin(ask_one(one, command, &settings, rules.as_ref().as_ref())).await;
+                Box::pin(ask_one(one, asker, &settings, rules.as_ref().as_ref())).await;
             (index, one, state)
         });
     }
@@ -65,19 +88,19 @@ pub(super) async fn ask(
 
 async fn ask_one(
     mut one: Watched,
-    command: &str,
+    asker: Asker,
     settings: &Settings,
     rules: Option<&Rules>,
 ) -> (Watched, State) {
     let name = one.database.name.clone();
-    let session = match one
+    let (session, may_read) = match one
         .session
         .take()
-        .filter(|session| !session.inbox().is_closed())
+        .filter(|(session, _)| !session.inbox().is_closed())
     {
-        Some(session) => session,
-        None => match super::open(command, &one.database, settings).await {
-            Ok(session) => session,
+        Some(opened) => opened,
+        None => match asker.open(&one.database, settings).await {
+            Ok(opened) => opened,
             Err(error) => {
                 let trouble = vec![Note::unreachable(&error)];
                 return (
@@ -92,7 +115,7 @@ async fn ask_one(
             }
         },
     };
-    let look = look(session.db(), &one.database, settings, rules).await;
+    let look = look(session.db(), &one.database, settings, rules, may_read).await;
     let trouble: Vec<_> = look.trouble().into_iter().cloned().collect();
     let lost = session.inbox().is_closed();
     let condition = if lost {
@@ -100,7 +123,7 @@ async fn ask_one(
     } else {
         look.condition()
     };
-    one.session = Some(session);
+    one.session = Some((session, may_read));
     (
         one,
         State {

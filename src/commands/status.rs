@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::page::Page;
-use super::state::{State, Watched, ask};
+use super::state::{Asker, State, Watched, ask};
 use super::table::table;
 use crate::cli::Status;
 use crate::exit::Exit;
@@ -34,7 +34,7 @@ pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
     super::block_on(async {
         let mut page = Page::new();
         loop {
-            let states = ask(&mut watched, "status", &settings, &rules).await;
+            let states = ask(&mut watched, Asker::Status, &settings, &rules).await;
             if args.reporting.json {
                 for state in &states {
                     page.json(&object(state));

@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::{WITHHELD, is_withheld};
 use crate::show::{RED, WIDTH, indented, quoted, shorten};
-use crate::store::{Layout, tenants};
+use crate::store::{Layout, MayRead, tenants};
 
 /// The most tenants of a database that are compared with an unknown one, and their largest length.
 const COMPARED: (i64, i32) = (10_000, 200);
@@ -37,11 +37,24 @@ impl Search {
         }
     }
 
-    /// Looks for it in a database that has tenants.
-    pub(super) async fn look(&mut self, db: &Db, layout: &Layout) -> Result<(), QueryError> {
+    /// Looks for it for a command whose answer is made of the rows.
+    pub(super) async fn seek(&mut self, db: &Db, layout: &Layout) -> Result<(), QueryError> {
+        self.look(db, layout, Some(MayRead::asked_for())).await
+    }
+
+    /// Looks for it in a database that has tenants, with the permission.
+    pub(super) async fn look(
+        &mut self,
+        db: &Db,
+        layout: &Layout,
+        may_read: Option<MayRead>,
+    ) -> Result<(), QueryError> {
+        let Some(may_read) = may_read else {
+            return Ok(());
+        };
         let column = layout.agents.tenant.as_ref();
         let (Some(given), Some(column), Some(exists)) =
-            (&self.given, column, tenants::exists(layout))
+            (&self.given, column, tenants::exists(layout, may_read))
         else {
             return Ok(());
         };
@@ -52,7 +65,7 @@ impl Search {
             Some(tenant) => db.value(&exists, &[(tenant, Type::TEXT)]).await?,
             None => false,
         };
-        if let Some(some) = tenants::some(layout).filter(|_| !self.is_known) {
+        if let Some(some) = tenants::some(layout, may_read).filter(|_| !self.is_known) {
             let limits: [Parameter<'_>; 2] = [(&COMPARED.0, Type::INT8), (&COMPARED.1, Type::INT4)];
             // The search is only for a hint, so a slow one is given up.
             let others: Vec<String> = db.column(&some, &limits).await.unwrap_or_default();

@@ -27,6 +27,10 @@ const UNKNOWN: &str = "whether changes were missed before is not known: row-leve
 const UNKNOWN_REMEDY: &str = "Run this as the role of the daemon, while it leads; or `agent-sync \
     check`.";
 
+/// The note where the role has more rights than an owner of the two tables (S27).
+const NOT_LOOKED_UP: &str = "whether the named agents exist was not looked up, because the owner of a \
+    table that is read can run code with the rights of this role; run this as the role of the daemon";
+
 /// The state of one database after the wait.
 struct Waited {
     database: Database,
@@ -84,19 +88,17 @@ async fn in_one(
     timeout: Duration,
 ) -> anyhow::Result<Waited> {
     let begun = Instant::now();
-    let session = super::open_or_fault("wait", &database, settings).await?;
+    let opened = super::open_with_care("wait", &database, settings).await;
+    let (session, may_read) = opened.map_err(|error| super::unreachable(&database, error))?;
     let db = session.db();
+    if may_read.is_none() && !agents.are_all() {
+        super::output::note(format!("database {}: {NOT_LOOKED_UP}", database.name));
+    }
     let unanswered = |error| super::unanswered(&database, error);
     let before = moment(db).await.map_err(unanswered)?;
-    let first = look(db, &database, settings, None).await;
+    let first = look(db, &database, settings, None, may_read).await;
     if !first.installed {
-        let what = format!("database {}: agent-sync cannot work here", database.name);
-        let fault = Fault::new(Exit::Failed, what);
-        let trouble = first.trouble();
-        let cause = trouble.first().map_or("unknown", |note| note.text.as_str());
-        let remedy = trouble.first().and_then(|note| note.remedy.clone());
-        let remedy = remedy.unwrap_or_else(|| "Run `agent-sync doctor`.".to_owned());
-        return Err(anyhow::Error::msg(cause.to_owned()).context(fault.remedy(remedy)));
+        return Err(not_installed(&database, &first));
     }
     if let Some(pause) = &first.pause {
         return Err(super::paused(&database, pause).into());
@@ -108,7 +110,10 @@ async fn in_one(
         let written = named::tenant(&database, layout, &tenant)?;
         agents.tenant = Some(written.unwrap_or(tenant));
     }
-    sought.look(db, layout).await.map_err(unanswered)?;
+    sought
+        .look(db, layout, may_read)
+        .await
+        .map_err(unanswered)?;
     let mut pause = PAUSES.0;
     let left = loop {
         let left = awaited(db, layout, before, &agents)
@@ -124,17 +129,28 @@ async fn in_one(
     let problems = if agents.are_all() {
         None
     } else {
-        let problems = problems_of(db, &database, layout, &agents).await;
+        let problems = problems_of(db, &database, layout, &agents, may_read).await;
         Some(problems.map_err(unanswered)?)
     };
     Ok(Waited {
         left,
-        look: look(db, &database, settings, None).await,
+        look: look(db, &database, settings, None, may_read).await,
         problems,
         sought,
         seconds: begun.elapsed().as_secs_f64(),
         database,
     })
+}
+
+/// The error where agent-sync cannot work.
+fn not_installed(database: &Database, look: &Look) -> anyhow::Error {
+    let what = format!("database {}: agent-sync cannot work here", database.name);
+    let fault = Fault::new(Exit::Failed, what);
+    let trouble = look.trouble();
+    let cause = trouble.first().map_or("unknown", |note| note.text.as_str());
+    let remedy = trouble.first().and_then(|note| note.remedy.clone());
+    let remedy = remedy.unwrap_or_else(|| "Run `agent-sync doctor`.".to_owned());
+    anyhow::Error::msg(cause.to_owned()).context(fault.remedy(remedy))
 }
 
 impl Waited {

@@ -10,7 +10,7 @@ use crate::key::Key;
 use crate::pg::{Db, QueryError};
 use crate::settings::Database;
 use crate::show::quoted;
-use crate::store::{Installed, Layout, awaited as queries, is_unsealed};
+use crate::store::{Installed, Layout, MayRead, awaited as queries, is_unsealed};
 
 /// The agents of a `wait`.
 #[derive(Debug, Clone, Default)]
@@ -90,19 +90,27 @@ pub async fn awaited(
     })
 }
 
-/// The problems of these agents: at most 20, each with its remedy; and the slugs that no agent has.
+/// The problems of these agents: at most 20, each with its remedy; and, with the permission, the slugs
+/// that no agent has.
 pub async fn problems_of(
     db: &Db,
     database: &Database,
     layout: &Layout,
     agents: &NamedAgents,
+    may_read: Option<MayRead>,
 ) -> Result<Vec<Note>, QueryError> {
     let (keys, slugs) = (layout.keys(), agents.names(layout));
     let given = [
         (&slugs as _, Type::TEXT_ARRAY),
         (&agents.tenant as _, Type::TEXT),
     ];
-    let unknown: Vec<String> = db.column(&queries::unknown(layout), &given).await?;
+    let unknown: Vec<String> = match may_read {
+        Some(may_read) => {
+            db.column(&queries::unknown(layout, may_read), &given)
+                .await?
+        }
+        None => Vec::new(),
+    };
     let unknown: BTreeSet<String> = unknown.into_iter().collect();
     let no_agent = |slug: &String| {
         let text = format!("{}: no agent has this slug", quoted(slug));

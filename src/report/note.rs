@@ -120,7 +120,8 @@ fn topic(finding: &Finding) -> &'static str {
             Rights::LendsRights { .. }
             | Rights::ForeignType { .. }
             | Rights::Untrusted(_)
-            | Rights::TablesOfStranger(_) => "owners",
+            | Rights::TablesOfStranger(_)
+            | Rights::OfOthers { .. } => "owners",
         },
         Finding::Table(finding) => match finding {
             Table::Unlogged(_) | Table::HasRule { .. } => "tables",

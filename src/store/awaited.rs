@@ -1,5 +1,6 @@
 //! The queries of `wait`, read-only.
 
+use super::MayRead;
 use super::layout::Layout;
 use super::queries::shown;
 use crate::key::Keys;
@@ -56,7 +57,7 @@ pub fn problems_of_named(keys: Keys) -> String {
 }
 
 /// Those of the names `$1` that no agent has: of the tenant `$2`, unless that is null.
-pub fn unknown(layout: &Layout) -> String {
+pub fn unknown(layout: &Layout, _: MayRead) -> String {
     let agents = &layout.agents;
     let (slug, of_tenant) = (agents.lookup("a"), agents.tenant.as_ref());
     let of_tenant =

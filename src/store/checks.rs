@@ -14,7 +14,7 @@ use super::finding::{self, Finding};
 use super::layout::Layout;
 use super::privileges::{missing_privileges, others_may_write};
 use super::rivals;
-use super::{Store, index_check, queries, trust};
+use super::{MayRead, Store, index_check, queries, trust};
 use crate::pg::identifier::plain;
 use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::Database;
@@ -315,12 +315,13 @@ async fn rights_of_others(db: &Db, layout: &Layout) -> Result<Vec<Finding>, Quer
     Ok(findings)
 }
 
-/// The findings that do not keep the daemon from its work.
+/// The findings that do not keep the daemon from its work. Without the permission, those that need
+/// rows of the two tables are left out.
 pub async fn cautions(
     db: &Db,
     layout: &Layout,
-    notify: bool,
-    history: bool,
+    (notify, history): (bool, bool),
+    may_read: Option<MayRead>,
 ) -> Result<Vec<Finding>, QueryError> {
     let tables = layout.tables();
     let mut findings = each(db, queries::HIDDEN_ROWS, &tables, |row| {
@@ -344,7 +345,7 @@ pub async fn cautions(
         findings.push(finding::Rights::Superuser(role).into());
     }
     findings.extend(rights_of_others(db, layout).await?);
-    findings.extend(index_check::columns(db, layout).await?);
+    findings.extend(index_check::columns(db, layout, may_read).await?);
     let parts = missing_parts(db, false).await?;
     if !parts.is_empty() {
         findings.push(finding::Install::Lacks(parts).into());
@@ -365,7 +366,8 @@ pub async fn cautions(
 impl Store {
     /// The findings that do not stop the daemon.
     pub async fn cautions(&self, notify: bool, history: bool) -> Result<Vec<Finding>, QueryError> {
-        cautions(&self.db, &self.layout, notify, history).await
+        let may_read = Some(MayRead::asked_for());
+        cautions(&self.db, &self.layout, (notify, history), may_read).await
     }
 }
 

@@ -4,21 +4,32 @@ use postgres_types::Type;
 use tokio_postgres::error::SqlState;
 
 use super::queries::{self, KeyColumns};
-use super::{Layout, finding, finding::Finding};
+use super::{Layout, MayRead, finding, finding::Finding};
 use crate::pg::{Db, Parameter, QueryError};
 
-/// The findings about the columns and their indexes.
-pub(super) async fn columns(db: &Db, layout: &Layout) -> Result<Vec<Finding>, QueryError> {
+/// The findings about the columns and their indexes. Without the permission, those of the catalog
+/// alone.
+pub(super) async fn columns(
+    db: &Db,
+    layout: &Layout,
+    may_read: Option<MayRead>,
+) -> Result<Vec<Finding>, QueryError> {
     let mut findings = layout.column_findings.clone();
-    findings.extend(misses(db, layout).await?);
-    findings.extend(without_tenant(db, layout).await?);
+    if let Some(may_read) = may_read {
+        findings.extend(misses(db, layout, may_read).await?);
+        findings.extend(without_tenant(db, layout, may_read).await?);
+    }
     Ok(findings)
 }
 
 /// Whether configurations have no tenant, where tenants are set (G14). The table is scanned as far as
 /// the first of them, and only if its column may be null.
-async fn without_tenant(db: &Db, layout: &Layout) -> Result<Option<Finding>, QueryError> {
-    let Some(query) = queries::lack_tenant(&layout.configurations) else {
+async fn without_tenant(
+    db: &Db,
+    layout: &Layout,
+    may_read: MayRead,
+) -> Result<Option<Finding>, QueryError> {
+    let Some(query) = queries::lack_tenant(&layout.configurations, may_read) else {
         return Ok(None);
     };
     let configurations = &layout.configurations;
@@ -45,7 +56,7 @@ fn is_unprivileged(error: &QueryError) -> bool {
 }
 
 /// Whether the indexes of the slugs find a sample of the rows.
-async fn misses(db: &Db, layout: &Layout) -> Result<Vec<Finding>, QueryError> {
+async fn misses(db: &Db, layout: &Layout, may_read: MayRead) -> Result<Vec<Finding>, QueryError> {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
     let of_agent = agents.is("x", "given.tenant", "given.slug");
     let of_configuration = configurations.is("x", "given.tenant", "given.slug");
@@ -65,7 +76,7 @@ async fn misses(db: &Db, layout: &Layout) -> Result<Vec<Finding>, QueryError> {
     let found = async {
         let mut findings = Vec::new();
         for key in agents.into_iter().chain(configurations) {
-            let query = queries::index_misses(key);
+            let query = queries::index_misses(key, may_read);
             let names: [Parameter<'_>; 2] = [(&key.table, Type::TEXT), (&key.slug, Type::TEXT)];
             if let Some(row) = db.opt(&query, &names).await? {
                 let (table, column) = (row.try_get(0)?, row.try_get(1)?);

@@ -5,6 +5,7 @@
 //!
 //! Invariant: read-only.
 
+use super::MayRead;
 use super::layout::Layout;
 use super::queries::{self, IS_ABLE, LOST_SAVE};
 use crate::key::Keys;
@@ -218,7 +219,7 @@ pub const ESTIMATE: &str = "
       WHERE c.oid = to_regclass($1::text)), -1)::int8";
 
 /// The agents, counted up to `$1`.
-pub fn count_agents(layout: &Layout) -> String {
+pub fn count_agents(layout: &Layout, _: MayRead) -> String {
     let (table, slug) = (&layout.agents.table, &layout.agents.slug.name);
     format!(
         "SELECT count(*) FROM (SELECT a.{slug} FROM {table} a WHERE a.{slug} IS NOT NULL LIMIT \

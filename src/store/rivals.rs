@@ -5,14 +5,16 @@ use postgres_types::Type;
 use super::finding::{Finding, Install};
 use super::queries;
 use crate::pg::identifier::Quoted;
-use crate::pg::{Db, QueryError};
+use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::Database;
 
 /// The installs that serve the same configurations, or have the same locks.
 pub(super) async fn rivals(db: &Db, database: &Database) -> Result<Vec<Finding>, QueryError> {
-    let table = &database.configurations;
+    let (table, agents) = (&database.configurations, &database.agents);
     let quoted = format!("{}.{}", Quoted(&table.schema), Quoted(&table.table));
-    let rows = db.all(queries::RIVALS, &[(&quoted, Type::TEXT)]).await?;
+    let agents = format!("{}.{}", Quoted(&agents.schema), Quoted(&agents.table));
+    let tables: [Parameter<'_>; 2] = [(&quoted, Type::TEXT), (&agents, Type::TEXT)];
+    let rows = db.all(queries::RIVALS, &tables).await?;
     let mut findings = Vec::new();
     for row in &rows {
         let (schema, table): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);

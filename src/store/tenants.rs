@@ -1,10 +1,11 @@
 //! The tenants of the two tables, for a command that names one. Read-only.
 
+use super::MayRead;
 use super::layout::Layout;
 use super::queries::shown;
 
 /// Whether an agent or a configuration has the tenant `$1`; nothing where no tenants are set.
-pub fn exists(layout: &Layout) -> Option<String> {
+pub fn exists(layout: &Layout, _: MayRead) -> Option<String> {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
     let (of_agent, of_configuration) = (agents.tenant.as_ref()?, configurations.tenant.as_ref()?);
     Some(format!(
@@ -19,7 +20,7 @@ pub fn exists(layout: &Layout) -> Option<String> {
 
 /// The first `$1` tenants of agents, of those with at most `$2` characters; nothing where no tenants
 /// are set.
-pub fn some(layout: &Layout) -> Option<String> {
+pub fn some(layout: &Layout, _: MayRead) -> Option<String> {
     let tenant = layout.agents.tenant.as_ref()?.text("a");
     Some(format!(
         "SELECT {} FROM (

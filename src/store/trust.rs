@@ -76,6 +76,26 @@ const OWNERS: &str = "
                  LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = part.name
                  ORDER BY part.place)";
 
+/// The owners of the schema `agent_sync` and of its objects that are no superusers, as quoted names,
+/// and the role of this session, if that is a superuser. A capture function runs with the rights of
+/// its owner.
+const OF_OTHERS: &str = "
+    WITH object (owner) AS (
+        SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'agent_sync'
+        UNION
+        SELECT c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE n.nspname = 'agent_sync'
+        UNION
+        SELECT f.proowner FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
+          WHERE n.nspname = 'agent_sync'
+            AND NOT (f.proname IN ('capture_agent', 'capture_configuration') AND f.pronargs = 0)
+    )
+    SELECT string_agg(quote_ident(o.rolname), ', ' ORDER BY o.rolname), quote_ident(current_user)
+    FROM object JOIN pg_roles o ON o.oid = object.owner
+    WHERE NOT o.rolsuper
+      AND (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user)
+    HAVING count(*) > 0";
+
 /// The tables of an install that is trusted: outbox, problem, install and history, and the two
 /// tables that it serves. Each has its name, as SQL, and its OID.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,4 +167,14 @@ pub async fn owners(db: &Db, database: &Database) -> Result<Owners, QueryError> 
         parts: Parts(names.zip(oids).collect()),
         untrusted: untrusted.map(Finding::from),
     })
+}
+
+/// The install, if it belongs to a role that is no superuser, and the role of this session is one:
+/// a query on its tables would run code of that role with the rights of the superuser (S27).
+pub async fn of_others(db: &Db) -> Result<Option<Finding>, QueryError> {
+    let Some(row) = db.opt(OF_OTHERS, &[]).await? else {
+        return Ok(None);
+    };
+    let (owners, role) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(Some(finding::Rights::OfOthers { owners, role }.into()))
 }

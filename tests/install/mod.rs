@@ -6,4 +6,5 @@ mod monitor;
 mod owners;
 mod roles;
 mod schemas;
+mod superuser;
 pub mod upgrades;

@@ -579,6 +579,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
     let role = format!("daemon_{}", platform.name());
     assert!(platform.says(&["install", "--role", &role]).await.code == 0);
     let layout = platform.layout().await;
+    let may_read = agent_sync::store::MayRead::asked_for();
     let keys = layout.keys();
     let (claim, write) = (queries::claim(&layout), queries::write(&layout, true));
     let (seal, layout_version, rules) =
@@ -605,7 +606,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         queries::enqueue_uncaptured(&layout),
     );
     let (agents, configurations) = (
-        report::count_agents(&layout),
+        report::count_agents(&layout, may_read),
         report::count_configurations(&layout),
     );
     let (note, clear) = (queries::note_problems(keys), queries::clear_problems(keys));
@@ -636,12 +637,15 @@ async fn every_query_can_be_prepared(platform: Platform) {
     );
     let (next_keys, foreign_types) = (surveyed::next_keys(&layout), queries::foreign_types());
     let is = layout.agents.is("x", "given.tenant", "given.slug");
-    let misses = queries::index_misses(queries::KeyColumns {
-        table: &layout.agents.table,
-        slug: &layout.agents.slug.name,
-        tenant: layout.agents.tenant.as_ref(),
-        is: &is,
-    });
+    let misses = queries::index_misses(
+        queries::KeyColumns {
+            table: &layout.agents.table,
+            slug: &layout.agents.slug.name,
+            tenant: layout.agents.tenant.as_ref(),
+            is: &is,
+        },
+        may_read,
+    );
     let every_tenant = queries::enqueue_tenants(&layout);
     assert_eq!(every_tenant.is_some(), platform.tenants);
     let of_tenant = platform.tenants.then(|| {
@@ -651,10 +655,10 @@ async fn every_query_can_be_prepared(platform: Platform) {
     });
     let of_tenants = every_tenant
         .into_iter()
-        .chain(queries::lack_tenant(&layout.configurations))
+        .chain(queries::lack_tenant(&layout.configurations, may_read))
         .chain(of_tenant.into_iter().flatten())
-        .chain(tenants::exists(&layout))
-        .chain(tenants::some(&layout));
+        .chain(tenants::exists(&layout, may_read))
+        .chain(tenants::some(&layout, may_read));
     let of_tenants: Vec<String> = of_tenants.collect();
     for query in [
         &report::daemons(),
@@ -667,7 +671,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &awaited::problems_of_named(keys),
         awaited::MOMENT,
         &awaited::awaited(keys),
-        &awaited::unknown(&layout),
+        &awaited::unknown(&layout, may_read),
         &queries::is_unsealed(),
         &request::enqueue(keys),
         request::WAKE,

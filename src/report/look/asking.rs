@@ -13,8 +13,8 @@ use crate::report::note::{Note, is_over};
 use crate::settings::{Database, Settings};
 use crate::store::finding::{Finding, Rights};
 use crate::store::{
-    FaultKind, Installed, Layout, broken_triggers, checks, is_unsealed, mapping, pause, queries,
-    reads_only, report,
+    FaultKind, Installed, Layout, MayRead, broken_triggers, checks, is_unsealed, mapping, pause,
+    queries, reads_only, report,
 };
 
 /// The connection is lost, and a note tells of it: no error of a query ends a look without one.
@@ -26,6 +26,7 @@ pub(super) struct Asking<'a> {
     pub(super) database: &'a Database,
     pub(super) settings: &'a Settings,
     pub(super) rules: Option<&'a Rules>,
+    pub(super) may_read: Option<MayRead>,
     pub(super) look: Look,
 }
 
@@ -265,7 +266,7 @@ impl Asking<'_> {
             return Ok(());
         };
         let (notify, history) = (self.settings.capture.notify, self.settings.history.enabled);
-        match checks::cautions(self.db, layout, notify, history).await {
+        match checks::cautions(self.db, layout, (notify, history), self.may_read).await {
             Ok(findings) => {
                 let (agents, configurations) =
                     (&self.database.agents, &self.database.configurations);

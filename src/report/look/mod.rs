@@ -19,7 +19,7 @@ use crate::observe::compared::Counts;
 use crate::observe::{Condition, Pause};
 use crate::pg::Db;
 use crate::settings::{Database, Settings};
-use crate::store::Layout;
+use crate::store::{Layout, MayRead};
 
 /// The age of a pending change that causes a warning, in seconds.
 pub(super) const OVERDUE: f64 = 60.0;
@@ -217,18 +217,21 @@ impl Look {
     }
 }
 
-/// Reads the state of a database. Without rules, the check of the mapping is left out.
+/// Reads the state of a database. Without rules, the check of the mapping is left out, and without the
+/// permission what needs rows of the two tables.
 pub async fn look(
     db: &Db,
     database: &Database,
     settings: &Settings,
     rules: Option<&Rules>,
+    may_read: Option<MayRead>,
 ) -> Look {
     let asking = Asking {
         db,
         database,
         settings,
         rules,
+        may_read,
         look: Look::default(),
     };
     let mut look = asking.all().await;

@@ -83,10 +83,11 @@ impl Asking<'_> {
     }
 
     pub(super) async fn agents(&mut self) -> Result<(), Over> {
-        let Some(layout) = &self.look.layout else {
+        let (Some(layout), Some(may_read)) = (&self.look.layout, self.may_read) else {
             return Ok(());
         };
-        let (db, query, limit) = (self.db, report::count_agents(layout), COUNTED + 1);
+        let query = report::count_agents(layout, may_read);
+        let (db, limit) = (self.db, COUNTED + 1);
         let asked = async {
             let counted: i64 = db.value(&query, &[(&limit, Type::INT8)]).await?;
             if counted <= COUNTED {

@@ -73,6 +73,17 @@ pub enum Rights {
         them was read"
     )]
     TablesOfStranger(String),
+    /// The install belongs to roles that are no superusers, and the role of this session is one (S27).
+    #[error(
+        "the install belongs to {owners}, and {role} is a superuser: code of {owners} would run with \
+        its rights; nothing of the install was used"
+    )]
+    OfOthers {
+        /// The owners, as quoted names.
+        owners: String,
+        /// The role, as a quoted name.
+        role: String,
+    },
     /// The type of a column belongs to a role that the owner of the table does not have to trust
     /// (S5).
     #[error(
@@ -146,9 +157,10 @@ impl Rights {
             }
             Self::OwnRowsHidden { .. } | Self::Unprivileged { .. } => Consequence::StopsAndMisses,
             Self::RowsMayBeHidden { .. } => Consequence::Misses,
-            Self::Untrusted(_) | Self::TablesOfStranger(_) | Self::ForeignType { .. } => {
-                Consequence::Stops
-            }
+            Self::Untrusted(_)
+            | Self::TablesOfStranger(_)
+            | Self::OfOthers { .. }
+            | Self::ForeignType { .. } => Consequence::Stops,
             Self::Superuser(_) | Self::LendsRights { .. } | Self::OthersMayWrite { .. } => {
                 Consequence::Caution
             }
@@ -179,6 +191,11 @@ impl Rights {
             } => let_at_rows(role, (table, command), restrictive, policy.as_deref()).into(),
             Self::Untrusted(_) => STRANGERS.into(),
             Self::TablesOfStranger(_) => NEW_OWNER.into(),
+            Self::OfOthers { owners, .. } => format!(
+                "Run this as {owners}; or, except `pause` and `resume`, as the role of the daemon or \
+                a role of `agent-sync install --monitor`."
+            )
+            .into(),
             Self::ForeignType {
                 of_type,
                 table_owner,

@@ -124,29 +124,51 @@ pub const NOTE_POSITION: &str = "
 /// Other installs of this database that serve the quoted table `$1` of the configurations as well, a
 /// partition or a parent of it; and those whose advisory locks have the key of this one: the schema,
 /// and the table, null for a lock. `sql/guard.sql` asks the same.
+///
+/// Any role can make a function or a table of such a name (S28). So a function or a table counts
+/// only where its owner, or that of the schema of an install around it, is a superuser, the owner of
+/// this install, or a role that can act as the owner of the table `$1` or of the agents `$2`. One of a
+/// temporary schema never counts.
 pub const RIVALS: &str = "
     WITH RECURSIVE tree (relation) AS (
         SELECT to_regclass($1)::oid
         UNION
         SELECT CASE WHEN i.inhparent = t.relation THEN i.inhrelid ELSE i.inhparent END
         FROM tree t JOIN pg_inherits i ON t.relation IN (i.inhparent, i.inhrelid)
+    ), named (oid, owner, schema) AS (
+        SELECT f.oid, f.proowner, f.pronamespace FROM pg_proc f
+        WHERE f.proname IN ('capture_agent', 'capture_configuration')
+        UNION ALL
+        SELECT i.oid, i.relowner, i.relnamespace FROM pg_class i WHERE i.relname = 'install'
+    ), part (oid, schema) AS MATERIALIZED (
+        SELECT m.oid, n.oid FROM named m JOIN pg_namespace n ON n.oid = m.schema
+        WHERE n.nspname <> 'agent_sync' AND n.nspname !~ '^pg_' AND EXISTS (
+            SELECT FROM pg_roles r
+            WHERE (r.oid = m.owner OR r.oid = n.nspowner
+                   AND starts_with(obj_description(n.oid, 'pg_namespace'), 'agent-sync: '))
+              AND (r.rolsuper
+                   OR r.oid = (SELECT h.nspowner FROM pg_namespace h WHERE h.nspname = 'agent_sync')
+                   OR EXISTS (SELECT FROM pg_class c
+                              WHERE c.oid IN (to_regclass($1), to_regclass($2))
+                                AND pg_has_role(r.oid, c.relowner, 'MEMBER'))))
     ), other AS (
         SELECT n.nspname::text AS schema,
                EXISTS (SELECT FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
-                       WHERE f.pronamespace = n.oid AND f.proname = 'capture_configuration'
+                       JOIN part p ON p.oid = f.oid
+                       WHERE p.schema = n.oid AND f.proname = 'capture_configuration'
                          AND t.tgrelid IN (SELECT tree.relation FROM tree))
-               OR EXISTS (SELECT FROM pg_class i
+               OR EXISTS (SELECT FROM part p JOIN pg_class i ON i.oid = p.oid
                           JOIN pg_attribute a ON a.attrelid = i.oid AND a.attname = 'tables'
                           JOIN pg_class c ON c.oid = to_regclass($1)
                           JOIN pg_namespace h ON h.oid = c.relnamespace
                           CROSS JOIN LATERAL format(' and %I.%I.', h.nspname, c.relname) AS ending
-                          WHERE i.relnamespace = n.oid AND i.relname = 'install'
+                          WHERE p.schema = n.oid AND i.relname = 'install'
                             AND right(col_description(i.oid, a.attnum), length(ending)) = ending)
                    AS serves,
-               EXISTS (SELECT FROM pg_proc f
-                       WHERE f.pronamespace = n.oid AND f.proname = 'capture_agent'
+               EXISTS (SELECT FROM part p JOIN pg_proc f ON f.oid = p.oid
+                       WHERE p.schema = n.oid AND f.proname = 'capture_agent'
                          AND strpos(f.prosrc, '(1634169721, 2)') > 0) AS locks
-        FROM pg_namespace n WHERE n.nspname <> 'agent_sync'
+        FROM pg_namespace n WHERE n.oid IN (SELECT p.schema FROM part p)
     )
     SELECT o.schema, CASE WHEN o.serves THEN to_regclass($1)::text END
     FROM other o WHERE o.serves OR o.locks ORDER BY o.schema";

@@ -128,6 +128,36 @@ pub const LENDS_RIGHTS: &str = "
     WHERE NOT pg_has_role(c.relowner, f.proowner, 'MEMBER')
     ORDER BY 1";
 
+/// Whether a query on the quoted tables `$1` and `$2` gives their owners no rights: each of them, of
+/// their partitions and children, and of their schemas, which can put another table in their place,
+/// is a superuser or the role of this session; or this role has no rights over others and over the
+/// server.
+pub const MAY_READ: &str = "
+    WITH RECURSIVE relation (oid) AS (
+        SELECT t.oid FROM (VALUES (to_regclass($1::text)::oid), (to_regclass($2::text)::oid)) AS
+          t (oid)
+        UNION
+        SELECT i.inhrelid FROM relation r JOIN pg_inherits i ON i.inhparent = r.oid
+    ), owner (role) AS (
+        SELECT c.relowner FROM relation r JOIN pg_class c ON c.oid = r.oid
+        UNION
+        -- A member of pg_database_owner is the owner of the database alone.
+        SELECT CASE o.rolname WHEN 'pg_database_owner' THEN d.datdba ELSE n.nspowner END
+        FROM relation r JOIN pg_class c ON c.oid = r.oid
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_roles o ON o.oid = n.nspowner
+        JOIN pg_database d ON d.datname = current_database()
+    )
+    SELECT NOT EXISTS (SELECT FROM owner w JOIN pg_roles o ON o.oid = w.role
+                       WHERE NOT o.rolsuper AND o.rolname <> current_user)
+        OR NOT EXISTS (
+            SELECT FROM pg_roles me
+            WHERE me.rolname = current_user
+              AND (me.rolsuper OR me.rolcreaterole OR EXISTS (
+                  SELECT FROM pg_roles p
+                  WHERE p.rolname IN ('pg_execute_server_program', 'pg_read_server_files',
+                    'pg_write_server_files') AND pg_has_role(me.oid, p.oid, 'MEMBER'))))";
+
 /// The grants on the tables of agent-sync that let a role write, which is no owner, no superuser and
 /// not the role of this session; `$1` and `$2` are the tables of the platform. The grantee, its OID,
 /// the tables, and the statements that revoke the grants; one row for each grantee.

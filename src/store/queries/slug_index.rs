@@ -2,6 +2,7 @@
 //! version of its collation (G14).
 
 use crate::key::Keys;
+use crate::store::MayRead;
 use crate::store::layout::{Agents, Configurations, Tenant};
 
 /// Those of the rows `given` that a lookup `is` in the table, with the alias `x`, does not find.
@@ -51,7 +52,7 @@ pub struct KeyColumns<'a> {
 /// does not find some of its rows: of a sample of 16 pages.
 ///
 /// The settings of [`BY_INDEX`] have to be in force, or the planner may read a small table instead.
-pub fn index_misses(key: KeyColumns<'_>) -> String {
+pub fn index_misses(key: KeyColumns<'_>, _: MayRead) -> String {
     let KeyColumns {
         table,
         slug: column,
@@ -79,7 +80,7 @@ pub fn index_misses(key: KeyColumns<'_>) -> String {
 
 /// The names of the quoted table `$1` of the configurations and of its quoted column `$2`, if rows of
 /// it have a slug and no tenant; None where no row can.
-pub fn lack_tenant(configurations: &Configurations) -> Option<String> {
+pub fn lack_tenant(configurations: &Configurations, _: MayRead) -> Option<String> {
     let tenant = configurations
         .tenant
         .as_ref()

@@ -1,0 +1,220 @@
+//! A superuser over tables of a role that is none (S27), and objects of strangers with the names of
+//! an install (S28).
+
+use crate::support::Platform;
+
+/// The role that owns both tables, which may create schemas.
+async fn owner_of(platform: &Platform) -> String {
+    let owner = format!("owner_{}", platform.name());
+    platform
+        .run(&format!(
+            "CREATE ROLE {owner} LOGIN; GRANT CREATE ON DATABASE {} TO {owner};
+             GRANT ALL ON SCHEMA public TO {owner};
+             ALTER TABLE agents OWNER TO {owner}; ALTER TABLE agent_configurations OWNER TO {owner}",
+            platform.name()
+        ))
+        .await;
+    owner
+}
+
+async fn run_as(platform: &Platform, role: &str, sql: &str) {
+    let (client, _) = crate::support::platform::connect(&platform.url_as(role)).await;
+    client
+        .batch_execute(sql)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+}
+
+/// Makes a function that leaves a file in the directory of the server where a superuser runs it, also
+/// in a transaction that is read-only and rolled back.
+async fn set_the_trap(platform: &Platform, owner: &str) {
+    let name = platform.name();
+    run_as(
+        platform,
+        owner,
+        &format!(
+            "CREATE FUNCTION public.trap() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+                 IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+                     COPY (SELECT 1) TO PROGRAM 'cat > ran_in_{name}';
+                 END IF;
+                 RETURN true; END $$;
+             CREATE FUNCTION public.harmless(text) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS $$
+                 BEGIN RETURN public.trap(); END $$"
+        ),
+    )
+    .await;
+}
+
+async fn ran_as_superuser(platform: &Platform) -> bool {
+    let stat = format!(
+        "SELECT (pg_stat_file('ran_in_{}', true)).size IS NOT NULL",
+        platform.name()
+    );
+    platform.value(&stat).await
+}
+
+/// Removes the file.
+async fn set_anew(platform: &Platform) {
+    let name = platform.name();
+    platform
+        .run(&format!("COPY (SELECT 1) TO PROGRAM 'rm -f ran_in_{name}'"))
+        .await;
+}
+
+/// GIVEN tables whose owner has code in indexes and statistics, WHEN a superuser runs a command that
+/// does not need their rows, THEN that code is not run.
+#[tokio::test]
+async fn s27_a_superuser_runs_no_code_of_the_owner() {
+    for tenants in [false, true] {
+        let platform = if tenants {
+            Platform::with_tenants("text").await
+        } else {
+            Platform::new().await
+        };
+        let owner = owner_of(&platform).await;
+        set_the_trap(&platform, &owner).await;
+        let slugs = [("agents", "slug"), ("agent_configurations", "agent_slug")];
+        for (table, slug) in slugs {
+            let made = format!(
+                "CREATE INDEX ON {table} ({slug}) WHERE public.harmless('x');
+                 CREATE INDEX ON {table} ((public.harmless('x')));
+                 CREATE STATISTICS ON {slug}, (public.harmless('x')) FROM {table}"
+            );
+            let made = made.replace("STATISTICS ON", &format!("STATISTICS of_{table} ON"));
+            run_as(&platform, &owner, &made).await;
+        }
+        let tenant: &[&str] = if tenants { &["--tenant", "t"] } else { &[] };
+        let wait = [&["wait", "a", "--timeout", "100ms"], tenant].concat();
+        let role = format!("daemon_{}", platform.name());
+        let mut ran = Vec::new();
+        for (arguments, code) in [
+            (&["install"][..], Some(0)),
+            (&["install"][..], Some(0)),
+            (&["install", "--role", &role][..], Some(0)),
+            (&["install", "--move", "--yes"][..], Some(0)),
+            (&["install", "--print"][..], Some(0)),
+            (&["databases"][..], Some(0)),
+            (&wait[..], None),
+            (&["pause", "--timeout", "5s"][..], Some(0)),
+            (&["resume"][..], Some(0)),
+            (&["uninstall"][..], None),
+            (&["uninstall", "--yes"][..], Some(0)),
+        ] {
+            let said = platform.says(arguments).await;
+            let is_expected = code.is_none_or(|code| code == said.code);
+            assert!(is_expected, "{arguments:?}: {said:?}");
+            if ran_as_superuser(&platform).await {
+                ran.push(arguments.join(" "));
+                set_anew(&platform).await;
+            }
+        }
+        assert_eq!(ran, Vec::<String>::new());
+        // The code is there, and a query on the table runs it.
+        platform.run("SELECT count(*) FROM agents").await;
+        assert!(ran_as_superuser(&platform).await);
+    }
+}
+
+/// GIVEN an install of the owner of the tables, WHEN a superuser runs a command that uses it, THEN it
+/// is refused, names the owner, and runs no code of the owner.
+#[tokio::test]
+async fn s27_a_superuser_uses_no_install_of_another_role() {
+    let platform = Platform::new().await;
+    let owner = owner_of(&platform).await;
+    let said = platform.says_as(&owner, &["install"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    set_the_trap(&platform, &owner).await;
+    for table in ["outbox", "problem", "install"] {
+        let index = format!("CREATE INDEX ON agent_sync.{table} ((1)) WHERE public.harmless('x')");
+        run_as(&platform, &owner, &index).await;
+    }
+    let mut wrong = Vec::new();
+    for arguments in [
+        &["databases"][..],
+        &["wait", "--timeout", "100ms"][..],
+        &["pause"][..],
+        &["resume"][..],
+        &["install"][..],
+        &["uninstall", "--yes"][..],
+    ] {
+        let said = platform.says(arguments).await;
+        let is_told = format!("{} {}", said.out, said.err).contains(&owner);
+        let ran = ran_as_superuser(&platform).await;
+        if said.code == 0 || !is_told || ran {
+            wrong.push(format!("{arguments:?}: ran {ran}, {said:?}"));
+            set_anew(&platform).await;
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    let said = platform
+        .says_as(&owner, &["pause", "--timeout", "5s"])
+        .await;
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+/// GIVEN a role that may connect, and create in the schema `public`, WHEN it makes functions and
+/// tables with the names of another install, THEN no install and no daemon is stopped.
+#[tokio::test]
+async fn s28_a_name_of_a_stranger_is_no_other_install() {
+    const NAMED: &str = "
+        CREATE FUNCTION here.capture_agent() RETURNS int LANGUAGE sql AS
+            'SELECT 1 /* (1634169721, 2) */';
+        CREATE TABLE here.install (tables text);
+        COMMENT ON COLUMN here.install.tables IS ' and public.agent_configurations.';
+        CREATE TABLE here.outbox (slug text)";
+    let platform = Platform::new().await;
+    let stranger = format!("stranger_{}", platform.name());
+    platform
+        .run(&format!(
+            "CREATE ROLE {stranger} LOGIN; GRANT CREATE ON SCHEMA public TO {stranger};
+             GRANT CREATE ON DATABASE {} TO {stranger}",
+            platform.name()
+        ))
+        .await;
+    platform.install();
+    let (client, _) = crate::support::platform::connect(&platform.url_as(&stranger)).await;
+    for schema in ["pg_temp", "public", "own"] {
+        let named = NAMED.replace("here", schema);
+        let made = if schema == "own" {
+            format!("CREATE SCHEMA own; COMMENT ON SCHEMA own IS 'agent-sync: mine'; {named}")
+        } else {
+            named
+        };
+        client.batch_execute(&made).await.unwrap();
+    }
+    let mut wrong = Vec::new();
+    let said = platform.says(&["install"]).await;
+    if said.code != 0 {
+        wrong.push(format!("{said:?}"));
+    }
+    let names = include_str!("../../sql/names.sql");
+    let others = format!(
+        "BEGIN; {names}; SELECT set_config('test.others', concat(current_setting(
+           'agent_sync.other_outboxes'), current_setting('agent_sync.needed_elsewhere')), false);
+         COMMIT"
+    );
+    platform.run(&others).await;
+    let others: String = platform
+        .value("SELECT current_setting('test.others')")
+        .await;
+    if others.contains("public") || others.contains("own") || !others.starts_with("{}") {
+        wrong.push(others);
+    }
+    let said = platform.says(&["doctor"]).await;
+    if said.out.contains("the install in the schema") {
+        wrong.push(said.out);
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    // The same of a trusted role is another install.
+    for statement in [
+        "ALTER FUNCTION own.capture_agent() OWNER TO CURRENT_USER",
+        "ALTER TABLE own.install OWNER TO CURRENT_USER",
+    ] {
+        platform.run(statement).await;
+        let said = platform.says(&["install"]).await;
+        assert_eq!(said.code, 1, "{statement}: {said:?}");
+        assert!(said.err.contains("own"), "{statement}: {said:?}");
+        let said = platform.says(&["doctor"]).await;
+        assert!(said.out.contains("schema own"), "{statement}: {said:?}");
+    }
+}
