@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Settings;
+use super::channel;
 use super::connection::{Connection, database_url};
 use super::database::Described;
 use super::effective::{Entry, entries, named_files};
@@ -208,6 +209,12 @@ fn typed(
         let problem = Problem::mismatch(key, values.origin(key), expected, format!("{found:?}"));
         problems.push(problem.remedy("change one of the two"));
     }
+    channel::refuse(
+        settings.announce.channel.as_deref(),
+        values,
+        described,
+        problems,
+    );
     for (name, described) in described {
         if let Some(database) = &described.database {
             settings.databases.insert(name.clone(), database.clone());

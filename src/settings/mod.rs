@@ -18,6 +18,7 @@
 //! prints a secret: not `Debug`, not a [`Problem`], not `agent-sync config`.
 
 pub(crate) mod bounded;
+mod channel;
 mod columns;
 mod connection;
 mod database;

@@ -150,7 +150,9 @@ section! {
         /// runtimes can drop their cached copies; where tenants are set, with `tenant/slug`, and
         /// `%25` and `%2F` for `%` and `/` in the tenant. Not set: no notification is sent. None is sent
         /// either while the notification queue of the server is half full, as when a listener is
-        /// stuck in a transaction; the configurations are still written.
+        /// stuck in a transaction; the configurations are still written. A slug of more than 7,999
+        /// bytes is never announced, because a notification has no more. A channel of an install, such
+        /// as `agent_sync`, is refused.
         channel: Option<String> = ValueType::Identifier, Unset("configuration_changed");
     }
 }

@@ -25,6 +25,7 @@ pub mod finding;
 mod index_check;
 mod layout;
 mod leader;
+mod near;
 mod noted_mapping;
 pub mod path;
 pub mod pause;
@@ -98,6 +99,7 @@ pub struct Store {
     try_idle_lock: Statement,
     release_idle_lock: Statement,
     fast_path: Option<fast_path::Statements>,
+    near_looks: near::NearLooks,
 }
 
 impl Store {
@@ -139,6 +141,7 @@ impl Store {
             try_idle_lock,
             release_idle_lock,
             fast_path,
+            near_looks: near::NearLooks::default(),
         })
     }
 

@@ -1,5 +1,7 @@
 //! The problems of agents, as `agent_sync.problem` keeps them.
 
+use std::time::Instant;
+
 use postgres_types::Type;
 
 use super::Store;
@@ -100,12 +102,17 @@ pub fn too_many() -> String {
 
 impl Store {
     /// Adds to those of the problems that are about these keys without a configuration the slug of
-    /// one that is almost equal (T7).
+    /// one that is almost equal (T7): of a part of the keys, and not during a pause between two looks.
     pub async fn name_near(
         &self,
         keys: &[&str],
         problems: &mut [Problem],
     ) -> Result<(), QueryError> {
+        let begun = Instant::now();
+        let keys = self.near_looks.of(keys, begun);
+        if keys.is_empty() {
+            return Ok(());
+        }
         let query = queries::near_misses(&self.layout);
         let how = if self.layout.has_integer_slugs() || self.layout.has_uuid_slugs() {
             "the way it is written"
@@ -114,7 +121,9 @@ impl Store {
         };
         let table = &self.layout.configurations.table;
         let given: [Parameter<'_>; 2] = [(&keys, Type::TEXT_ARRAY), (table, Type::TEXT)];
-        for row in &self.db.all(&query, &given).await? {
+        let found = self.db.all(&query, &given).await?;
+        self.near_looks.took(begun.elapsed(), Instant::now());
+        for row in &found {
             let (key, slug): (String, String) = (row.try_get(0)?, row.try_get(1)?);
             if let Some(problem) = problems.iter_mut().find(|problem| problem.key == key) {
                 problem.detail = format!(
