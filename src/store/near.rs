@@ -1,7 +1,7 @@
 //! The limit of the look for configurations whose slug is almost that of an agent (T7).
 //!
-//! A look reads all configurations. Invariant: the looks of a session take at most a tenth of its
-//! time, and compare a few agents of a batch.
+//! A look reads all configurations. Invariant: the looks of a session that take long take at most a
+//! tenth of its time, and each compares a few agents of a batch.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -11,6 +11,9 @@ const COMPARED: usize = 20;
 
 /// The pause after a look, as a multiple of its duration.
 const PAUSE: u32 = 10;
+
+/// A look that takes no longer is followed by no pause.
+const QUICK: Duration = Duration::from_millis(100);
 
 /// When the next look may begin.
 #[derive(Debug, Default)]
@@ -28,7 +31,9 @@ impl NearLooks {
 
     /// A look has taken this long.
     pub(super) fn took(&self, duration: Duration, now: Instant) {
-        *self.next() = now.checked_add(duration.saturating_mul(PAUSE));
+        *self.next() = (duration > QUICK)
+            .then(|| now.checked_add(duration.saturating_mul(PAUSE)))
+            .flatten();
     }
 
     fn next(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
@@ -50,6 +55,8 @@ mod tests {
         let keys = vec!["a"; 500];
         assert_eq!(looks.of(&keys, begun).len(), 20);
         assert_eq!(looks.of(&keys[..3], begun).len(), 3);
+        looks.took(Duration::from_millis(100), begun);
+        assert_eq!(looks.of(&keys, begun).len(), 20);
         looks.took(Duration::from_millis(500), begun);
         for (after, compared) in [(0, 0), (4_999, 0), (5_000, 20)] {
             let now = begun + Duration::from_millis(after);

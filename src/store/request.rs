@@ -54,7 +54,9 @@ mod tests {
 
     #[test]
     fn a_verb_wakes_the_daemon_in_the_words_of_the_trigger() {
-        let trigger = include_str!("../../sql/capture.sql").replace("pg_catalog.", "");
+        let trigger = include_str!("../../sql/capture.sql")
+            .replace("OPERATOR(pg_catalog.<)", "<")
+            .replace("pg_catalog.", "");
         for words in [
             "pg_try_advisory_xact_lock_shared(1634169721, 2)",
             "pg_notification_queue_usage() < 0.5",

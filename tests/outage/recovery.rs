@@ -216,14 +216,14 @@ async fn g1_an_altered_capture_function_is_a_fault_and_made_good() {
             "ALTER FUNCTION agent_sync.capture_agent() SECURITY DEFINER",
         ),
         (
-            "RESET search_path",
-            "without its fixed search_path, so whoever saves can lead it astray",
+            "SET work_mem = '1MB'",
+            "of a function with settings that the install has not made (ALTER FUNCTION ... SET)",
             "",
         ),
         (
             "SET search_path = public, pg_catalog",
-            "without its fixed search_path, so whoever saves can lead it astray",
-            "ALTER FUNCTION agent_sync.capture_agent() SET search_path = pg_catalog, pg_temp",
+            "of a function with settings that the install has not made (ALTER FUNCTION ... SET)",
+            "ALTER FUNCTION agent_sync.capture_agent() RESET search_path",
         ),
     ] {
         let (platform, mut daemon) = watched().await;

@@ -389,7 +389,7 @@ async fn s12_a_local_server_that_sends_without_end_is_refused() {
         assert!(
             error
                 .to_string()
-                .contains("the server sends more than 1048576 bytes"),
+                .contains("the server sends more than 4096 bytes"),
             "{mode}: {error:?}"
         );
     }

@@ -148,8 +148,11 @@ pub const RIVALS: &str = "
                    AND starts_with(obj_description(n.oid, 'pg_namespace'), 'agent-sync: '))
               AND (r.rolsuper
                    OR r.oid = (SELECT h.nspowner FROM pg_namespace h WHERE h.nspname = 'agent_sync')
-                   OR EXISTS (SELECT FROM pg_class c
-                              WHERE c.oid IN (to_regclass($1), to_regclass($2))
+                   OR EXISTS (SELECT FROM pg_class c JOIN pg_namespace h ON h.oid = c.relnamespace
+                              -- to_regclass fails where the role may not use the schema.
+                              WHERE (c.oid = to_regclass($1)
+                                     OR concat('\"', replace(h.nspname, '\"', '\"\"'), '\".\"',
+                                               replace(c.relname, '\"', '\"\"'), '\"') = $2)
                                 AND pg_has_role(r.oid, c.relowner, 'MEMBER'))))
     ), other AS (
         SELECT n.nspname::text AS schema,

@@ -69,6 +69,7 @@ impl ConnectionLoop<'_> {
     async fn sweep(&mut self) -> Result<(), AttemptError> {
         let capture = self.check_capture().await;
         if let Ok(capture) = &capture {
+            self.health.noticed.misses_changes |= capture.misses;
             self.report_findings(capture);
             self.report_in_force(capture);
         }
