@@ -193,7 +193,7 @@ BEGIN
     SELECT string_agg(format('%s IS DISTINCT FROM %s', c.old_value, c.new_value), ' OR '
                       ORDER BY c.position),
            string_agg(c.same, ' AND ' ORDER BY c.position),
-           string_agg(c.same, '' ) FILTER (WHERE c.position = 2),
+           max(c.same) FILTER (WHERE c.position = 2),
            string_agg(format('%I', c.name), ', ' ORDER BY c.position)
         INTO differs, same, same_settings, mapped_list
         FROM (

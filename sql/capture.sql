@@ -9,13 +9,14 @@
 --   /* filter */    the comment itself, by a statement or by nothing. Agents: a return if no mapped
 --                   column has changed; nothing where the trigger has a WHEN clause.
 --                   Configurations: take the former slug if the row has none any more.
+-- Where tenants are set, it also adds the tenant to what is appended and to the check of the outbox
+-- (key_parts in attach.sql).
 --
 -- The function has no `SET search_path`, which PostgreSQL would set anew for every row. Instead,
 -- nothing in it is looked up by the path of the session that saves: functions, types, collations
 -- and tables are named with their schema, operators are written OPERATOR(schema.name), and there is
 -- no IS DISTINCT FROM, IN, BETWEEN, LIKE, NULLIF or CASE x WHEN, which look an operator up.
--- Where tenants are set, it also adds the tenant to what is appended, to the comparison of the old
--- row with the new one, and to the check of the outbox (key_parts in attach.sql).
+--
 -- This file runs nothing. It passes the text to attach.sql.
 
 DO $store$

@@ -74,7 +74,7 @@ BEGIN
 
     -- T6: two installs would write the same configurations, or take each other's locks. The lock
     -- admits one install in a database at a time, whatever its schema. The daemon asks the same
-    -- (store::queries::RIVALS).
+    -- (store::queries::rivals).
     PERFORM pg_advisory_xact_lock(1634169722, 1);
     -- Any role can make a function or a table of such a name. So one counts only where its owner, or
     -- that of the schema of an install around it, is a superuser, the owner of this install, or a

@@ -14,7 +14,7 @@ pub(super) async fn rivals(db: &Db, database: &Database) -> Result<Vec<Finding>,
     let quoted = format!("{}.{}", Quoted(&table.schema), Quoted(&table.table));
     let agents = format!("{}.{}", Quoted(&agents.schema), Quoted(&agents.table));
     let tables: [Parameter<'_>; 2] = [(&quoted, Type::TEXT), (&agents, Type::TEXT)];
-    let rows = db.all(queries::RIVALS, &tables).await?;
+    let rows = db.all(&queries::rivals(), &tables).await?;
     let mut findings = Vec::new();
     for row in &rows {
         let (schema, table): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);

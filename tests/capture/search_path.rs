@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::support::Platform;
 use crate::support::platform::connect;
+use crate::support::qualified::unqualified;
 
 /// The bodies of the functions of the capture, without comments and texts.
 async fn bodies(platform: &Platform) -> Vec<String> {
@@ -27,66 +28,32 @@ async fn bodies(platform: &Platform) -> Vec<String> {
 
 /// The names in the body of a function of the capture that the search path decides.
 fn decided_by_path(body: &str) -> Vec<String> {
-    // Words before a parenthesis that are no functions, and the arguments of a qualified name.
     const WORDS: &[&str] = &[
-        "AND", "COALESCE", "ELSE", "EXISTS", "IF", "NOT", "OR", "ROW", "THEN", "VALUES", "WHEN",
+        "and", "coalesce", "else", "exists", "if", "not", "or", "row", "then", "values", "when",
     ];
     let squeezed = body.split_whitespace().collect::<Vec<_>>().join(" ");
-    // The syntax of RAISE and LOCK names nothing.
+    // The syntax of PL/pgSQL, of RAISE and of LOCK names nothing.
     let code = squeezed
+        .replace(":=", "")
         .replace("ERRCODE = SQLSTATE", "")
         .replace("HINT = ''", "")
-        .replace("IN ROW EXCLUSIVE MODE", "")
-        .replace("::", " CAST ")
-        .replace(":=", " ASSIGN ");
-    // Every qualified operator, type, function and table is gone.
-    let operator = regex_lite::Regex::new(r"OPERATOR\(pg_catalog\.[^)]+\)").unwrap();
-    let code = operator.replace_all(&code, " ");
-    let mut found = Vec::new();
-    let signs = regex_lite::Regex::new(r"[^ ]* ?[=<>+/~|&%@#?*!^-]+ ?[^ ]*").unwrap();
-    found.extend(signs.find_iter(&code).map(|sign| sign.as_str().to_owned()));
-    let call = regex_lite::Regex::new(r"([A-Za-z_.]+) ?\(").unwrap();
-    for name in call.captures_iter(&code).map(|call| call[1].to_owned()) {
-        if !name.contains('.') && !WORDS.contains(&&*name) {
-            found.push(name);
-        }
-    }
-    let cast = regex_lite::Regex::new(r"CAST ([A-Za-z_.]+)").unwrap();
-    for name in cast.captures_iter(&code).map(|cast| cast[1].to_owned()) {
-        if !name.starts_with("pg_catalog.") {
-            found.push(format!("::{name}"));
-        }
-    }
-    for (word, qualified) in [
-        ("COLLATE ", "COLLATE pg_catalog."),
-        ("INTO agent", "INTO agent_sync."),
-    ] {
-        let count = |text: &str| code.matches(text).count();
-        if count(word) != count(qualified) {
-            found.push(word.to_owned());
-        }
-    }
+        .replace("IN ROW EXCLUSIVE MODE", "");
+    let mut found = unqualified(&code, WORDS);
     for word in [
-        "DISTINCT FROM",
-        " IN ",
-        " LIKE ",
-        " ILIKE ",
-        "SIMILAR",
-        " BETWEEN ",
-        "NULLIF",
         " ANY ",
         " ALL ",
         "CASE new",
         "CASE app",
         "CASE not",
-        " USING (",
-        " NATURAL ",
         " GREATEST",
         " LEAST",
     ] {
         if code.contains(word) {
             found.push(word.to_owned());
         }
+    }
+    if code.matches("INTO agent").count() != code.matches("INTO agent_sync.").count() {
+        found.push("INTO agent".to_owned());
     }
     let (declared, _) = code.split_once(" BEGIN ").unwrap();
     for line in declared.replace("DECLARE", "").split(';') {

@@ -51,14 +51,6 @@ fn command_as(platform: &Platform, role: &str, arguments: &[&str]) -> Command {
     command
 }
 
-async fn run_as(platform: &Platform, role: &str, sql: &str) {
-    let (client, _) = crate::support::platform::connect(&platform.url_as(role)).await;
-    client
-        .batch_execute(sql)
-        .await
-        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-}
-
 async fn is_superuser(platform: &Platform, role: &str) -> bool {
     platform
         .value(&format!(
@@ -130,13 +122,15 @@ async fn s4_an_install_by_a_superuser_gives_owners_nothing() {
                 .out
                 .contains("nothing to change")
         );
-        run_as(&platform, &agents, "INSERT INTO agents (slug) VALUES ('a')").await;
-        run_as(
-            &platform,
-            &configs,
-            "INSERT INTO agent_configurations (agent_slug) VALUES ('b')",
-        )
-        .await;
+        platform
+            .run_as(&agents, "INSERT INTO agents (slug) VALUES ('a')")
+            .await;
+        platform
+            .run_as(
+                &configs,
+                "INSERT INTO agent_configurations (agent_slug) VALUES ('b')",
+            )
+            .await;
         let mut noted = platform.outbox().await;
         noted.sort();
         assert_eq!(noted, ["a", "b"]);
@@ -156,7 +150,7 @@ async fn s4_an_install_by_a_superuser_gives_owners_nothing() {
                public.evil;
              INSERT INTO agents (former, slug) VALUES ('c', 'x')"
         );
-        run_as(&platform, &agents, &evil).await;
+        platform.run_as(&agents, &evil).await;
         assert_eq!(
             platform
                 .value::<String>("SELECT min(role) FROM public.ran_as")
@@ -189,12 +183,12 @@ async fn s4_the_trace_of_a_lost_save_belongs_to_the_table_owner() {
         ))
         .await
         .unwrap();
-    run_as(
-        &platform,
-        &agents,
-        "INSERT INTO agents (slug, name) VALUES ('a', 'not noted')",
-    )
-    .await;
+    platform
+        .run_as(
+            &agents,
+            "INSERT INTO agents (slug, name) VALUES ('a', 'not noted')",
+        )
+        .await;
     other.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(platform.outbox().await, Vec::<String>::new());
     let owner = "SELECT string_agg(lomowner::regrole::text, ',') FROM pg_largeobject_metadata";
@@ -270,18 +264,18 @@ async fn i6_the_remedy_grants_the_options_of_a_membership() {
 async fn s4_a_former_owner_gets_no_rights_of_the_new_one() {
     let (platform, [agents, configs]) = owned().await;
     platform.install();
-    run_as(
-        &platform,
-        &agents,
-        &format!(
-            "CREATE TABLE public.trap (slug text, name text, system_prompt text,
+    platform
+        .run_as(
+            &agents,
+            &format!(
+                "CREATE TABLE public.trap (slug text, name text, system_prompt text,
                agent_image text, voice_settings jsonb);
              CREATE TRIGGER trap AFTER INSERT ON public.trap FOR EACH ROW
                EXECUTE FUNCTION agent_sync.capture_agent();
              GRANT EXECUTE ON FUNCTION agent_sync.capture_agent() TO {configs}"
-        ),
-    )
-    .await;
+            ),
+        )
+        .await;
     platform.run("ALTER TABLE agents OWNER TO postgres").await;
     let said = platform.says(&["install"]).await;
     assert_eq!(said.code, 1, "{said:?}");
@@ -368,12 +362,9 @@ async fn s4_functions_of_another_owner_go_to_the_table_owner() {
         ),
         ("", NEEDED)
     );
-    run_as(
-        &platform,
-        &heir,
-        "INSERT INTO agents (slug) VALUES ('after')",
-    )
-    .await;
+    platform
+        .run_as(&heir, "INSERT INTO agents (slug) VALUES ('after')")
+        .await;
     assert!(
         platform
             .says(&["install"])
@@ -483,7 +474,7 @@ async fn s5_what_somebody_else_has_prepared_is_refused_and_not_run() {
                  ALTER ROLE {mallory} SUPERUSER; RETURN 'x'; END $$;
              GRANT USAGE ON SCHEMA app TO PUBLIC; {by_mallory}"
         );
-        run_as(&platform, &mallory, &evil).await;
+        platform.run_as(&mallory, &evil).await;
         platform
             .run(&by_superuser.replace("{mallory}", &mallory))
             .await;
@@ -600,7 +591,7 @@ async fn s5_a_superuser_is_refused_over_the_install_of_another_role() {
                  RETURN 'x'; END $$;
              UPDATE agent_sync.install SET fingerprint = ''; {put}"
         );
-        run_as(&platform, &owner, &evil).await;
+        platform.run_as(&owner, &evil).await;
         let refusal = format!(
             "the schema agent_sync belongs to the role {owner}, and the superuser postgres runs \
             this: expected that role"
@@ -642,7 +633,7 @@ async fn s5_code_of_others_on_our_tables_is_refused_and_not_run() {
                  INSERT INTO app.ran VALUES ('text'); RETURN 'x'; END $$;
              DELETE FROM agent_sync.install; {attached}; DELETE FROM app.ran"
         );
-        run_as(&platform, &owner, &evil).await;
+        platform.run_as(&owner, &evil).await;
         for arguments in [
             &["install"][..],
             &["install", "--role", "nobody"],
@@ -693,7 +684,7 @@ async fn s5_a_member_acts_as_the_owner_of_the_schema() {
                       SELECT current_user AS who; COMMIT;
                  DO $$ BEGIN ASSERT (SELECT who FROM pg_temp.afterwards) = '{member}'; END $$"
             );
-            run_as(&platform, &member, &whole).await;
+            platform.run_as(&member, &whole).await;
         } else {
             let said = platform
                 .says_as(&member, &["install", "--role", &role])
@@ -748,9 +739,7 @@ async fn s5_what_was_granted_is_data_and_is_never_run() {
             "SELECT ON public.agents FROM {victim}; ALTER ROLE {owner} SUPERUSER; REVOKE SELECT ON \
             public.agents"
         );
-        run_as(
-            &platform,
-            &owner,
+        platform.run_as(&owner,
             &format!(
                 "ALTER TABLE agent_sync.granted DROP CONSTRAINT granted_privilege_is_known, DROP
                       CONSTRAINT granted_kind_is_known;
@@ -848,7 +837,7 @@ async fn with_an_attacker() -> (Platform, String, String) {
            app.evil(); RETURN NEW; END $$;
          GRANT INSERT ON app.ran TO PUBLIC"
     );
-    run_as(&platform, &mallory, &evil).await;
+    platform.run_as(&mallory, &evil).await;
     (platform, owner, mallory)
 }
 
@@ -874,12 +863,9 @@ async fn s5_a_schema_that_comes_between_two_steps_is_not_used() {
         let superuser = platform.connect().await;
         superuser.batch_execute("BEGIN").await.unwrap();
         superuser.batch_execute(PROOF).await.unwrap();
-        run_as(
-            &platform,
-            &mallory,
-            &format!("CREATE SCHEMA agent_sync; {view}"),
-        )
-        .await;
+        platform
+            .run_as(&mallory, &format!("CREATE SCHEMA agent_sync; {view}"))
+            .await;
         let error = superuser.batch_execute(next).await.unwrap_err();
         let message = error.as_db_error().unwrap().message();
         assert!(
@@ -924,16 +910,16 @@ async fn s5_a_schema_replaced_during_a_lock_wait_is_not_used() {
              CREATE POLICY p ON evil.{table} USING (evil.ran());"
         );
     }
-    run_as(
-        &platform,
-        &owner,
-        &format!(
-            "CREATE SCHEMA evil; CREATE TABLE evil.log (role text);
+    platform
+        .run_as(
+            &owner,
+            &format!(
+                "CREATE SCHEMA evil; CREATE TABLE evil.log (role text);
              CREATE FUNCTION evil.ran() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
                  INSERT INTO evil.log VALUES (current_user); RETURN true; END $$; {copies}"
-        ),
-    )
-    .await;
+            ),
+        )
+        .await;
     let (holder, _) = crate::support::platform::connect(&platform.url_as(&owner)).await;
     holder
         .batch_execute(
@@ -1121,7 +1107,7 @@ async fn s5_a_column_of_a_type_of_a_stranger_is_refused() {
         ),
     ] {
         let (platform, owner, mallory) = with_an_attacker().await;
-        run_as(&platform, &mallory, made).await;
+        platform.run_as(&mallory, made).await;
         platform
             .run(&format!(
                 "ALTER TABLE {table} DROP COLUMN {column}; ALTER TABLE {table} ADD COLUMN {column} \
@@ -1214,7 +1200,7 @@ async fn s5_a_table_of_a_stranger_is_neither_read_nor_written() {
         platform
             .run(&format!("GRANT SELECT ON away TO {stranger}"))
             .await;
-        run_as(&platform, &stranger, &take).await;
+        platform.run_as(&stranger, &take).await;
         platform
             .run("INSERT INTO agent_sync.outbox (slug) VALUES ('a'); NOTIFY agent_sync")
             .await;

@@ -17,32 +17,24 @@ async fn owner_of(platform: &Platform) -> String {
     owner
 }
 
-async fn run_as(platform: &Platform, role: &str, sql: &str) {
-    let (client, _) = crate::support::platform::connect(&platform.url_as(role)).await;
-    client
-        .batch_execute(sql)
-        .await
-        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-}
-
 /// Makes a function that leaves a file in the directory of the server where a superuser runs it, also
 /// in a transaction that is read-only and rolled back.
 async fn set_the_trap(platform: &Platform, owner: &str) {
     let name = platform.name();
-    run_as(
-        platform,
-        owner,
-        &format!(
-            "CREATE FUNCTION public.trap() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+    platform
+        .run_as(
+            owner,
+            &format!(
+                "CREATE FUNCTION public.trap() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
                  IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
                      COPY (SELECT 1) TO PROGRAM 'cat > ran_in_{name}';
                  END IF;
                  RETURN true; END $$;
              CREATE FUNCTION public.harmless(text) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS $$
                  BEGIN RETURN public.trap(); END $$"
-        ),
-    )
-    .await;
+            ),
+        )
+        .await;
 }
 
 async fn ran_as_superuser(platform: &Platform) -> bool {
@@ -81,7 +73,7 @@ async fn s27_a_superuser_runs_no_code_of_the_owner() {
                  CREATE STATISTICS ON {slug}, (public.harmless('x')) FROM {table}"
             );
             let made = made.replace("STATISTICS ON", &format!("STATISTICS of_{table} ON"));
-            run_as(&platform, &owner, &made).await;
+            platform.run_as(&owner, &made).await;
         }
         let tenant: &[&str] = if tenants { &["--tenant", "t"] } else { &[] };
         let wait = [&["wait", "a", "--timeout", "100ms"], tenant].concat();
@@ -126,7 +118,7 @@ async fn s27_a_superuser_uses_no_install_of_another_role() {
     set_the_trap(&platform, &owner).await;
     for table in ["outbox", "problem", "install"] {
         let index = format!("CREATE INDEX ON agent_sync.{table} ((1)) WHERE public.harmless('x')");
-        run_as(&platform, &owner, &index).await;
+        platform.run_as(&owner, &index).await;
     }
     let mut wrong = Vec::new();
     for arguments in [

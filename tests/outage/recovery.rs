@@ -637,6 +637,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
     );
     let (next_keys, foreign_types) = (surveyed::next_keys(&layout), queries::foreign_types());
     let is = layout.agents.is("x", "given.tenant", "given.slug");
+    let rivals = queries::rivals();
     let misses = queries::index_misses(
         queries::KeyColumns {
             table: &layout.agents.table,
@@ -720,7 +721,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         queries::AUDIT,
         queries::NOTE_AUDIT,
         queries::NOTE_POSITION,
-        queries::RIVALS,
+        &rivals,
         queries::UNLOGGED,
         &misses,
         queries::UNPUBLISHABLE,

@@ -253,6 +253,15 @@ impl Platform {
             .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
+    /// Runs statements in a session of this role.
+    pub async fn run_as(&self, role: &str, sql: &str) {
+        let (client, _) = connect(&self.url_as(role)).await;
+        client
+            .batch_execute(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
     /// The value of a query with one row and one column.
     pub async fn value<T: tokio_postgres::types::FromSqlOwned>(&self, sql: &str) -> T {
         self.client

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use agent_sync::store::queries;
 
+use crate::support::qualified::unqualified;
 use crate::support::{Daemon, Platform, Said, shadow};
 
 /// A platform in which every role has the schema `shadow` first in its search path.
@@ -244,73 +245,22 @@ async fn s1_code_of_the_platform_keeps_the_path_of_the_role() {
     }
 }
 
-/// The names in a statement without a schema.
-fn unqualified(statement: &str) -> Vec<String> {
-    const WORDS: [&str; 13] = [
-        "materialized",
-        "on",
-        "any",
-        "array",
-        "exists",
-        "from",
-        "with",
-        "as",
-        "u",
-        "t",
-        "and",
-        "history",
-        "not",
-    ];
-    const QUALIFIED: &str = "OPERATOR(pg_catalog.";
-    let statement = statement.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut found = Vec::new();
-    let bytes = statement.as_bytes();
-    for (index, letter) in statement.char_indices() {
-        let (before, after) = (&statement[..index], &statement[index..]);
-        let wrong = match letter {
-            // A function call, or the columns of an alias.
-            '(' => {
-                let name = shadow::last_word(before.trim_end()).unwrap_or_default();
-                let prefix = &before[..before.trim_end().len() - name.len()];
-                !(name.is_empty()
-                    || prefix.ends_with('.')
-                    || before.ends_with("OPERATOR")
-                    || WORDS.contains(&&*name.to_lowercase()))
-            }
-            '=' | '<' | '>' | '+' | '/' | '~' | '|' | '&' | '%' | '@' | '#' | '?' | '-' | '*'
-            | '!' => {
-                let assigned = before.ends_with("\" ") && letter == '=';
-                !before.ends_with(QUALIFIED) && !assigned && !before.ends_with("count(")
-            }
-            // A cast.
-            ':' if bytes.get(index + 1) == Some(&b':') => {
-                let name = after[2..].split(['(', ' ', ',']).next().unwrap_or_default();
-                !name.contains('.')
-            }
-            _ => false,
-        };
-        if wrong {
-            found.push(
-                statement[index.saturating_sub(30)..(index + 20).min(statement.len())].to_owned(),
-            );
-        }
-    }
-    for word in [
-        " IN (",
-        " LIKE ",
-        " BETWEEN ",
-        "DISTINCT FROM",
-        "COLLATE \"",
-        "CASE $",
-        " USING (",
-        " NATURAL ",
-    ] {
-        if statement.contains(word) {
-            found.push(word.to_owned());
-        }
-    }
-    found
-}
+/// The words that stand before a parenthesis in the statements of a write.
+const WORDS: [&str; 13] = [
+    "materialized",
+    "on",
+    "any",
+    "array",
+    "exists",
+    "from",
+    "with",
+    "as",
+    "u",
+    "t",
+    "and",
+    "history",
+    "not",
+];
 
 #[test]
 fn s1_what_is_unqualified_is_found() {
@@ -324,11 +274,15 @@ fn s1_what_is_unqualified_is_found() {
         "SELECT a IN (1)",
         "SELECT now()",
     ] {
-        assert_ne!(unqualified(statement), Vec::<String>::new(), "{statement}");
+        assert_ne!(
+            unqualified(statement, &WORDS),
+            Vec::<String>::new(),
+            "{statement}"
+        );
     }
     let good = "SELECT pg_catalog.count(*) FROM ROWS FROM (pg_catalog.unnest($1)) AS u (slug) \
         WHERE a OPERATOR(pg_catalog.=) ANY ($1)";
-    assert_eq!(unqualified(good), Vec::<String>::new());
+    assert_eq!(unqualified(good, &WORDS), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -340,7 +294,11 @@ async fn s1_the_statements_that_write_name_the_schema_of_everything() {
             queries::write(&layout, history),
             queries::write_change(&layout, history),
         ] {
-            assert_eq!(unqualified(&statement), Vec::<String>::new(), "{statement}");
+            assert_eq!(
+                unqualified(&statement, &WORDS),
+                Vec::<String>::new(),
+                "{statement}"
+            );
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The queries about the install: its parts and its record.
 
+use super::tables::QUOTED_NAME;
+
 /// The state of the install: its version, the number up to which every agent has been checked, and
 /// the number of saves that could not be captured. If the sequence was set back and has not given a
 /// number since (`is_called` is false), the count is a negative number below -1, so it differs from
@@ -129,7 +131,9 @@ pub const NOTE_POSITION: &str = "
 /// only where its owner, or that of the schema of an install around it, is a superuser, the owner of
 /// this install, or a role that can act as the owner of the table `$1` or of the agents `$2`. One of a
 /// temporary schema never counts.
-pub const RIVALS: &str = "
+pub fn rivals() -> String {
+    format!(
+        "
     WITH RECURSIVE tree (relation) AS (
         SELECT to_regclass($1)::oid
         UNION
@@ -148,11 +152,8 @@ pub const RIVALS: &str = "
                    AND starts_with(obj_description(n.oid, 'pg_namespace'), 'agent-sync: '))
               AND (r.rolsuper
                    OR r.oid = (SELECT h.nspowner FROM pg_namespace h WHERE h.nspname = 'agent_sync')
-                   OR EXISTS (SELECT FROM pg_class c JOIN pg_namespace h ON h.oid = c.relnamespace
-                              -- to_regclass fails where the role may not use the schema.
-                              WHERE (c.oid = to_regclass($1)
-                                     OR concat('\"', replace(h.nspname, '\"', '\"\"'), '\".\"',
-                                               replace(c.relname, '\"', '\"\"'), '\"') = $2)
+                   OR EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                              WHERE (c.oid = to_regclass($1) OR {QUOTED_NAME} = $2)
                                 AND pg_has_role(r.oid, c.relowner, 'MEMBER'))))
     ), other AS (
         SELECT n.nspname::text AS schema,
@@ -174,4 +175,6 @@ pub const RIVALS: &str = "
         FROM pg_namespace n WHERE n.oid IN (SELECT p.schema FROM part p)
     )
     SELECT o.schema, CASE WHEN o.serves THEN to_regclass($1)::text END
-    FROM other o WHERE o.serves OR o.locks ORDER BY o.schema";
+    FROM other o WHERE o.serves OR o.locks ORDER BY o.schema"
+    )
+}
