@@ -289,6 +289,11 @@ fn no_layout(database: &Database, error: LayoutError) -> anyhow::Error {
 const AS_ANOTHER_ROLE: &str = "Run this as the role of the daemon, which `agent-sync install --role \
     NAME` grants its privileges. A role of `--monitor` can run `status`, `doctor` and `wait`.";
 
+/// The remedy of a command for a lock. A daemon would try again.
+const ONCE_UNLOCKED: &str = "Another session holds a lock on the row or the table: run this again \
+    after its end. `agent-sync doctor` names the session where it has locked the row of \
+    agent_sync.install.";
+
 /// The fault for a failed query: exit code 69 if the database is unavailable, otherwise 1.
 fn unanswered(database: &Database, error: QueryError) -> anyhow::Error {
     let what = format!("database {}: a query failed", database.name);
@@ -299,11 +304,15 @@ fn unanswered(database: &Database, error: QueryError) -> anyhow::Error {
         }
         QueryError::Postgres(_) | QueryError::Large(_) => Exit::Failed,
     };
-    let remedy = match &error {
-        QueryError::Postgres(cause) if cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+    let remedy = match (&error, error.class()) {
+        (QueryError::Postgres(cause), _)
+            if cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
+        {
             AS_ANOTHER_ROLE
         }
-        error => error.remedy(),
+        (_, Some(Class::Locked)) => ONCE_UNLOCKED,
+        (_, Some(Class::Transient)) => "Run this again.",
+        (error, _) => error.remedy(),
     };
     let remedy = database.install.schema.localize(remedy);
     anyhow::Error::new(error).context(Fault::new(exit, what).remedy(remedy))

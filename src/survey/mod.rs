@@ -68,6 +68,8 @@ pub struct Scope<'a> {
     pub versions: bool,
     /// Rules whose effect is planned beside those in force.
     pub planned: Option<&'a Rules>,
+    /// The time limit of a statement of the server, if it is shorter than [`LONGEST`].
+    pub within: Option<Duration>,
 }
 
 impl Scope<'_> {
@@ -107,8 +109,9 @@ async fn survey_range(
     range: (Option<&str>, Option<&str>),
     visit: impl FnMut(&Comparison) -> ControlFlow<()>,
 ) -> Result<Ended, QueryError> {
-    let db = &db.with_time_limit(LONGEST + Duration::from_secs(5));
-    db.batch(&begin(LONGEST)).await?;
+    let within = scope.within.unwrap_or(LONGEST);
+    let db = &db.with_time_limit(within + Duration::from_secs(5));
+    db.batch(&begin(within)).await?;
     let outcome = read(db, layout, rules, scope, range, visit).await;
     // After an early end the callback may wait for its reader, so the transaction ends first. After
     // an error, that error counts.

@@ -151,3 +151,24 @@ async fn i1_a_pause_ends_by_itself() {
     platform.becomes("a", EXPECTED).await;
     daemon.logged("the pause is over").await;
 }
+
+/// A session that has locked the row of the install keeps `pause` and `resume` from it. Both say so
+/// and end, and no daemon tries again for them.
+#[tokio::test]
+async fn a_pause_that_meets_a_lock_says_what_to_do() {
+    let platform = Platform::installed().await;
+    pauses(&platform, &[]).await;
+    let holder = platform.connect().await;
+    let lock = "BEGIN; SELECT FROM agent_sync.install FOR UPDATE";
+    holder.batch_execute(lock).await.unwrap();
+    for command in ["pause", "resume"] {
+        let said = platform.says(&[command]).await;
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(
+            said.err.contains("run this again after its end") && !said.err.contains("retries"),
+            "{said:?}"
+        );
+    }
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    resumes(&platform).await;
+}

@@ -28,6 +28,10 @@ use crate::sync::context::Lead;
 /// the whole table.
 const PORTION: (i64, i64) = (4096, 65_536);
 
+/// The longest time of a portion. It has the turn of the checks, for which the audits of the other
+/// databases wait.
+pub(super) const LONGEST: Duration = Duration::from_secs(60);
+
 /// The most agents of a portion that are looked at again, and the most bytes of their keys.
 const UNSETTLED: (usize, usize) = (4096, 1024 * 1024);
 
@@ -106,8 +110,20 @@ impl Pass {
         self.walk.halve();
     }
 
-    /// Compares the next portion. Returns for how long it has read.
+    /// Compares the next portion. Returns for how long it has read. A portion that takes longer than
+    /// [`LONGEST`] is an error, also where the server answers slowly or not at all.
     pub(super) async fn portion(
+        &mut self,
+        ground: &Ground<'_>,
+        remembered: &Remembered,
+        lead: &mut watch::Receiver<Lead>,
+    ) -> Result<(Step, Duration), QueryError> {
+        let portion = self.whole_portion(ground, remembered, lead);
+        let within = tokio::time::timeout(LONGEST, portion).await;
+        within.unwrap_or(Err(QueryError::Silent(LONGEST)))
+    }
+
+    async fn whole_portion(
         &mut self,
         ground: &Ground<'_>,
         remembered: &Remembered,
@@ -120,6 +136,7 @@ impl Pass {
         let (mut unsettled, mut bytes) = (Vec::new(), 0);
         let everything = Scope {
             noted: true,
+            within: Some(LONGEST),
             ..Scope::default()
         };
         let Ground {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::pass::{Found, Ground, Pass};
+use super::pass::{Found, Ground, LONGEST, Pass};
 use crate::key::Keys;
 use crate::observe::compared::{Counts, NAMED};
 use crate::pg::QueryError;
@@ -165,6 +165,7 @@ pub(super) async fn look_again(
         named: Some((Named::Keys, keys)),
         noted: true,
         versions: true,
+        within: Some(LONGEST),
         ..Scope::default()
     };
     let (db, layout) = (ground.db, ground.layout);
