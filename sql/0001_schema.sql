@@ -183,7 +183,10 @@ BEGIN
         LEFT JOIN pg_attribute a ON a.attrelid = 'agent_sync.outbox'::regclass
             AND a.attname = c.name AND NOT a.attisdropped
     LOOP
-        PERFORM set_config('lock_timeout', '200ms', true);
+        -- In a deadlock with a save, this statement ends and not the save.
+        PERFORM set_config('lock_timeout', greatest(1, least(200, s.setting::integer / 2))::text,
+                           true)
+            FROM pg_settings s WHERE s.name = 'deadlock_timeout';
         IF part.missing THEN
             EXECUTE format('ALTER TABLE agent_sync.outbox ADD COLUMN %I text', part.name);
         END IF;

@@ -460,8 +460,10 @@ BEGIN
         EXECUTE definition;
     END LOOP;
 
-    -- The two tables are locked from here on, so no wait is longer than this.
-    PERFORM set_config('lock_timeout', '200ms', true);
+    -- The two tables are locked from here on, so no wait is longer than this. In a deadlock with a
+    -- save, the wait of the install ends first.
+    PERFORM set_config('lock_timeout', greatest(1, least(200, s.setting::integer / 2))::text, true)
+        FROM pg_settings s WHERE s.name = 'deadlock_timeout';
     FOR attempt IN 1 .. 5 LOOP
         BEGIN
             former_owners := '{}';

@@ -19,8 +19,9 @@
 -- belong to the caller, to the owner of one of the two tables, or to a role that can act as that
 -- owner. Where a superuser runs this file, they must belong to superusers: the owner of an object
 -- can run code in the session of its user, and SET ROLE does not stop such code, because it can
--- return to the role of the session. So the error tells a superuser to run the install as the other
--- role.
+-- return to the role that has logged in. That role counts, and each that it is a member of, and not
+-- the present one, which can be a setting of the database. So the error tells a superuser to run the
+-- install as the other role.
 --
 -- The tables of agent-sync must have no trigger, rule, child table or expression of others. Where
 -- the caller is not the owner of the schema, the tables are locked until the end of the
@@ -36,48 +37,60 @@ DECLARE
     home    oid;
     owner   name; -- Of the schema.
     given   CONSTANT jsonb := pg_catalog.current_setting('agent_sync.tables');
-    rooted  boolean; -- Whether a superuser runs this.
+    rooted  boolean; -- Whether code in this session can act as a superuser.
+    roots   oid[]; -- The superusers, and the roles that can act as one.
     asked   text[]; -- The two tables: schema, name, schema, name.
     named   oid[]; -- The caller, and the owners of the tables.
     trusted oid[]; -- The roles that may own objects in the schema: these and their equals.
     renamed jsonb; -- The renamed tables of agent-sync: the OID, and the original name.
     mine    oid[]; -- The tables of agent-sync.
+    wanted  record; -- A lock.
     strange record;
     whole   boolean := false; -- Whether an install made the table agent_sync.install.
     held    text;
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
-    -- The longest wait for a lock. The advisory lock admits one install at a time.
+    -- The longest wait for a lock. The first advisory lock admits one install into a schema at a
+    -- time, and the second one into a database (T6): guard.sql looks for other installs.
     PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
-    BEGIN
-        PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
-    EXCEPTION WHEN lock_not_available THEN
-        SELECT format('process %s (role %s, application %s)', l.pid, coalesce(s.usename, '?'),
-                      coalesce(quote_literal(nullif(s.application_name, '')), 'without a name')) AS
-                 holder,
-               format('SELECT pg_terminate_backend(%s);', l.pid) AS remedy
-            INTO strange
-            FROM pg_locks l LEFT JOIN pg_stat_activity s ON s.pid = l.pid
-            WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 3
-              AND l.objsubid = 2 AND l.granted AND l.pid IS NOT NULL
-              AND l.database = (SELECT d.oid FROM pg_database d
-                WHERE d.datname = current_database())
-            LIMIT 1;
-        RAISE EXCEPTION
-          'the lock of an install (advisory, 1634169721, 3) is held in this database by %',
-          coalesce(strange.holder, 'a session that has just ended, or a prepared transaction')
-            USING ERRCODE = 'lock_not_available',
-            HINT =
-              concat('Another install or uninstall may be under way: run this again when it is '
-                     'done. If that session is none, end it first',
-                     coalesce(': ' || strange.remedy,
-                       '; a prepared transaction: SELECT * FROM pg_prepared_xacts;'));
-    END;
+    FOR wanted IN SELECT * FROM (VALUES (1634169721, 3), (1634169722, 1)) AS l (class, key) LOOP
+        BEGIN
+            PERFORM pg_catalog.pg_advisory_xact_lock(wanted.class, wanted.key);
+        EXCEPTION WHEN lock_not_available THEN
+            SELECT format('process %s (role %s, application %s)', l.pid, coalesce(s.usename, '?'),
+                          coalesce(quote_literal(nullif(s.application_name, '')),
+                            'without a name')) AS holder,
+                   format('SELECT pg_terminate_backend(%s);', l.pid) AS remedy
+                INTO strange
+                FROM pg_locks l LEFT JOIN pg_stat_activity s ON s.pid = l.pid
+                WHERE l.locktype = 'advisory' AND l.classid = wanted.class AND l.objid = wanted.key
+                  AND l.objsubid = 2 AND l.granted AND l.pid IS NOT NULL
+                  AND l.database = (SELECT d.oid FROM pg_database d
+                    WHERE d.datname = current_database())
+                LIMIT 1;
+            RAISE EXCEPTION
+              'the lock of an install (advisory, %, %) is held in this database by %',
+              wanted.class, wanted.key,
+                  coalesce(strange.holder,
+                    'a session that has just ended, or a prepared transaction')
+                USING ERRCODE = 'lock_not_available',
+                HINT =
+                  concat('Another install or uninstall may be under way: run this again when it is '
+                         'done. If that session is none, end it first',
+                         coalesce(': ' || strange.remedy,
+                           '; a prepared transaction: SELECT * FROM pg_prepared_xacts;'));
+        END;
+    END LOOP;
 
     SELECT n.oid, pg_get_userbyid(n.nspowner) INTO home, owner FROM pg_namespace n
       WHERE n.nspname = 'agent_sync';
-    SELECT r.rolsuper INTO rooted FROM pg_roles r WHERE r.rolname = current_user;
+    rooted := EXISTS (SELECT FROM pg_roles r
+                      WHERE r.rolsuper AND (pg_has_role(session_user, r.oid, 'MEMBER')
+                        OR pg_has_role(current_user, r.oid, 'MEMBER')));
+    roots := ARRAY(SELECT r.oid FROM pg_roles r
+                   WHERE EXISTS (SELECT FROM pg_roles s
+                                 WHERE s.rolsuper AND pg_has_role(r.oid, s.oid, 'MEMBER')));
     asked := ARRAY[given #>> '{agents,schema}', given #>> '{agents,table}',
                    given #>> '{configurations,schema}', given #>> '{configurations,table}'];
     -- The index of a constraint keeps its name when its table is renamed, and keeps another table
@@ -101,14 +114,13 @@ BEGIN
         UNION
         SELECT c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE (n.nspname, c.relname) IN ((asked[1], asked[2]), (asked[3], asked[4])));
-    IF rooted AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = owner AND r.rolsuper)
-        AND EXISTS (SELECT FROM pg_roles r JOIN unnest(named) AS n (oid)
-          ON pg_has_role(r.oid, n.oid, 'MEMBER') WHERE r.rolname = owner AND NOT r.rolsuper)
+    IF rooted AND EXISTS (SELECT FROM pg_roles r JOIN unnest(named) AS n (oid)
+          ON pg_has_role(r.oid, n.oid, 'MEMBER') WHERE r.rolname = owner AND r.oid <> ALL (roots))
     THEN
         RAISE EXCEPTION
-          'the schema agent_sync belongs to the role %, and the superuser % runs this: expected '
-          'that role, because code of it would run with the rights of the superuser',
-            owner, current_user
+          'the schema agent_sync belongs to the role %, and %, which can act as a superuser, runs '
+          'this: expected that role, because code of it would run with the rights of the superuser',
+            owner, session_user
             USING ERRCODE = 'insufficient_privilege',
             HINT =
               format('Nothing of it was run. Connect as the role %1$I (the user in the URL), and '
@@ -116,14 +128,12 @@ BEGIN
                      'CASCADE;', owner);
     END IF;
     -- A role that can act as the owner of a table could have made the same objects.
-    trusted := CASE WHEN rooted THEN '{}' ELSE named END || ARRAY(
+    trusted := CASE WHEN rooted THEN roots ELSE named END || ARRAY(
         SELECT r.oid FROM pg_roles r
-        WHERE CASE WHEN r.rolsuper THEN rooted
-                   ELSE NOT rooted AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace n
-                     ON n.oid = c.relnamespace
-                                WHERE (n.nspname, c.relname) IN ((asked[1], asked[2]), (asked[3],
-                                  asked[4]))
-                                  AND pg_has_role(r.oid, c.relowner, 'MEMBER')) END);
+        WHERE NOT rooted AND NOT r.rolsuper
+          AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                      WHERE (n.nspname, c.relname) IN ((asked[1], asked[2]), (asked[3], asked[4]))
+                        AND pg_has_role(r.oid, c.relowner, 'MEMBER')));
 
     -- The capture functions may belong to any role: attach.sql makes them anew for the owners of
     -- the tables, and nothing calls them here.
@@ -184,7 +194,7 @@ BEGIN
                   format('Run it as %1$I or as a superuser, or let this role act as it: GRANT %1$I '
                          'TO %2$I.', owner, current_user);
         END IF;
-        IF NOT rooted THEN
+        IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
             PERFORM set_config('role', owner, true);
         END IF;
         FOR strange IN

@@ -11,7 +11,7 @@ use crate::pg::Db;
 use crate::report::{Left, left, not_in_sync};
 use crate::session::Session;
 use crate::settings::{self, Database, ONE_INSTALL, Settings};
-use crate::store::{Finding, Layout, database_identity};
+use crate::store::{Finding, Layout};
 
 /// Installs into the databases in turn. A failure in one database does not stop the others.
 pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
@@ -96,8 +96,6 @@ fn plan<'a>(database: &'a Database, settings: &Settings, args: &'a Install) -> P
 struct Meant<'a> {
     database: &'a Database,
     session: Session,
-    /// The identity of the database, if this role may know it.
-    identity: Option<String>,
 }
 
 impl<'a> Meant<'a> {
@@ -110,7 +108,6 @@ impl<'a> Meant<'a> {
     ) -> anyhow::Result<(Self, Option<String>)> {
         let refused = |error| super::refused(database, "not installed; nothing was changed", error);
         let session = super::connect(database, settings).await?;
-        let identity = database_identity(session.db()).await.map_err(refused)?;
         let leaves = if args.moves && !args.yes {
             let left = left(session.db(), &plan(database, settings, args)).await;
             left.map_err(refused)?
@@ -118,18 +115,13 @@ impl<'a> Meant<'a> {
             None
         };
         let leaves = leaves.map(|left| describe(database, left));
-        let one = Self {
-            database,
-            session,
-            identity,
-        };
-        Ok((one, leaves))
+        Ok((Self { database, session }, leaves))
     }
 
-    /// Whether both have one install (T6), whatever their connection strings are.
+    /// Whether both have one install (T6), whatever their connection strings are. The running server
+    /// counts, because a physical copy of it has its identifier, and the same numbers of databases.
     fn is_same(&self, other: &Self) -> bool {
-        self.identity.is_some()
-            && self.identity == other.identity
+        self.session.backend().server == other.session.backend().server
             && self.database.install.schema == other.database.install.schema
     }
 

@@ -104,6 +104,12 @@ const POLICIES: &[(&str, Class, &str)] = &[
         role (ALTER ROLE … CONNECTION LIMIT) or of the database, or end sessions of others.",
     ),
     (
+        "53200",
+        Class::Fault,
+        "The server has no memory left, or its table of locks is full: see the log of the server. \
+        Where it asks for it, raise max_locks_per_transaction: each partition needs a lock.",
+    ),
+    (
         "53",
         Class::Fault,
         "The server is out of disk or memory, or a limit of the role (temp_file_limit) is reached: \

@@ -44,8 +44,8 @@ const LISTENING: Duration = Duration::from_secs(30);
 /// The identity of one server process among all servers.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Backend {
-    /// When the server was started, in seconds: a time would be told in the time zone of the
-    /// session.
+    /// When the server was started, in seconds, as a time would be told in the time zone of the
+    /// session; and the OID of the database.
     pub server: String,
     /// The number of the process.
     pub pid: String,

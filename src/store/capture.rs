@@ -134,16 +134,6 @@ async fn system_identifier(db: &Db) -> Result<Option<String>, QueryError> {
     Ok(None)
 }
 
-/// The identity of the database, whatever the connection string is; where this role may ask for that
-/// of the server.
-pub async fn database_identity(db: &Db) -> Result<Option<String>, QueryError> {
-    let Some(server) = system_identifier(db).await? else {
-        return Ok(None);
-    };
-    let database: u32 = db.value(queries::DATABASE_OID, &[]).await?;
-    Ok(Some(format!("{server}/{database}")))
-}
-
 /// Whether the capture is not as the daemon has last seen it, so that changes may have been missed
 /// and the daemon has yet to check every agent. `None`: this role cannot know it.
 pub async fn is_unsealed(db: &Db, layout: &Layout) -> Result<Option<bool>, QueryError> {

@@ -52,7 +52,7 @@ use tokio_postgres::Statement;
 pub use attempt::{ForeignCode, Tried};
 pub use audited::Audited;
 pub use batch::{Claimed, Group, Lossy, NotText, Outcome, Pair, Taken, Versions};
-pub use capture::{CaptureFault, FaultKind, Seal, broken_triggers, database_identity, is_unsealed};
+pub use capture::{CaptureFault, FaultKind, Seal, broken_triggers, is_unsealed};
 pub use claim::{Claim, LockWait, Part};
 pub use finding::Finding;
 pub use layout::{Layout, LayoutError};

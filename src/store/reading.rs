@@ -8,7 +8,7 @@
 
 use postgres_types::Type;
 
-use super::queries::MAY_READ;
+use super::queries::may_read;
 use crate::pg::identifier::Quoted;
 use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::Database;
@@ -24,8 +24,8 @@ impl MayRead {
         Self(())
     }
 
-    /// For another command: none where the role of this session has rights that an owner of the two
-    /// tables lacks, and is not that owner.
+    /// For another command: none where this session can have rights that an owner of the two tables
+    /// lacks, and has not logged in as that owner.
     pub async fn of(db: &Db, database: &Database) -> Result<Option<Self>, QueryError> {
         let (agents, configurations) = (&database.agents, &database.configurations);
         let agents = format!("{}.{}", Quoted(&agents.schema), Quoted(&agents.table));
@@ -35,7 +35,7 @@ impl MayRead {
             Quoted(&configurations.table)
         );
         let tables: [Parameter<'_>; 2] = [(&agents, Type::TEXT), (&configurations, Type::TEXT)];
-        let may_read: bool = db.value(MAY_READ, &tables).await?;
+        let may_read: bool = db.value(&may_read(), &tables).await?;
         Ok(may_read.then_some(Self(())))
     }
 }

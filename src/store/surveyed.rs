@@ -153,7 +153,7 @@ pub struct Extent {
     /// The versions of the rows.
     pub versions: bool,
     /// The most that an agent and its configuration weigh together to be read, in bytes; without,
-    /// only their settings are weighed.
+    /// each of their columns is weighed by itself.
     pub most: Option<u32>,
 }
 
@@ -219,7 +219,7 @@ pub fn survey(layout: &Layout, read: Extent, named: Named) -> String {
     };
     let (form, heavy) = match read.most {
         None => (
-            queries::As::BoundedText,
+            queries::As::WeighedText,
             queries::heavy(agents, configurations),
         ),
         Some(most) => (

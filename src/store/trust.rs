@@ -16,6 +16,7 @@
 
 use postgres_types::Type;
 
+use super::queries::IS_WITHIN_REACH;
 use super::{Finding, finding};
 use crate::pg::identifier::{Literal, Quoted};
 use crate::pg::{Db, List, Parameter, QueryError};
@@ -76,10 +77,13 @@ const OWNERS: &str = "
                  LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = part.name
                  ORDER BY part.place)";
 
-/// The owners of the schema `agent_sync` and of its objects that are no superusers, as quoted names,
-/// and the role of this session, if that is a superuser. A capture function runs with the rights of
-/// its owner.
-const OF_OTHERS: &str = "
+/// The owners of the schema `agent_sync` and of its objects, as quoted names, that cannot act as a
+/// superuser, and have not logged in here; the role that has; and the rights over others and over
+/// the server that it has. No row where it has none. A capture function runs with the rights of its
+/// owner.
+fn query_of_others() -> String {
+    format!(
+        "
     WITH object (owner) AS (
         SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'agent_sync'
         UNION
@@ -89,12 +93,24 @@ const OF_OTHERS: &str = "
         SELECT f.proowner FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
           WHERE n.nspname = 'agent_sync'
             AND NOT (f.proname IN ('capture_agent', 'capture_configuration') AND f.pronargs = 0)
+    ), power (name) AS (
+        SELECT CASE WHEN r.rolsuper THEN 'a superuser'
+                    WHEN r.rolcreaterole THEN 'CREATEROLE' ELSE r.rolname::text END
+        FROM pg_roles r
+        WHERE {IS_WITHIN_REACH} AND (r.rolsuper OR r.rolcreaterole
+          OR r.rolname IN ('pg_execute_server_program', 'pg_read_server_files',
+            'pg_write_server_files'))
+        ORDER BY r.rolsuper DESC, r.rolcreaterole DESC LIMIT 1
     )
-    SELECT string_agg(quote_ident(o.rolname), ', ' ORDER BY o.rolname), quote_ident(current_user)
-    FROM object JOIN pg_roles o ON o.oid = object.owner
-    WHERE NOT o.rolsuper
-      AND (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user)
-    HAVING count(*) > 0";
+    SELECT string_agg(quote_ident(o.rolname), ', ' ORDER BY o.rolname), quote_ident(session_user),
+           power.name
+    FROM power, object JOIN pg_roles o ON o.oid = object.owner
+    WHERE o.rolname <> session_user
+      AND NOT EXISTS (SELECT FROM pg_roles s
+                      WHERE s.rolsuper AND pg_has_role(o.oid, s.oid, 'MEMBER'))
+    GROUP BY power.name"
+    )
+}
 
 /// The tables of an install that is trusted: outbox, problem, install and history, and the two
 /// tables that it serves. Each has its name, as SQL, and its OID.
@@ -169,12 +185,16 @@ pub async fn owners(db: &Db, database: &Database) -> Result<Owners, QueryError> 
     })
 }
 
-/// The install, if it belongs to a role that is no superuser, and the role of this session is one:
-/// a query on its tables would run code of that role with the rights of the superuser (S27).
+/// The install, if it belongs to a role that is no superuser, and this session can act as one: a
+/// query on its tables would run code of that role with the rights of the superuser (S27).
 pub async fn of_others(db: &Db) -> Result<Option<Finding>, QueryError> {
-    let Some(row) = db.opt(OF_OTHERS, &[]).await? else {
+    let Some(row) = db.opt(&query_of_others(), &[]).await? else {
         return Ok(None);
     };
-    let (owners, role) = (row.try_get(0)?, row.try_get(1)?);
-    Ok(Some(finding::Rights::OfOthers { owners, role }.into()))
+    let of_others = finding::Rights::OfOthers {
+        owners: row.try_get(0)?,
+        role: row.try_get(1)?,
+        rights: row.try_get(2)?,
+    };
+    Ok(Some(of_others.into()))
 }

@@ -360,28 +360,30 @@ async fn s7_a_holder_of_the_install_lock_is_named_with_a_remedy() {
     let role = format!("squatter_{}", platform.name());
     platform.run(&format!("CREATE ROLE {role} LOGIN")).await;
     let (squatter, _) = crate::support::platform::connect(&platform.url_as(&role)).await;
-    squatter
-        .batch_execute("SET application_name = 'idler'; SELECT pg_advisory_lock(1634169721, 3)")
-        .await
-        .unwrap();
+    let named = "SET application_name = 'idler'";
+    squatter.batch_execute(named).await.unwrap();
     let pid: i32 = squatter
         .query_one("SELECT pg_backend_pid()", &[])
         .await
         .unwrap()
         .get(0);
-    let said = platform.says(&["install"]).await;
-    assert_eq!(said.code, 1, "{said:?}");
-    for part in [
-        format!("process {pid} (role {role}, application 'idler')"),
-        format!("SELECT pg_terminate_backend({pid});"),
-        "SQLSTATE 55P03".to_owned(),
-    ] {
-        assert!(said.err.contains(&part), "{part}: {}", said.err);
+    // Of the schema, and of the database.
+    for lock in ["1634169721, 3", "1634169722, 1"] {
+        let held = format!("SELECT pg_advisory_lock({lock})");
+        squatter.batch_execute(&held).await.unwrap();
+        let said = platform.says(&["install"]).await;
+        assert_eq!(said.code, 1, "{said:?}");
+        for part in [
+            format!("the lock of an install (advisory, {lock}) is held"),
+            format!("process {pid} (role {role}, application 'idler')"),
+            format!("SELECT pg_terminate_backend({pid});"),
+            "SQLSTATE 55P03".to_owned(),
+        ] {
+            assert!(said.err.contains(&part), "{part}: {}", said.err);
+        }
+        let released = format!("SELECT pg_advisory_unlock({lock})");
+        squatter.batch_execute(&released).await.unwrap();
     }
-    squatter
-        .batch_execute("SELECT pg_advisory_unlock(1634169721, 3)")
-        .await
-        .unwrap();
     platform.install();
 }
 

@@ -593,8 +593,8 @@ async fn s5_a_superuser_is_refused_over_the_install_of_another_role() {
         );
         platform.run_as(&owner, &evil).await;
         let refusal = format!(
-            "the schema agent_sync belongs to the role {owner}, and the superuser postgres runs \
-            this: expected that role"
+            "the schema agent_sync belongs to the role {owner}, and postgres, which can act as a \
+            superuser, runs this: expected that role"
         );
         for arguments in [&["install"][..], &["uninstall", "--yes"], &["uninstall"]] {
             let said = platform.says(arguments).await;
@@ -786,7 +786,7 @@ async fn s17_a_daemon_that_is_a_superuser_is_told() {
     let platform = Platform::new().await;
     let role = unique(&platform, "daemon");
     assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
-    let text = "the role postgres is a superuser, and code of the owners of the tables runs with \
+    let text = "the role postgres is a superuser or can act as one, and code of the owners of the tables runs with \
         its rights";
     let daemon = platform.brisk_daemon();
     let line = daemon.logged(text).await;

@@ -631,6 +631,27 @@ async fn t6_entries_that_share_an_install_or_a_table_are_refused() {
     }
 }
 
+/// GIVEN a server and a promoted physical copy of it, which has its identifier and its numbers of
+/// databases, THEN both databases are installed: they are two.
+#[tokio::test]
+async fn t6_a_physical_copy_is_another_database() {
+    let (primary, platform) = Platform::on_own_server("").await;
+    let Some(copy) = crate::support::standby(&primary) else {
+        return;
+    };
+    copy.control(&["promote"]).unwrap();
+    let mut command = platform.command(&["install"]);
+    command
+        .env_remove("DATABASE_URL")
+        .env("AGENT_SYNC__DATABASES__PROD__URL", &platform.url)
+        .env(
+            "AGENT_SYNC__DATABASES__STAGING__URL",
+            copy.url(platform.name()),
+        );
+    let said = Said::of(command).await;
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
 /// GIVEN an extension of the server whose settings begin with the name of the schema, THEN the install
 /// is refused before anything is changed; GIVEN a module of PostgreSQL of this name, THEN the settings
 /// are.

@@ -26,6 +26,9 @@ async fn set_the_trap(platform: &Platform, owner: &str) {
             owner,
             &format!(
                 "CREATE FUNCTION public.trap() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+                 -- The role of the session is no bound.
+                 PERFORM set_config('role', r.rolname, true) FROM pg_roles r
+                   WHERE r.rolsuper AND pg_has_role(session_user, r.oid, 'MEMBER') LIMIT 1;
                  IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
                      COPY (SELECT 1) TO PROGRAM 'cat > ran_in_{name}';
                  END IF;
@@ -107,41 +110,126 @@ async fn s27_a_superuser_runs_no_code_of_the_owner() {
     }
 }
 
-/// GIVEN an install of the owner of the tables, WHEN a superuser runs a command that uses it, THEN it
-/// is refused, names the owner, and runs no code of the owner.
+/// What a session has the rights of a superuser by, beside the role of the session.
+#[derive(Debug, Clone, Copy)]
+enum Reach {
+    /// A superuser logs in.
+    Login,
+    /// The owner of the database has made its own role that of each session of it.
+    RoleOfTheDatabase,
+    /// A member of a superuser logs in.
+    Membership,
+}
+
+impl Reach {
+    const ALL: [Self; 3] = [Self::Login, Self::RoleOfTheDatabase, Self::Membership];
+
+    /// Sets it up; the role that logs in, if it is another one than that of the platform.
+    async fn prepare(self, platform: &Platform, owner: &str) -> Option<String> {
+        let name = platform.name();
+        match self {
+            Self::Login => None,
+            Self::RoleOfTheDatabase => {
+                let setting = format!(
+                    "ALTER DATABASE {name} OWNER TO {owner};
+                     ALTER DATABASE {name} SET role = '{owner}'"
+                );
+                platform.run(&setting).await;
+                None
+            }
+            Self::Membership => {
+                let (group, member) = (format!("group_{name}"), format!("member_{name}"));
+                let made = format!(
+                    "CREATE ROLE {group} SUPERUSER; CREATE ROLE {member} LOGIN IN ROLE {group}"
+                );
+                platform.run(&made).await;
+                let given = format!(
+                    "GRANT USAGE ON SCHEMA agent_sync, public TO {member};
+                     GRANT ALL ON ALL TABLES IN SCHEMA agent_sync, public TO {member}"
+                );
+                platform.run_as(owner, &given).await;
+                Some(member)
+            }
+        }
+    }
+}
+
+/// GIVEN an install of the owner of the tables, WHEN a command that uses it runs in a session that can
+/// act as a superuser, THEN it is refused, names the owner, and runs no code of the owner.
 #[tokio::test]
 async fn s27_a_superuser_uses_no_install_of_another_role() {
-    let platform = Platform::new().await;
-    let owner = owner_of(&platform).await;
-    let said = platform.says_as(&owner, &["install"]).await;
-    assert_eq!(said.code, 0, "{said:?}");
-    set_the_trap(&platform, &owner).await;
-    for table in ["outbox", "problem", "install"] {
-        let index = format!("CREATE INDEX ON agent_sync.{table} ((1)) WHERE public.harmless('x')");
-        platform.run_as(&owner, &index).await;
+    for reach in Reach::ALL {
+        let platform = Platform::new().await;
+        let owner = owner_of(&platform).await;
+        let said = platform.says_as(&owner, &["install"]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        set_the_trap(&platform, &owner).await;
+        for table in ["outbox", "problem", "install"] {
+            let index =
+                format!("CREATE INDEX ON agent_sync.{table} ((1)) WHERE public.harmless('x')");
+            platform.run_as(&owner, &index).await;
+        }
+        let member = reach.prepare(&platform, &owner).await;
+        let mut wrong = Vec::new();
+        for arguments in [
+            &["databases"][..],
+            &["wait", "--timeout", "100ms"][..],
+            &["pause"][..],
+            &["resume"][..],
+            &["install"][..],
+            &["uninstall", "--yes"][..],
+        ] {
+            let said = match &member {
+                Some(member) => platform.says_as(member, arguments).await,
+                None => platform.says(arguments).await,
+            };
+            let is_told = format!("{} {}", said.out, said.err).contains(&owner);
+            let ran = ran_as_superuser(&platform).await;
+            if said.code == 0 || !is_told || ran {
+                wrong.push(format!("{reach:?}: {arguments:?}: ran {ran}, {said:?}"));
+                set_anew(&platform).await;
+            }
+        }
+        assert_eq!(wrong, Vec::<String>::new());
+        let said = platform
+            .says_as(&owner, &["pause", "--timeout", "5s"])
+            .await;
+        assert_eq!(said.code, 0, "{said:?}");
     }
-    let mut wrong = Vec::new();
+}
+
+/// GIVEN an install of a member of a superuser, WHEN that member or the superuser uses it, THEN it is
+/// not refused: each of them could act as the other.
+#[tokio::test]
+async fn s27_an_install_of_a_member_of_a_superuser_is_its_own() {
+    let platform = Platform::new().await;
+    let name = platform.name();
+    let (group, member) = (format!("group_{name}"), format!("member_{name}"));
+    platform
+        .run(&format!(
+            "CREATE ROLE {group} SUPERUSER; CREATE ROLE {member} LOGIN IN ROLE {group};
+             GRANT CREATE ON DATABASE {name} TO {member}; GRANT ALL ON SCHEMA public TO {member};
+             ALTER TABLE agents OWNER TO {member};
+             ALTER TABLE agent_configurations OWNER TO {member}"
+        ))
+        .await;
     for arguments in [
-        &["databases"][..],
-        &["wait", "--timeout", "100ms"][..],
-        &["pause"][..],
-        &["resume"][..],
         &["install"][..],
+        &["install"][..],
+        &["pause", "--timeout", "5s"][..],
+        &["resume"][..],
+        &["databases"][..],
+    ] {
+        let said = platform.says_as(&member, arguments).await;
+        assert_eq!(said.code, 0, "{arguments:?}: {said:?}");
+    }
+    for arguments in [
+        &["pause", "--timeout", "5s"][..],
         &["uninstall", "--yes"][..],
     ] {
         let said = platform.says(arguments).await;
-        let is_told = format!("{} {}", said.out, said.err).contains(&owner);
-        let ran = ran_as_superuser(&platform).await;
-        if said.code == 0 || !is_told || ran {
-            wrong.push(format!("{arguments:?}: ran {ran}, {said:?}"));
-            set_anew(&platform).await;
-        }
+        assert_eq!(said.code, 0, "{arguments:?}: {said:?}");
     }
-    assert_eq!(wrong, Vec::<String>::new());
-    let said = platform
-        .says_as(&owner, &["pause", "--timeout", "5s"])
-        .await;
-    assert_eq!(said.code, 0, "{said:?}");
 }
 
 /// GIVEN a role that may connect, and create in the schema `public`, WHEN it makes functions and

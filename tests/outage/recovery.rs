@@ -750,7 +750,6 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &queries::versions_of_configurations(&layout),
         queries::KNOWS_SYSTEM_IDENTIFIER,
         queries::SYSTEM_IDENTIFIER,
-        queries::DATABASE_OID,
         queries::NEXT_RETRY,
         &queries::enqueue_retries(keys),
         queries::SERVER,

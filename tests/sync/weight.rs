@@ -1,7 +1,9 @@
 //! The server measures sizes before it sends rows (G12): memory is bounded in bytes for agents of
 //! any content and any mixture.
 
-use crate::support::{Daemon, Platform};
+use std::process::Command;
+
+use crate::support::{Daemon, Platform, Said};
 
 /// The memory limit of a daemon in these tests, in KiB.
 const MOST_KIB: u64 = 192 * 1024;
@@ -109,6 +111,23 @@ async fn g12_compressed_settings_weigh_what_they_are_as_text() {
     .await;
 }
 
+/// The command with a limit for its data, in KiB.
+fn within(most_kib: u64, command: Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("ulimit -d {most_kib}; exec \"$0\" \"$@\"")]);
+    limited.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        limited.current_dir(folder);
+    }
+    limited
+}
+
 #[tokio::test]
 async fn g12_an_agent_that_is_too_heavy_is_rejected_and_not_read() {
     let platform = Platform::installed().await;
@@ -132,6 +151,17 @@ async fn g12_an_agent_that_is_too_heavy_is_rejected_and_not_read() {
         "{detail}"
     );
     assert!(daemon.peak_memory_kib() < MOST_KIB);
+    // A command has the same bound.
+    for arguments in [&["check"][..], &["reconcile", "--all", "--dry-run"]] {
+        let said = Said::of(within(MOST_KIB, platform.command(arguments))).await;
+        assert!(
+            said.code == 2
+                && said
+                    .out
+                    .contains("expected at most 16777216 bytes together"),
+            "{arguments:?}: {said:?}"
+        );
+    }
     platform
         .run("UPDATE agents SET agent_image = 'small' WHERE slug = 'huge'")
         .await;

@@ -73,16 +73,19 @@ pub enum Rights {
         them was read"
     )]
     TablesOfStranger(String),
-    /// The install belongs to roles that are no superusers, and the role of this session is one (S27).
+    /// The install belongs to roles that are no superusers, and this session has rights over others
+    /// and over the server (S27).
     #[error(
-        "the install belongs to {owners}, and {role} is a superuser: code of {owners} would run with \
-        its rights; nothing of the install was used"
+        "the install belongs to {owners}, and {role} has the rights of {rights}: code of {owners} \
+        would run with them; nothing of the install was used"
     )]
     OfOthers {
         /// The owners, as quoted names.
         owners: String,
-        /// The role, as a quoted name.
+        /// The role that has logged in, as a quoted name.
         role: String,
+        /// The rights, in words.
+        rights: String,
     },
     /// The type of a column belongs to a role that the owner of the table does not have to trust
     /// (S5).
@@ -104,7 +107,8 @@ pub enum Rights {
     },
     /// The role of this session is a superuser, and code of the owners of the tables runs in it.
     #[error(
-        "the role {0} is a superuser, and code of the owners of the tables runs with its rights"
+        "the role {0} is a superuser or can act as one, and code of the owners of the tables runs \
+        with its rights"
     )]
     Superuser(String),
     /// A capture function belongs to a role that the owner of its table is not, so that owner can

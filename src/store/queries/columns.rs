@@ -10,9 +10,7 @@ use crate::store::layout::{Agents, Configurations, SqlColumn};
 /// either form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum As {
-    /// As text, where [`heavy`] has found nothing that is too heavy.
-    BoundedText,
-    /// As text, where [`heavier`] has found that the row is not too heavy as a whole.
+    /// As text, where [`heavy`] or [`heavier`] has found that the row is not too heavy.
     WeighedText,
     /// As stored.
     Stored,
@@ -60,12 +58,6 @@ fn read<C: MappedColumn, const N: usize>(
         match found {
             Some(found) if form == As::Stored && column.is_json() => {
                 format!("{alias}.{} AS {name}", found.name)
-            }
-            Some(found) if form == As::BoundedText && found.is_jsonb() => {
-                format!(
-                    "CASE WHEN heavy.weight IS NULL THEN {alias}.{}::text END AS {name}",
-                    found.name
-                )
             }
             Some(found) if form == As::WeighedText => {
                 format!(
@@ -185,24 +177,32 @@ pub(super) fn settings<C: MappedColumn, const N: usize>(
     columns.present().filter(|(column, _)| column.is_json())
 }
 
-/// What the heaviest of the settings of an agent `a` and its configuration `c` weighs at least, if
-/// that is more than any agent may; or else null: to be joined as a row `heavy (weight)`.
+/// What the heaviest column of an agent `a` and its configuration `c` weighs at least, if that is more
+/// than any agent may; or else null: to be joined as a row `heavy (weight)`. The length of a text is
+/// in its header, and the text is not read for it.
 pub(in crate::store) fn heavy(agents: &Agents, configurations: &Configurations) -> String {
-    let of_agent = settings(&agents.columns).map(|(_, column)| ("a", column));
-    let of_configuration = settings(&configurations.columns).map(|(_, column)| ("c", column));
-    let settings = of_agent.chain(of_configuration);
-    let weights = settings
-        .filter(|(_, column)| column.is_jsonb())
-        .map(|(alias, column)| {
+    let of_agent = agents.columns.present().map(|(_, column)| ("a", column));
+    let of_configuration = configurations.columns.present();
+    let of_configuration = of_configuration.map(|(_, column)| ("c", column));
+    let weights = of_agent
+        .chain(of_configuration)
+        .filter_map(|(alias, column)| {
             let value = format!("{alias}.{}", column.name);
-            format!(
-                "CASE WHEN {} THEN NULL WHEN pg_column_size({value}) > {HEAVIEST}
-                  THEN pg_column_size({value})
-                  ELSE (SELECT {} FROM (SELECT {} AS flat OFFSET 0) AS v) END",
-                is_plain(&value),
-                too_heavy("v.flat"),
-                flat(&value)
-            )
+            match column.sql_type.as_str() {
+                _ if column.is_jsonb() => Some(format!(
+                    "CASE WHEN {} THEN NULL WHEN pg_column_size({value}) > {HEAVIEST}
+                      THEN pg_column_size({value})
+                      ELSE (SELECT {} FROM (SELECT {} AS flat OFFSET 0) AS v) END",
+                    is_plain(&value),
+                    too_heavy("v.flat"),
+                    flat(&value)
+                )),
+                "text" | "character varying" | "json" => Some(format!(
+                    "CASE WHEN octet_length({value}::text) > {HEAVIEST}
+                      THEN octet_length({value}::text)::float8 END"
+                )),
+                _ => None,
+            }
         });
     let weights: Vec<String> = weights.chain(["NULL::float8".to_owned()]).collect();
     format!(

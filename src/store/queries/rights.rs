@@ -128,11 +128,19 @@ pub const LENDS_RIGHTS: &str = "
     WHERE NOT pg_has_role(c.relowner, f.proowner, 'MEMBER')
     ORDER BY 1";
 
+/// The condition that code in this session can act as the role `r`. `SET ROLE` is no bound for it:
+/// the role of a session may be a setting of the database, made by its owner, and code returns from
+/// it to the role that has logged in, and goes on to each role that this one is a member of.
+pub(in crate::store) const IS_WITHIN_REACH: &str = "(pg_has_role(session_user, r.oid, 'MEMBER')
+          OR pg_has_role(current_user, r.oid, 'MEMBER'))";
+
 /// Whether a query on the quoted tables `$1` and `$2` gives their owners no rights: each of them, of
 /// their partitions and children, and of their schemas, which can put another table in their place,
-/// is a superuser or the role of this session; or this role has no rights over others and over the
-/// server.
-pub const MAY_READ: &str = "
+/// is a superuser, or has logged in here, or can act as each role that this session can. The roles
+/// of the session itself do not count where they have no rights over others.
+pub fn may_read() -> String {
+    format!(
+        "
     WITH RECURSIVE relation (oid) AS (
         SELECT t.oid FROM (VALUES (to_regclass($1::text)::oid), (to_regclass($2::text)::oid)) AS
           t (oid)
@@ -148,15 +156,15 @@ pub const MAY_READ: &str = "
         JOIN pg_roles o ON o.oid = n.nspowner
         JOIN pg_database d ON d.datname = current_database()
     )
-    SELECT NOT EXISTS (SELECT FROM owner w JOIN pg_roles o ON o.oid = w.role
-                       WHERE NOT o.rolsuper AND o.rolname <> current_user)
-        OR NOT EXISTS (
-            SELECT FROM pg_roles me
-            WHERE me.rolname = current_user
-              AND (me.rolsuper OR me.rolcreaterole OR EXISTS (
-                  SELECT FROM pg_roles p
-                  WHERE p.rolname IN ('pg_execute_server_program', 'pg_read_server_files',
-                    'pg_write_server_files') AND pg_has_role(me.oid, p.oid, 'MEMBER'))))";
+    SELECT NOT EXISTS (
+        SELECT FROM owner w JOIN pg_roles o ON o.oid = w.role
+        WHERE NOT o.rolsuper AND o.rolname <> session_user
+          AND EXISTS (SELECT FROM pg_roles r
+                      WHERE {IS_WITHIN_REACH} AND NOT pg_has_role(o.oid, r.oid, 'MEMBER')
+                        AND (r.rolname NOT IN (session_user, current_user) OR r.rolsuper
+                          OR r.rolcreaterole OR r.rolreplication)))"
+    )
+}
 
 /// The grants on the tables of agent-sync that let a role write, which is no owner, no superuser and
 /// not the role of this session; `$1` and `$2` are the tables of the platform. The grantee, its OID,

@@ -169,10 +169,6 @@ pub const KNOWS_SYSTEM_IDENTIFIER: &str =
 /// The identity of the server, which it has from `initdb`.
 pub const SYSTEM_IDENTIFIER: &str = "SELECT c.system_identifier::text FROM pg_control_system() c";
 
-/// The number of the database, which no other one of the server has.
-pub const DATABASE_OID: &str =
-    "SELECT d.oid FROM pg_database d WHERE d.datname = current_database()";
-
 /// The layout version: the seal, and the indexes of both tables, each as it was built. After a
 /// change of it, the prepared statements may be wrong: they leave out a new column, rely on a dropped
 /// index, or compare slugs in another collation.
