@@ -1,6 +1,14 @@
 //! The commands of the program (I1), one file each. A command loads the settings, does its work and
 //! returns an exit code. The functions of this file are shared by them: settings, connections,
 //! errors and exit codes.
+//!
+//! The other files are parts of commands (`resume` is in `pause`):
+//! - `run`: `agent_pages`, `watch`; `status`: `table`, and with `databases` `state`
+//! - `check`: `planned`, and with `reconcile` `checker`, which uses `hidden`, `hints`, `unmapped`,
+//!   `unmatched` and `verdicts`
+//! - `reconcile`: `outcome`, `slugs`, `todo`
+//! - `why`: `explained`, `story`, both also for the pages of agents
+//! - several commands: `asking`, `groups`, `named`, `output`, `page`, `tenant`
 
 mod agent_pages;
 mod asking;

@@ -16,7 +16,7 @@ use crate::pg::identifier::Literal;
 use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::{AgentsTable, ConfigurationsTable, Database, InstallSchema, Settings};
 
-/// The steps of an install: the names, the proof that no foreign object is in the way, the guard,
+/// The steps of an install: the names, the proof that no object of others is in the way, the guard,
 /// the numbered files of the schema with the repair of its tables before and after them, the
 /// capture, and the role.
 const STEPS: &[&str] = &[
@@ -223,7 +223,7 @@ pub async fn install(db: &Db, plan: &Plan<'_>) -> Result<(Done, Told), QueryErro
 }
 
 /// Begins a transaction and proves that the schema `agent_sync` is an install of agent-sync, and
-/// that reading it runs no foreign code. The caller ends the transaction.
+/// that reading it runs no code of others. The caller ends the transaction.
 pub async fn prove(db: &Db, plan: &Plan<'_>) -> Result<(), QueryError> {
     begin(db, &plan.settings()).await?;
     db.batch(NAMES).await?;

@@ -18,9 +18,9 @@ pub struct Loss {
     pub roles: Vec<String>,
 }
 
-/// Reads the losses; `None` if nothing is installed. The install is proven first, because a foreign
-/// view with the name of a table of agent-sync would run foreign code. The transaction is rolled
-/// back.
+/// Reads the losses; `None` if nothing is installed. The install is proven first, because a view of
+/// others with the name of a table of agent-sync would run code of others. The transaction is
+/// rolled back.
 pub async fn loss(db: &Db, plan: &Plan<'_>) -> Result<Option<Loss>, QueryError> {
     let loss = async {
         install::prove(db, plan).await?;

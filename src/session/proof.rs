@@ -134,8 +134,8 @@ async fn notified(
         Ok(other) if other == *own => Err(SessionError::Pooler),
         Ok(other) if other.server == own.server => Ok(()),
         Err(error) if is_full(&error) => Err(error),
-        // No second connection is to be had, or it leads to another server: the weaker proof has to
-        // do.
+        // A second connection is not possible, or it leads to another server: the weaker proof has
+        // to do.
         Ok(_) | Err(_) => ask(db, WAITS_FOR_NO_STANDBY, notify).await.map(drop),
     }
 }

@@ -133,8 +133,8 @@ impl Store {
         self.db.run(queries::FORGET_FIRST, &[]).await
     }
 
-    /// Takes every row of the slug that was noted out of the outbox, and notes why. Says the slug,
-    /// for a reader; none if none is noted.
+    /// Takes every row of the slug that was noted out of the outbox, and notes why. Returns the
+    /// slug, for a reader; none if none is noted.
     pub async fn set_aside_noted(
         &self,
         detail: &str,
@@ -147,7 +147,7 @@ impl Store {
     }
 
     /// Takes the first row of the outbox from a place on, which cannot even be read with what it is
-    /// about, and notes why. Says its slug, for a reader; none if there is no row.
+    /// about, and notes why. Returns its slug, for a reader; none if there is no row.
     pub async fn set_aside_first(
         &self,
         from: Tid,

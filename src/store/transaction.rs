@@ -275,7 +275,7 @@ impl Store {
 
     /// Takes the rows of a slug that cannot be brought in sync out of the outbox, and notes why, in
     /// a transaction of its own. A row that was moved since it was read stays, and is met again.
-    /// Gives the slugs whose problem is unchanged.
+    /// Returns the slugs whose problem is unchanged.
     pub async fn set_aside(
         &self,
         taken: &Taken<'_>,
@@ -296,8 +296,8 @@ impl Store {
         Ok(unchanged)
     }
 
-    /// Writes the configurations of a batch, and takes its rows out of the outbox.
-    /// Gives the number of these.
+    /// Writes the configurations of a batch, and takes its rows out of the outbox. Returns the
+    /// number of the rows taken.
     async fn write_or_take(&self, db: &Db, outcome: &Outcome<'_>) -> Result<u64, QueryError> {
         let taken = &outcome.taken;
         if !outcome.writes.is_empty() {
@@ -320,14 +320,14 @@ impl Store {
             .map(drop)
     }
 
-    /// Takes rows out of the outbox. Gives their number.
+    /// Takes rows out of the outbox. Returns their number.
     async fn take_rows(&self, db: &Db, taken: &Taken<'_>) -> Result<u64, QueryError> {
         let taken: [&(dyn ToSql + Sync); 3] = [&taken.places, &taken.versions, &taken.keys];
         db.run_prepared(&self.writes.take, &taken).await
     }
 
     /// Writes, each configuration by its place, relation and slug, and takes the rows of the
-    /// outbox. Gives the number of these.
+    /// outbox. Returns the number of the rows taken.
     async fn write(
         &self,
         db: &Db,

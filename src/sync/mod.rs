@@ -14,9 +14,12 @@
 //! - `protocol` decides when to scan, poll or sleep. It is pure.
 //! - `large` processes the one slug that is too heavy for a batch, page by page.
 //! - `report` turns a committed batch into events.
+//! - `not_text` adds to a plan the slugs that are no text for this program.
 //! - `batch_plan` runs the mapping for each slug of a claim.
+//! - `reasons` has the texts of the problems that a plan notes.
 //! - `remembered` has the slugs with a problem, and the requested ones, of a scan.
-//! - `slow` remembers the slow writes, and `batch_size` limits the next batch.
+//! - `slow` remembers the slow writes, `busy` the slugs with locked configurations, and
+//!   `batch_size` limits the next batch.
 //! - `health`, `context` and `error` are the data that the others share.
 //! - `heavy` gives one database at a time the turn to use much memory.
 //!

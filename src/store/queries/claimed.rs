@@ -54,8 +54,18 @@ const OLDEST_RUNNING: &str = "(SELECT pg_snapshot_xmin(pg_current_snapshot())::x
 /// An estimated weight is a limit: a row whose text is longer than its estimate comes without
 /// contents and does not fit, so its slug is claimed alone and weighed exactly.
 ///
-/// What was not weighed exactly comes only as far as it fits, with one row more of the slug that
-/// does not, and the first row of each slug behind it: so the rows are bounded as well.
+/// A claim by estimate bounds the number of the rows as well. The total of a row is its weight and
+/// that of all rows before it:
+///
+/// | row | returned |
+/// |---|---|
+/// | the total is within the budget | yes, with its contents |
+/// | the first row with a total beyond the budget | yes, without contents |
+/// | the first row of a slug, behind that row | yes, without contents |
+/// | any other row behind it | no |
+///
+/// Contents are also left out once the time for them is over (`in_time`). Every other claim returns
+/// all rows.
 ///
 /// "Not found" is no proof of "not there" (G14): a policy may hide the row. So a row with something
 /// not found says whether row-level security may hide rows of that table from this role; the

@@ -47,7 +47,7 @@ impl ConnectionLoop<'_> {
                 }
                 let own = self.session.backend();
                 if other == *own {
-                    // At the start no second connection was to be had (`session::proof`).
+                    // At the start, a second connection was not possible (`session::proof`).
                     return Err(SessionError::Pooler.into());
                 }
                 if other.server != own.server {

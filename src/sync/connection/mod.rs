@@ -323,9 +323,12 @@ impl<'a> ConnectionLoop<'a> {
         Ok(next)
     }
 
-    /// Takes over the rules of a reload, which is noted before the first batch under them. Notes
-    /// that every configuration is in sync under the rules in force, if a comparison has found
-    /// that, or has it repeated if something was written under other rules meanwhile.
+    /// Takes over the rules of a reload. The new mapping is noted in `agent_sync.install` before
+    /// the first batch under it.
+    ///
+    /// If a comparison has found every configuration in sync under the rules in force, that is
+    /// noted as well. If something was written under other rules meanwhile, the comparison is
+    /// repeated.
     async fn adopt_rules(&mut self) -> Result<(), AttemptError> {
         let rules = Arc::clone(&self.context.rules.borrow());
         if !Arc::ptr_eq(&rules, &self.rules) {

@@ -22,8 +22,8 @@ pub(super) struct Capture {
     findings: Vec<Finding>,
     /// Whether changes may be missed.
     pub(super) misses: bool,
-    /// The lock of another session that kept the tables from being read. The findings are the former
-    /// ones then.
+    /// The lock of another session that kept the tables from being read. In that case `findings` is
+    /// that of the last sweep.
     locked: Option<QueryError>,
 }
 
@@ -41,7 +41,7 @@ impl ConnectionLoop<'_> {
         refuse(owners.untrusted.into_iter().collect())?;
         self.store.verify_parts().await?;
         let swept = self.sweep_tables().await;
-        // Also after a lock that was not had, which ends no session.
+        // Also if a table was locked: such an error does not end the session.
         if swept.as_ref().err().is_none_or(AttemptError::is_locked) {
             self.session.plan_for_batches().await?;
         }
