@@ -3,19 +3,21 @@
 //! An input is bytes: the lowest three bits of each choose the operation, and the others its size.
 //!
 //! Promises: every requested slug is returned once, or "everything" if there were more than are
-//! kept; no wake-up is lost, and a taken one does not return; and the memory is bounded (G12).
+//! kept, also where the news is taken first; no wake-up is lost, and a taken one does not return; and the memory is bounded (G12).
 
 use std::collections::BTreeSet;
 use std::future::Future as _;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use agent_sync::pg::Tid;
 use agent_sync::session::{Inbox, News};
 
 /// The expected inbox: a set, and whether anything has arrived.
 #[derive(Default)]
 struct Expected {
     slugs: BTreeSet<String>,
+    bytes: usize,
     too_many: bool,
     woken: bool,
     closed: Option<String>,
@@ -28,6 +30,7 @@ pub fn inbox(mut data: &[u8]) {
         let size = usize::from(byte >> 3);
         data = rest;
         match byte & 7 {
+            0 if size & 1 == 1 => take_news(&inbox, &mut expected),
             0 => take(&inbox, &mut expected),
             1 => deliver(&inbox, &mut expected, ""),
             2 => {
@@ -51,30 +54,42 @@ pub fn inbox(mut data: &[u8]) {
 fn deliver(inbox: &Inbox, expected: &mut Expected, payload: &str) {
     inbox.deliver(payload);
     expected.woken = true;
-    if !payload.is_empty() {
+    if payload.is_empty() || expected.slugs.contains(payload) {
+        return;
+    }
+    let bytes = expected.bytes + payload.len() * payload.split('/').count();
+    if expected.slugs.len() < Inbox::CAPACITY && bytes <= Inbox::BYTES {
+        expected.bytes = bytes;
         expected.slugs.insert(payload.to_owned());
-        expected.too_many |= expected.slugs.len() > Inbox::CAPACITY;
+    } else {
+        expected.too_many = true;
     }
 }
 
 fn take(inbox: &Inbox, expected: &mut Expected) {
     let slugs: Vec<_> = std::mem::take(&mut expected.slugs).into_iter().collect();
-    let all = std::mem::take(&mut expected.too_many);
+    expected.bytes = 0;
+    expected.woken |= !slugs.is_empty();
+    let kind = take_kind(expected, !slugs.is_empty());
+    assert_eq!(inbox.take(), (kind, slugs));
+}
+
+fn take_news(inbox: &Inbox, expected: &mut Expected) {
+    // The slugs that were news before are none now.
+    let news = inbox.take_news();
+    let has_slugs = news == News::Slugs;
+    assert!(!has_slugs || !expected.slugs.is_empty());
+    assert_eq!(news, take_kind(expected, has_slugs));
+}
+
+fn take_kind(expected: &mut Expected, has_slugs: bool) -> News<Tid> {
     let woken = std::mem::take(&mut expected.woken);
-    let (news, first) = inbox.take();
-    if all {
-        // If there are more slugs than are kept, the first ones are kept.
-        assert_eq!(news, News::Everything);
-        assert_eq!(first.len(), Inbox::CAPACITY);
-        assert!(first.iter().all(|slug| slugs.contains(slug)));
-        return;
+    match (std::mem::take(&mut expected.too_many), woken, has_slugs) {
+        (true, _, _) => News::Everything,
+        (false, false, _) => News::Nothing,
+        (false, true, false) => News::WakeUp,
+        (false, true, true) => News::Slugs,
     }
-    let kind = match (woken, slugs.is_empty()) {
-        (false, _) => News::Nothing,
-        (true, true) => News::WakeUp,
-        (true, false) => News::Slugs,
-    };
-    assert_eq!((news, first), (kind, slugs));
 }
 
 fn agrees(inbox: &Inbox, expected: &Expected) {

@@ -1,7 +1,8 @@
 //! The buffer of received notifications, bounded. Any number of notifications without a payload
 //! count as one (C6). Of the slugs that are requested by name (I7), the first thousand are kept,
 //! as far as they have 256 KiB together; beyond these, every agent is checked, at most once in ten
-//! minutes (`sync::connection::wake_up`).
+//! minutes (`sync::connection::wake_up`). With tenants, any "/" may be the end of the tenant, so a
+//! slug counts once more for each.
 //!
 //! A notification of one change has the ctid of its outbox row. The ctid is a hint, and is kept
 //! only while nothing else arrives.
@@ -25,7 +26,7 @@ pub struct Inbox {
 struct State {
     news: News<Tid>,
     slugs: BTreeSet<String>,
-    /// Their length in all.
+    /// Their [weight] in all.
     bytes: usize,
     /// The token of the session check that is to arrive (`session::proof`).
     expected: Option<String>,
@@ -68,17 +69,16 @@ impl Inbox {
     /// How many different slugs are kept.
     pub const CAPACITY: usize = 1000;
     /// How many bytes of them are kept.
-    const BYTES: usize = 256 * 1024;
+    pub const BYTES: usize = 256 * 1024;
 
     /// Takes in a notification. Its payload is a slug, or empty.
     pub fn deliver(&self, payload: &str) {
         let mut state = self.lock();
+        let bytes = state.bytes.saturating_add(weight(payload));
         let news = if payload.is_empty() || state.slugs.contains(payload) {
             News::WakeUp
-        } else if state.slugs.len() < Self::CAPACITY
-            && state.bytes.saturating_add(payload.len()) <= Self::BYTES
-        {
-            state.bytes += payload.len();
+        } else if state.slugs.len() < Self::CAPACITY && bytes <= Self::BYTES {
+            state.bytes = bytes;
             state.slugs.insert(payload.to_owned());
             News::Slugs
         } else {
@@ -177,7 +177,23 @@ impl Inbox {
         let mut state = self.lock();
         let slugs = std::mem::take(&mut state.slugs);
         state.bytes = 0;
-        (std::mem::take(&mut state.news), slugs.into_iter().collect())
+        let requested = if slugs.is_empty() {
+            News::Nothing
+        } else {
+            News::Slugs
+        };
+        let news = std::mem::take(&mut state.news).and(requested);
+        (news, slugs.into_iter().collect())
+    }
+
+    /// Takes the kind of the notifications. The requested slugs stay, and are no news any more.
+    pub fn take_news(&self) -> News<Tid> {
+        std::mem::take(&mut self.lock().news)
+    }
+
+    /// Whether requested slugs are kept.
+    pub fn has_slugs(&self) -> bool {
+        !self.lock().slugs.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -185,6 +201,12 @@ impl Inbox {
         // sound one.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The bytes of the texts that a requested slug stands for.
+fn weight(slug: &str) -> usize {
+    slug.len()
+        .saturating_mul(1 + slug.bytes().filter(|byte| *byte == b'/').count())
 }
 
 #[cfg(test)]
@@ -277,5 +299,34 @@ mod tests {
             assert_eq!((news, kept.len()), (News::Everything, Inbox::BYTES / 8000));
             assert!(bytes <= Inbox::BYTES);
         }
+    }
+
+    #[test]
+    fn s8_a_slug_weighs_as_many_times_as_it_can_be_divided() {
+        let inbox = Inbox::default();
+        inbox.deliver(&"/".repeat(511));
+        inbox.deliver("a");
+        let (news, kept) = inbox.take();
+        assert_eq!((news, kept.len()), (News::Slugs, 2));
+        inbox.deliver(&"/".repeat(512));
+        inbox.deliver("a");
+        assert_eq!(inbox.take(), (News::Everything, vec!["a".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn s8_slugs_that_stay_are_kept_and_are_no_news() {
+        let inbox = Inbox::default();
+        inbox.deliver("one");
+        assert_eq!(inbox.take_news(), News::Slugs);
+        assert!(!inbox.has_news() && inbox.has_slugs());
+        let soon = std::time::Duration::from_millis(1);
+        assert!(tokio::time::timeout(soon, inbox.arrival()).await.is_err());
+        inbox.deliver_change("(7,12)");
+        let slugs = vec!["one".to_owned()];
+        assert_eq!(inbox.take(), (News::Slugs, slugs.clone()));
+        inbox.deliver("one");
+        assert_eq!(inbox.take_news(), News::Slugs);
+        assert_eq!(inbox.take(), (News::Slugs, slugs));
+        assert!(!inbox.has_slugs());
     }
 }

@@ -14,14 +14,17 @@ const SOONEST: Duration = Duration::from_millis(10);
 const LATEST: Duration = Duration::from_secs(3600);
 
 impl Store {
-    /// Puts the agents and problems that a request names (`Agents::names`) into the outbox (I7).
-    pub async fn enqueue_known(&self, names: &[String]) -> Result<(), QueryError> {
-        self.db
-            .run(
-                &queries::enqueue_known(&self.layout),
-                &[(&names, Type::TEXT_ARRAY)],
-            )
-            .await
+    /// Puts the agents and problems that requests name (`Agents::names`) into the outbox (I7):
+    /// [`queries::MOST_REQUESTED`] at most. Returns whether these are all.
+    pub async fn enqueue_known(&self, names: &[String]) -> Result<bool, QueryError> {
+        let keys = self.layout.agents.keys_of(names);
+        let mut parameters: Vec<Parameter<'_>> = vec![(&keys, Type::TEXT_ARRAY)];
+        if self.layout.keys().have_tenants() {
+            parameters.push((&names, Type::TEXT_ARRAY));
+        }
+        let query = queries::enqueue_known(&self.layout);
+        let found: i64 = self.db.value(&query, &parameters).await?;
+        Ok(found <= queries::MOST_REQUESTED)
     }
 
     /// Puts every agent into the outbox.

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::requests::Looks;
 use crate::observe::{Event, Observer, Pause, Totals, event};
 use crate::store::{CaptureFault, Finding, finding};
 
@@ -46,6 +47,8 @@ pub(super) struct Noticed {
     /// owed.
     pub(super) everything_at: Option<Instant>,
     pub(super) owes_everything: bool,
+    /// When requests may be looked up.
+    pub(super) looks: Looks,
     /// Whether it works under another mapping.
     pub(super) other_mapping: bool,
     /// Whether the layout has changed under a connection since the last one in good health.

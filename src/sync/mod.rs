@@ -48,6 +48,7 @@ pub mod protocol;
 mod reasons;
 mod remembered;
 mod report;
+mod requests;
 mod slow;
 
 pub use context::{Context, Options};

@@ -37,7 +37,7 @@ async fn i1_a_tenant_that_nothing_has_is_told() {
         ("uuid", UUID, "acme", false),
         ("bigint", "1044", "1040", true),
         ("bigint", "1044", "x", false),
-        ("numeric", "1044", "7", false),
+        ("char(8)", "1044", "7", false),
     ] {
         let platform = with_tenants(of_type, &[tenant]).await;
         for (command, code) in [

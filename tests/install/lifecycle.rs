@@ -1309,6 +1309,151 @@ async fn t7_a_slug_of_another_type_is_refused_by_name() {
     }
 }
 
+/// A tenant whose text depends on settings of a session, or whose equal values have several texts, is
+/// refused by the install and by every command.
+#[tokio::test]
+async fn t7_a_tenant_of_another_type_is_refused_by_name() {
+    for kind in [
+        "bytea",
+        "real",
+        "double precision",
+        "numeric",
+        "date",
+        "timestamp with time zone",
+        "timestamp without time zone",
+        "interval",
+        "money",
+        "jsonb",
+        "xml",
+        "boolean",
+        "name",
+        "oid",
+        "text[]",
+        "public.number",
+    ] {
+        let platform = Platform::with_tenants("text").await;
+        platform.run("CREATE DOMAIN number AS real").await;
+        for (table, other) in [
+            ("agents", "agent_configurations"),
+            ("agent_configurations", "agents"),
+        ] {
+            platform
+                .run(&format!(
+                    "ALTER TABLE {other} DROP COLUMN client_id, ADD COLUMN client_id text;
+                     ALTER TABLE {table} DROP COLUMN client_id, ADD COLUMN client_id {kind}"
+                ))
+                .await;
+            let cause = format!(
+                "the tenant column public.{table}.client_id has the type {kind}; agent-sync needs \
+                text, varchar, char, citext, uuid, an integer, an enum or a domain over one of them"
+            );
+            let install = platform.says(&["install"]).await;
+            let check = platform.says(&["check"]).await;
+            for said in [&install, &check] {
+                assert!(said.code != 0 && said.err.contains(&cause), "{said:?}");
+                assert!(
+                    said.err.contains("try: Name a column of such a type"),
+                    "{said:?}"
+                );
+                assert!(said.err.contains("columns.tenant"), "{said:?}");
+            }
+            let made = "SELECT to_regnamespace('agent_sync') IS NOT NULL";
+            assert!(!platform.value::<bool>(made).await, "{kind}");
+        }
+    }
+}
+
+/// GIVEN an install, WHEN a tenant gets a type that is refused, THEN the daemon stops with the cause.
+#[tokio::test]
+async fn t7_a_tenant_that_gets_another_type_is_told() {
+    let platform = Platform::with_tenants("text").await;
+    let command = |arguments: &[&str]| {
+        let mut command = platform.command(arguments);
+        command
+            .env("AGENT_SYNC__CAPTURE__CONFIGURATIONS", "false")
+            .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+        command
+    };
+    assert!(command(&["install"]).output().unwrap().status.success());
+    let daemon = Daemon::start(command(&["run"]));
+    daemon.logged("caught up").await;
+    platform
+        .run("ALTER TABLE agent_configurations ALTER client_id TYPE bytea USING NULL")
+        .await;
+    let cause = "the tenant column public.agent_configurations.client_id has the type bytea";
+    let told = || {
+        daemon
+            .log()
+            .into_iter()
+            .any(|line| line.to_string().contains(cause))
+    };
+    crate::support::eventually("the daemon tells the cause", async || told()).await;
+    let said = Said::of(command(&["doctor"])).await;
+    let out = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.code == 2 && out.contains(cause), "{said:?}");
+    platform
+        .run("ALTER TABLE agent_configurations ALTER client_id TYPE text USING NULL")
+        .await;
+    daemon.logged("database available again, caught up").await;
+}
+
+/// GIVEN tenants of every type that is served, WHEN sessions save under settings that change the text
+/// of other types, THEN each save is applied, and nothing drifts.
+#[tokio::test]
+async fn t7_tenants_of_every_type_are_in_sync_under_any_settings() {
+    for (of_type, tenant) in [
+        ("text", "\\x61aa"),
+        ("varchar(20)", "2026-11-30 12:00+02"),
+        ("char(20)", "1.50"),
+        ("citext", "Acme"),
+        ("narrow", "é/x"),
+        ("uuid", "0b1f2c3d-0000-4000-8000-00000000abcd"),
+        ("smallint", "-7"),
+        ("integer", "7"),
+        ("id", "9223372036854775807"),
+        ("client", "the/second"),
+        ("clients", "%third"),
+    ] {
+        let platform = Platform::with_tenants("text").await;
+        let citext = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'citext')";
+        if of_type == "citext" {
+            if !platform.value::<bool>(citext).await {
+                continue;
+            }
+            platform.run("CREATE EXTENSION citext").await;
+        }
+        platform
+            .run(&format!(
+                "CREATE DOMAIN narrow AS varchar(40); CREATE DOMAIN id AS bigint;
+                 CREATE DOMAIN clients AS client;
+                 ALTER TABLE agents ALTER client_id TYPE {of_type} USING NULL;
+                 ALTER TABLE agent_configurations ALTER client_id TYPE {of_type} USING NULL"
+            ))
+            .await;
+        platform.install();
+        platform
+            .run(&format!(
+                "INSERT INTO agents (client_id, slug, name) VALUES ('{tenant}', 'a', 'n');
+                 INSERT INTO agent_configurations (client_id, agent_slug) VALUES ('{tenant}', 'a')"
+            ))
+            .await;
+        let _daemon = platform.caught_up_daemon().await;
+        platform
+            .run(
+                "SET bytea_output = 'escape'; SET extra_float_digits = -15; SET DateStyle = 'German';
+                 SET IntervalStyle = 'iso_8601'; SET TimeZone = 'Asia/Tokyo'; SET lc_monetary = 'C';
+                 UPDATE agents SET name = 'saved'",
+            )
+            .await;
+        platform
+            .holds("SELECT agent_name = 'saved' FROM agent_configurations")
+            .await;
+        platform.drained().await;
+        let said = platform.says(&["check"]).await;
+        assert_eq!(said.code, 0, "{of_type}: {said:?}");
+    }
+}
+
 #[tokio::test]
 async fn t7_slugs_of_every_kind_of_text_are_in_sync() {
     let setups = [

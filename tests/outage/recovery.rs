@@ -567,7 +567,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
 
 #[tokio::test]
 async fn every_query_can_be_prepared_with_tenants() {
-    for of_type in ["uuid NOT NULL", "integer", "text", "numeric NOT NULL"] {
+    for of_type in ["uuid NOT NULL", "integer", "text", "client NOT NULL"] {
         every_query_can_be_prepared(Platform::with_tenants(of_type).await).await;
     }
 }

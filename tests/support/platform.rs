@@ -92,12 +92,13 @@ impl Platform {
     }
 
     /// A new database in which slugs are unique for each `client_id` of this type, which the settings
-    /// name as the tenant.
+    /// name as the tenant. It has an enum `client`.
     pub async fn with_tenants(of_type: &str) -> Self {
         let mut platform = Self::new().await;
         platform
             .run(&format!(
-                "ALTER TABLE agents DROP CONSTRAINT agents_slug_key, ADD COLUMN client_id {of_type};
+                "CREATE TYPE client AS ENUM ('first', 'the/second', '%third');
+                 ALTER TABLE agents DROP CONSTRAINT agents_slug_key, ADD COLUMN client_id {of_type};
                  ALTER TABLE agents ADD UNIQUE (client_id, slug);
                  ALTER TABLE agent_configurations ADD COLUMN client_id {of_type};
                  CREATE INDEX ON agent_configurations (client_id, agent_slug)"

@@ -13,6 +13,7 @@ mod keys;
 mod long_texts;
 mod narrowing;
 mod poison;
+mod requests;
 mod shadow;
 mod tenants;
 mod watch;

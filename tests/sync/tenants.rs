@@ -6,6 +6,7 @@ use crate::support::platform::EXAMPLE;
 use crate::support::{Daemon, Platform};
 
 /// A type of the tenant column, with three tenants.
+#[derive(Clone, Copy)]
 struct Tenants {
     of_type: &'static str,
     of: [&'static str; 3],
@@ -36,11 +37,15 @@ const VARCHAR: Tenants = Tenants {
     of: ["%", "/", "x/%25"],
 };
 /// No index serves, so every lookup scans.
-const NUMERIC: Tenants = Tenants {
-    of_type: "numeric",
-    of: ["1.50", "2", "-3"],
+const ENUM: Tenants = Tenants {
+    of_type: "client",
+    of: ["first", "the/second", "%third"],
 };
-const ALL: [Tenants; 6] = [UUID, INTEGER, BIGINT, TEXT, VARCHAR, NUMERIC];
+const CHAR: Tenants = Tenants {
+    of_type: "char(8) NOT NULL",
+    of: ["acme", "a/b", "%"],
+};
+const ALL: [Tenants; 7] = [UUID, INTEGER, BIGINT, TEXT, VARCHAR, ENUM, CHAR];
 
 impl Platform {
     /// Inserts an agent of a tenant, with an empty configuration.
@@ -320,7 +325,7 @@ async fn g13_a_configuration_follows_its_tenant() {
 /// to no agent.
 #[tokio::test]
 async fn g14_null_is_no_tenant_and_is_reported() {
-    for Tenants { of_type, of } in [INTEGER, TEXT, NUMERIC] {
+    for Tenants { of_type, of } in [INTEGER, TEXT, ENUM] {
         let platform = Platform::with_tenants(of_type).await;
         platform.install();
         platform.agent_of(of[0], "a").await;
@@ -370,8 +375,11 @@ async fn g14_null_is_no_tenant_and_is_reported() {
 /// I7: a request names a slug of every tenant, or one tenant's.
 #[tokio::test]
 async fn i7_a_request_names_a_slug_or_tenant_and_slug() {
-    for Tenants { of_type, of } in [UUID, INTEGER, TEXT] {
+    let is_indexed = ["", "CREATE INDEX ON agents (slug)"];
+    let shapes = [UUID, INTEGER, TEXT, ENUM].into_iter();
+    for (Tenants { of_type, of }, sql) in shapes.flat_map(|of| is_indexed.map(|sql| (of, sql))) {
         let platform = Platform::with_tenants(of_type).await;
+        platform.run(sql).await;
         platform.install();
         for tenant in of {
             for slug in ["a", "b/c", "b%2F/b/c"] {

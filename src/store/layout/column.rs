@@ -10,7 +10,7 @@ use crate::pg::identifier::Quoted;
 /// it is indexed, and whether it is of a primary key that can be read; then its collation, if the
 /// library orders text otherwise than when the collation was made: its name, none for that of the
 /// database, and the two versions; whether it is unique by itself; and whether its type holds slugs
-/// (T7; `sql/tables.sql` has the same types); whether its collation takes different texts for
+/// and tenants (T7; `sql/tables.sql` has the same types); whether its collation takes different texts for
 /// equal, and which it is; and its type as [`SqlColumn::cast`] has it. Those of the primary key
 /// come first, in its order. The table is looked up in the catalog, which needs no privilege: what
 /// the role lacks is for `checks` to say.
@@ -57,7 +57,7 @@ pub(super) const COLUMNS: &str = "
                      'pg_catalog.int2'::regtype, 'pg_catalog.int4'::regtype,
                      'pg_catalog.int8'::regtype)
                       OR t.typname = 'citext' AND t.typtype = 'b'
-                      OR t.typtype = 'e') AS holds_slugs,
+                      OR t.typtype = 'e') AS holds_keys,
            EXISTS (SELECT FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation
              AND NOT l.collisdeterministic) AS is_lenient,
            a.attcollation AS collation, NOT a.attnotnull AS nullable,
@@ -117,8 +117,8 @@ pub(super) struct Found {
     pub(super) has_others: bool,
     /// The stored type: the type under a domain.
     pub(super) base_type: String,
-    /// Whether its type holds slugs (T7).
-    pub(super) holds_slugs: bool,
+    /// Whether its type holds slugs and tenants (T7).
+    pub(super) holds_keys: bool,
     /// Whether its collation takes different texts for equal.
     pub(super) is_lenient: bool,
     /// Its collation.
@@ -157,7 +157,7 @@ impl Found {
             unique: row.try_get("is_unique")?,
             has_others: row.try_get("has_others")?,
             base_type: row.try_get("base_type")?,
-            holds_slugs: row.try_get("holds_slugs")?,
+            holds_keys: row.try_get("holds_keys")?,
             is_lenient: row.try_get("is_lenient")?,
             collation: row.try_get("collation")?,
             nullable: row.try_get("nullable")?,

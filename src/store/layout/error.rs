@@ -1,5 +1,7 @@
 //! Why the tables cannot be used.
 
+use std::fmt;
+
 use crate::pg::QueryError;
 
 /// Why the tables cannot be used.
@@ -36,17 +38,38 @@ pub enum LayoutError {
         /// Schema, table and column.
         column: String,
     },
-    /// Slugs of this type cannot be compared as text (T7).
+    /// A slug or tenant of this type cannot be compared as text (T7): settings of the session may
+    /// decide on its text, or equal values may have different texts.
     #[error(
-        "the slug column {column} has the type {of_type}; agent-sync needs text, varchar, char, \
+        "the {part} column {column} has the type {of_type}; agent-sync needs text, varchar, char, \
         citext, uuid, an integer, an enum or a domain over one of them"
     )]
-    SlugType {
+    KeyType {
+        /// Which part of the key it is.
+        part: KeyPart,
         /// Schema, table and column.
         column: String,
         /// Its type.
         of_type: String,
     },
+}
+
+/// A part of the key of an agent (T5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyPart {
+    /// The slug.
+    Slug,
+    /// The tenant.
+    Tenant,
+}
+
+impl fmt::Display for KeyPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Slug => "slug",
+            Self::Tenant => "tenant",
+        })
+    }
 }
 
 impl LayoutError {
@@ -66,10 +89,20 @@ impl LayoutError {
                 "Name another column in the settings of this database, or make it an ordinary one: \
                 ALTER TABLE ... ALTER COLUMN ... DROP EXPRESSION."
             }
-            Self::SlugType { .. } => {
+            Self::KeyType {
+                part: KeyPart::Slug,
+                ..
+            } => {
                 "Name a column of such a type in the settings of this database \
                 (agents.columns.slug, configurations.columns.agent_slug), or change its type to \
                 text."
+            }
+            Self::KeyType {
+                part: KeyPart::Tenant,
+                ..
+            } => {
+                "Name a column of such a type in the settings of this database \
+                (agents.columns.tenant, configurations.columns.tenant), or change its type to text."
             }
         }
     }

@@ -15,6 +15,7 @@ mod tenant;
 use postgres_types::Type;
 
 use self::column::comparison;
+use self::error::KeyPart;
 pub use self::error::LayoutError;
 use self::lookup::Lookup;
 use self::table::Table;
@@ -50,6 +51,7 @@ impl SqlColumn {
 }
 
 /// The table of the agents.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone)]
 pub struct Agents {
     /// Schema and name, quoted.
@@ -60,6 +62,10 @@ pub struct Agents {
     pub tenant: Option<Tenant>,
     /// Whether an index finds the key.
     pub key_is_indexed: bool,
+    /// Whether an index finds the slug, of whatever tenant.
+    pub slug_is_indexed: bool,
+    /// Whether an index finds tenant and slug together.
+    pair_is_indexed: bool,
     /// Whether a unique index keeps the key from being met twice (T5).
     pub key_is_unique: bool,
     lookup: Lookup,
@@ -98,8 +104,10 @@ impl Agents {
         let tenant = table.tenant(names.tenant.as_deref())?;
         Ok(Self {
             table: table.quoted.clone(),
-            slug: table.slug(slug)?,
+            slug: table.key_part(KeyPart::Slug, slug)?,
             key_is_indexed: table.finds_key(slug, tenant.as_ref()),
+            slug_is_indexed: table.finds(slug),
+            pair_is_indexed: tenant.as_ref().is_some_and(|of| table.finds_both(slug, of)),
             key_is_unique: table.key_is_unique(slug, tenant.as_ref()),
             lookup: table.lookup(slug),
             tenant,
@@ -117,6 +125,17 @@ impl Agents {
     pub fn is(&self, alias: &str, tenant: &str, slug: &str) -> String {
         let same_slug = self.lookup.is(alias, &self.slug, slug);
         with_tenant(self.tenant.as_ref(), alias, tenant, same_slug)
+    }
+
+    /// The condition that the row `alias` has this slug, of whatever tenant.
+    pub fn has_slug(&self, alias: &str, slug: &str) -> String {
+        self.lookup.is(alias, &self.slug, slug)
+    }
+
+    /// Whether indexes find each key, and each slug of whatever tenant, without a look at the rows of
+    /// others.
+    pub fn names_are_indexed(&self) -> bool {
+        self.slug_is_indexed && (self.tenant.is_none() || self.pair_is_indexed)
     }
 
     /// The condition that the row `alias` has this slug and no tenant, if there can be such rows.
@@ -190,7 +209,7 @@ impl Configurations {
         let tenant = table.tenant(names.tenant.as_deref())?;
         let configurations = Self {
             table: table.quoted.clone(),
-            agent_slug: table.slug(&names.agent_slug)?,
+            agent_slug: table.key_part(KeyPart::Slug, &names.agent_slug)?,
             key_is_indexed: table.finds_key(&names.agent_slug, tenant.as_ref()),
             tenant,
             lookup: table.lookup(&names.agent_slug),

@@ -31,6 +31,19 @@ impl Agents {
         names
     }
 
+    /// The keys that these names stand for: with tenants, any "/" may be the end of the tenant.
+    pub fn keys_of(&self, names: &[String]) -> Vec<String> {
+        let keys = self.keys();
+        if !keys.have_tenants() {
+            return names.to_vec();
+        }
+        let divided = names.iter().flat_map(|name| {
+            name.match_indices('/')
+                .map(move |(at, _)| keys.text(Some(&name[..at]), &name[at + 1..]))
+        });
+        divided.collect()
+    }
+
     /// A slug as it is given, and as the server writes it.
     pub fn slugs(&self, slug: &str) -> Vec<String> {
         let mut slugs = vec![slug.to_owned()];

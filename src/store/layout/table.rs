@@ -4,6 +4,7 @@ use postgres_types::Type;
 use tokio_postgres::Error;
 
 use super::column::{COLUMNS, Found};
+use super::error::KeyPart;
 use super::index::Index;
 use super::lookup::Lookup;
 use super::tenant::Tenant;
@@ -69,7 +70,7 @@ impl Table {
 
     /// Whether an index finds rows by this column. A type that is compared as text is cast, and no
     /// index of the column helps.
-    fn finds(&self, name: &str) -> bool {
+    pub(super) fn finds(&self, name: &str) -> bool {
         self.is_in_order(name) && self.find(name).is_some_and(|found| found.indexed)
     }
 
@@ -80,16 +81,18 @@ impl Table {
 
     /// Whether an index finds rows by their key: by the slug, or by tenant and slug together.
     pub(super) fn finds_key(&self, slug: &str, tenant: Option<&Tenant>) -> bool {
-        let by_both = |tenant: &Tenant| {
-            let begins = |index: &Index| index.begins_with(&[slug, &tenant.name]);
-            tenant.can_be_indexed()
-                && self.is_in_order(slug)
-                && self
-                    .find(&tenant.name)
-                    .is_some_and(|found| found.stale.is_none())
-                && self.indexes.iter().any(begins)
-        };
-        self.finds(slug) || tenant.is_some_and(by_both)
+        self.finds(slug) || tenant.is_some_and(|tenant| self.finds_both(slug, tenant))
+    }
+
+    /// Whether an index finds rows by tenant and slug together.
+    pub(super) fn finds_both(&self, slug: &str, tenant: &Tenant) -> bool {
+        let begins = |index: &Index| index.begins_with(&[slug, &tenant.name]);
+        tenant.can_be_indexed()
+            && self.is_in_order(slug)
+            && self
+                .find(&tenant.name)
+                .is_some_and(|found| found.stale.is_none())
+            && self.indexes.iter().any(begins)
     }
 
     /// Whether a unique index, which has to tell the truth, keeps equal keys out.
@@ -194,7 +197,7 @@ impl Table {
         let Some(name) = name else {
             return Ok(None);
         };
-        self.required(name)?;
+        self.key_part(KeyPart::Tenant, name)?;
         let found = self.find(name);
         Ok(found.map(|found| Tenant::of(found, self.lookup(name))))
     }
@@ -207,14 +210,15 @@ impl Table {
         Ok(found.column())
     }
 
-    /// The required column that holds the slug.
-    pub(super) fn slug(&self, name: &str) -> Result<SqlColumn, LayoutError> {
+    /// The required column that holds a part of the key (T7).
+    pub(super) fn key_part(&self, part: KeyPart, name: &str) -> Result<SqlColumn, LayoutError> {
         let column = self.required(name)?;
-        if self.find(name).is_some_and(|found| found.holds_slugs) {
+        if self.find(name).is_some_and(|found| found.holds_keys) {
             return Ok(column);
         }
         let place = format!("{}.{}", self.plain, plain(name));
-        Err(LayoutError::SlugType {
+        Err(LayoutError::KeyType {
+            part,
             column: place,
             of_type: column.sql_type,
         })

@@ -144,48 +144,6 @@ pub fn enqueue_retries(keys: Keys) -> String {
     )
 }
 
-/// Puts those of the requests `$1` into the outbox that have an agent or a problem: a slug, or, where
-/// tenants are set, also `tenant/slug`, wherever the tenant ends. Any role may request any slug.
-///
-/// With tenants, a slug is about the agents of every tenant, and no index need find it. The second
-/// comparison is made only if a request has a "/".
-pub fn enqueue_known(layout: &Layout) -> String {
-    let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
-    let Some(tenant) = &layout.agents.tenant else {
-        return format!(
-            "INSERT INTO agent_sync.outbox (slug)
-         SELECT {slug}::text FROM {table} a WHERE {slug} = ANY ($1::text[])
-         UNION SELECT p.slug FROM agent_sync.problem p WHERE p.slug = ANY ($1::text[])"
-        );
-    };
-    let tenant = tenant.text("a");
-    let has_slash = "EXISTS (SELECT FROM unnest($1::text[]) AS u (request) WHERE u.request LIKE \
-        '%/%')";
-    format!(
-        "INSERT INTO agent_sync.outbox (tenant, slug)
-         SELECT {tenant}, {slug}::text FROM {table} a WHERE {slug} = ANY ($1::text[])
-         UNION SELECT {tenant}, {slug}::text FROM {table} a
-           WHERE {has_slash} AND {} = ANY ($1::text[])
-         UNION SELECT p.tenant, p.slug FROM agent_sync.problem p WHERE p.slug = ANY ($1::text[])
-           OR p.tenant || '/' || p.slug = ANY ($1::text[])",
-        layout.agents.plain_key("a")
-    )
-}
-
-/// Puts every tenant's agent with one of the slugs `$1` into the outbox, and every such problem: what
-/// a key without tenant is about.
-pub fn enqueue_tenants(layout: &Layout) -> Option<String> {
-    let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
-    let tenant = layout.agents.tenant.as_ref()?.text("a");
-    Some(format!(
-        "INSERT INTO agent_sync.outbox (tenant, slug)
-         SELECT {tenant}, {slug}::text FROM {table} a
-           WHERE {slug} = ANY ($1::text[]) AND {tenant} IS NOT NULL
-         UNION SELECT p.tenant, p.slug FROM agent_sync.problem p
-           WHERE p.slug = ANY ($1::text[]) AND p.tenant IS NOT NULL"
-    ))
-}
-
 /// Every agent into the outbox: after saves that could not be captured, and at the first start.
 pub fn enqueue_all(layout: &Layout) -> String {
     let (table, slug) = (&layout.agents.table, &layout.agents.slug.name);

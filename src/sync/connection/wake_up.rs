@@ -48,6 +48,9 @@ impl ConnectionLoop<'_> {
         let mut wake_up_at = self
             .next_sweep
             .min(self.next_retry.unwrap_or(self.next_sweep));
+        let looks = &self.health.noticed.looks;
+        let kept = looks.next().filter(|_| self.session.inbox().has_slugs());
+        wake_up_at = kept.map_or(wake_up_at, |next| wake_up_at.min(next));
         if left_rows {
             wake_up_at = wake_up_at.min(Instant::now() + self.locked_pause);
             self.locked_pause = (self.locked_pause * 2).min(self.context.options.sync.lock_timeout);
@@ -80,7 +83,12 @@ impl ConnectionLoop<'_> {
     /// Takes the news out of the inbox, reports the wake-up, and serves the requests. News without
     /// a slug or a ctid is reported with the given `cause`.
     async fn take_news(&mut self, cause: Option<WakeUp>) -> Result<(), AttemptError> {
-        let (news, slugs) = self.session.inbox().take();
+        let inbox = self.session.inbox();
+        let (news, slugs) = if self.health.noticed.looks.may_begin(Instant::now()) {
+            inbox.take()
+        } else {
+            (inbox.take_news(), Vec::new())
+        };
         let cause = match news {
             News::Nothing | News::WakeUp => cause,
             News::Slugs | News::Everything => Some(WakeUp::Request),
@@ -112,26 +120,47 @@ impl ConnectionLoop<'_> {
         if let News::Change(_) = news {
             return Ok(());
         }
-        if news == News::Everything && !self.health.noticed.owes_everything {
-            self.health.noticed.owes_everything = true;
-            if self.must_postpone() {
-                self.context.observer.tell(event::FullCheck::Postponed);
-            }
+        if news == News::Everything {
+            self.owe_everything();
         }
         if !slugs.is_empty() {
-            let agents = &self.store.layout().agents;
-            let names: Vec<_> = slugs.iter().flat_map(|name| agents.names(name)).collect();
-            self.store.verify_parts().await?;
-            // A request is sent once, so it is kept until the outbox can be written.
-            while let Err(error) = self.store.enqueue_known(&names).await {
-                if error.class() != Some(Class::Locked) || *self.stop.borrow() {
-                    return Err(error.into());
-                }
-                self.pause_for_lock().await;
-            }
-            self.drain.was_asked(&names);
+            self.look_up(slugs).await?;
         }
         self.look_at_everything().await
+    }
+
+    /// Puts the requested slugs into the outbox.
+    async fn look_up(&mut self, slugs: &[String]) -> Result<(), AttemptError> {
+        let agents = &self.store.layout().agents;
+        let names: Vec<_> = slugs.iter().flat_map(|name| agents.names(name)).collect();
+        self.store.verify_parts().await?;
+        // A request is sent once, so it is kept until the outbox can be written.
+        let are_all = loop {
+            let begun = Instant::now();
+            let found = self.store.enqueue_known(&names).await;
+            let looks = &mut self.health.noticed.looks;
+            looks.took(begun.elapsed(), Instant::now());
+            match found {
+                Ok(are_all) => break are_all,
+                Err(error) if error.class() == Some(Class::Locked) && !*self.stop.borrow() => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.pause_for_lock().await;
+        };
+        self.drain.was_asked(&names);
+        if !are_all {
+            self.owe_everything();
+        }
+        Ok(())
+    }
+
+    /// Notes that more was requested than is kept.
+    fn owe_everything(&mut self) {
+        if !std::mem::replace(&mut self.health.noticed.owes_everything, true)
+            && self.must_postpone()
+        {
+            self.context.observer.tell(event::FullCheck::Postponed);
+        }
     }
 
     /// Checks every agent, if more slugs were requested than the daemon keeps, and at most once in

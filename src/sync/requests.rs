@@ -1,0 +1,56 @@
+//! When requests for agents (I7) may be looked up in the tables. Any role may send them (S8).
+//!
+//! Invariant: the looks take at most an eleventh of the time of the daemon, over all connections.
+//! Requests that arrive during a pause stay in the inbox, which is bounded.
+
+use std::time::{Duration, Instant};
+
+/// The pause after a look, as a multiple of its duration.
+const PAUSE: u32 = 10;
+
+/// When the next look may begin.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    next: Option<Instant>,
+}
+
+impl Looks {
+    /// When the next look may begin, if it may not begin at any time.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// Whether a look may begin.
+    pub(super) fn may_begin(&self, now: Instant) -> bool {
+        self.next.is_none_or(|next| now >= next)
+    }
+
+    /// A look has taken this long, whatever its end was.
+    pub(super) fn took(&mut self, duration: Duration, now: Instant) {
+        self.next = now.checked_add(duration.saturating_mul(PAUSE));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S8: whatever the looks take, and however often requests arrive, they take an eleventh of the
+    /// time.
+    #[test]
+    fn s8_looks_for_requests_take_a_part_of_the_time() {
+        let begun = Instant::now();
+        let (mut looks, mut now, mut looked) = (Looks::default(), begun, Duration::ZERO);
+        for round in 0..10_000u64 {
+            if looks.may_begin(now) {
+                let took = Duration::from_micros(1 + round * 7919 % 500_000);
+                now += took;
+                looks.took(took, now);
+                looked += took;
+            }
+            now += Duration::from_millis(1);
+        }
+        let end = looks.next().unwrap_or(now).max(now);
+        assert!(looked > Duration::ZERO && looked * 11 <= end - begun);
+    }
+}
