@@ -31,24 +31,16 @@ pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// The most memory for one answer of a connection, in bytes. The session's guard ends a connection
 /// with a larger one (G12).
-///
-/// It also counts the answers since the last query began. The driver asks for the parts of a type
-/// that it does not know, one within the other on the stack, for as long as a server names another.
 #[derive(Debug, Clone)]
 pub struct AnswerLimit {
     bytes: Arc<AtomicU64>,
-    answers: Arc<AtomicU64>,
 }
 
 impl AnswerLimit {
-    /// The most answers to the queries that run together, with those about types.
-    pub const ANSWERS: u64 = 1000;
-
     /// A limit of this many bytes.
     pub fn new(bytes: u64) -> Self {
         Self {
             bytes: Arc::new(AtomicU64::new(bytes)),
-            answers: Arc::default(),
         }
     }
 
@@ -60,16 +52,6 @@ impl AnswerLimit {
     /// Raises the limit, unless it is higher.
     pub fn raise(&self, bytes: u64) {
         self.bytes.fetch_max(bytes, Ordering::Relaxed);
-    }
-
-    /// A query begins.
-    fn begin(&self) {
-        self.answers.store(0, Ordering::Relaxed);
-    }
-
-    /// Counts an answer. Returns whether there may be one.
-    pub fn answered(&self) -> bool {
-        self.answers.fetch_add(1, Ordering::Relaxed) < Self::ANSWERS
     }
 }
 
@@ -317,7 +299,6 @@ impl Db {
         &self,
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, QueryError> {
-        self.answer_limit.begin();
         match pulse::timeout(self.time_limit, answer).await {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(QueryError::Silent(self.time_limit)),

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::support::false_server::{FalseServer, Message, Way, changed_row, message};
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
@@ -15,7 +15,7 @@ struct Fleet {
     daemon: Daemon,
     platform: Platform,
     counts: Vec<Arc<AtomicUsize>>,
-    _false: Vec<(FalseServer, Platform)>,
+    behind: Vec<(FalseServer, Platform)>,
     _folder: tempfile::TempDir,
 }
 
@@ -66,7 +66,7 @@ impl Fleet {
             daemon: Daemon::start(command),
             platform,
             counts,
-            _false: servers,
+            behind: servers,
             _folder: folder,
         }
     }
@@ -320,40 +320,98 @@ async fn g11_the_password_is_masked_in_the_errors_of_a_server() {
     }
 }
 
-/// GIVEN a server whose types have an element of another type without end, WHEN the daemon leads
-/// there, THEN it goes on, and another database is in sync.
+/// The columns of the driver's query for a type.
+const OF_A_TYPE: [u32; 7] = [NAME, 18, 26, 26, 26, NAME, 26];
+
+/// A description of rows, with more columns of this name and type.
+fn with_columns(description: &[u8], number: usize, name: &str, of: u32) -> Vec<u8> {
+    let count = u16::from_be_bytes([description[0], description[1]]);
+    let count = count + u16::try_from(number).unwrap();
+    let mut body = [&count.to_be_bytes(), &description[2..]].concat();
+    for _ in 0..number {
+        body.extend([name.as_bytes(), &[0; 7], &of.to_be_bytes(), &[0; 8]].concat());
+    }
+    message(b'T', &body)
+}
+
+/// A row, with so many nulls more.
+fn with_nulls(row: &[u8], number: usize) -> Vec<u8> {
+    let count = u16::from_be_bytes([row[0], row[1]]) + u16::try_from(number).unwrap();
+    let nulls = vec![0xff; 4 * number];
+    message(b'D', &[&count.to_be_bytes(), &row[2..], &nulls].concat())
+}
+
+/// The answer to a query for a type: an array of this name, with an element of the next type.
+fn a_type(name: &str, element: u32) -> Vec<u8> {
+    let length = u32::try_from(name.len()).unwrap().to_be_bytes();
+    let mut row = [
+        b"\0\x07",
+        &length[..],
+        name.as_bytes(),
+        b"\0\0\0\x01b\0\0\0\x04",
+    ]
+    .concat();
+    row.extend(element.to_be_bytes());
+    row.extend(b"\xff\xff\xff\xff\0\0\0\x04\0\0\0\0\0\0\0\x06public\0\0\0\x04\0\0\0\0");
+    [message(b'D', &row), message(b'C', b"SELECT 1\0")].concat()
+}
+
+/// GIVEN a server whose statements have columns of ever other types, each an array of the next
+/// one, WHEN the daemon leads there, THEN it asks for no type, and both databases are in sync.
 #[tokio::test]
 async fn g5_types_of_a_false_server_overflow_no_stack() {
     for way in Way::ALL {
-        const OID_ARRAY: u32 = 1028;
-        /// The columns of the driver's query for a type.
-        const OF_A_TYPE: [u32; 7] = [NAME, 18, 26, 26, 26, NAME, 26];
-        let next = std::sync::atomic::AtomicU32::new(900_000);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (questions, next) = (Arc::clone(&asked), AtomicU32::new(900_000));
         let change = move |answer: &Message<'_>| match answer.tag {
-            b'T' if answer.types.contains(&OID_ARRAY) => {
-                let mut body = answer.body.to_vec();
-                let is_there = |bytes: &[u8]| bytes == OID_ARRAY.to_be_bytes();
-                let place = body.windows(4).position(is_there)?;
-                body[place..place + 4].copy_from_slice(&800_000_u32.to_be_bytes());
-                Some(message(b'T', &body))
-            }
             b'C' if answer.types == OF_A_TYPE => {
-                let element = next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-                let mut row = b"\0\x07\0\0\0\x01t\0\0\0\x01b\0\0\0\x04".to_vec();
-                row.extend(element);
-                row.extend(b"\xff\xff\xff\xff\0\0\0\x04\0\0\0\0\0\0\0\x06public\0\0\0\x04\0\0\0\0");
-                Some([message(b'D', &row), message(b'C', b"SELECT 1\0")].concat())
+                questions.fetch_add(1, Ordering::Relaxed);
+                Some(a_type("t", next.fetch_add(1, Ordering::Relaxed) + 1))
             }
+            _ if answer.types == OF_A_TYPE => None,
+            b'T' => {
+                let of = next.fetch_add(1, Ordering::Relaxed) + 1;
+                Some(with_columns(answer.body, 1, "more", of))
+            }
+            b'D' => Some(with_nulls(answer.body, 1)),
             _ => None,
         };
         let mut fleet = Fleet::start(way, vec![change], NO_LIMIT).await;
-        // One connection alone overflows the stack before that. The limit is the same over a socket,
-        // where more than one connection has to meet it.
-        fleet
-            .goes_on(match way {
-                Way::Tcp => 6000,
-                Way::Socket => 2000,
-            })
-            .await;
+        fleet.goes_on(100).await;
+        let (_, behind) = &fleet.behind[0];
+        behind.configure("a").await;
+        behind.becomes("a", EXPECTED).await;
+        assert_eq!(asked.load(Ordering::Relaxed), 0, "questions for types");
+    }
+}
+
+/// GIVEN servers that describe statements with types of long names, with long names of columns or
+/// with many columns, WHEN the daemon leads there, THEN it needs little memory, and another database
+/// is in sync.
+#[tokio::test]
+async fn g12_the_descriptions_of_a_false_server_are_bounded() {
+    for way in Way::ALL {
+        let name: &'static str = String::leak("x".repeat(4_000_000));
+        let kinds = [(1, "", 900_000), (1, name, TEXT), (3000, "", TEXT)];
+        let changes = kinds.map(|(number, column, of)| {
+            let next = AtomicU32::new(of);
+            move |answer: &Message<'_>| {
+                let other = || next.fetch_add(u32::from(of != TEXT), Ordering::Relaxed);
+                match answer.tag {
+                    b'C' if answer.types == OF_A_TYPE => {
+                        let element = if other() % 4 == 0 { TEXT } else { other() };
+                        Some(a_type(name, element))
+                    }
+                    _ if answer.types == OF_A_TYPE => None,
+                    b'T' => Some(with_columns(answer.body, number, column, other())),
+                    b'D' => Some(with_nulls(answer.body, number)),
+                    _ => None,
+                }
+            }
+        });
+        let mut fleet = Fleet::start(way, changes.into(), NO_LIMIT).await;
+        fleet.goes_on(10).await;
+        let peak = fleet.daemon.peak_memory_kib();
+        assert!(peak < 64 * 1024, "the daemon needed {peak} KiB");
     }
 }

@@ -11,9 +11,12 @@
 //! is refused, because it could run a dictionary attack on the proof.
 //!
 //! The same reader bounds the memory of the driver (G12), which collects a message and an answer
-//! until they are complete, and keeps the parameters of the session. A server that sends without
-//! end, or announces a message of two gigabytes, loses its connection; other connections are not
-//! affected.
+//! until they are complete. A server that sends without end, or announces a message of two
+//! gigabytes, loses its connection; other connections are not affected.
+//!
+//! Invariant: for the life of a connection, the driver keeps a bounded sum of parameters
+//! (`parameters`) and of descriptions of prepared statements, and no type of the server, because it
+//! gets none that it would ask for (`descriptions`).
 //!
 //! Code of others and the values of agents decide on the length of an error or a notice. Such a
 //! message must not end the connection, so the driver gets an error with shorter fields, and no
@@ -26,6 +29,7 @@
 //! [`Driver`] is the only connection of a session, and `over_tls` and `in_the_clear` are the only
 //! functions that make one. So there is none without a reader, over TCP or a Unix socket.
 
+mod descriptions;
 mod error_text;
 mod note;
 mod parameters;

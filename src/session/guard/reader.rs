@@ -3,6 +3,7 @@
 
 use std::mem;
 
+use super::descriptions::{self, Descriptions};
 use super::error_text::ErrorText;
 use super::note;
 use super::parameters::Parameters;
@@ -28,6 +29,14 @@ const NOTE: u64 = 4 * (8000 + 64) + 8;
 
 /// The tag of `ParameterStatus`.
 const PARAMETER: u8 = b'S';
+
+/// The tags of `ParseComplete` and `BindComplete`.
+const PARSED: u8 = b'1';
+const BOUND: u8 = b'2';
+
+/// The tags of `RowDescription` and `ParameterDescription`.
+const COLUMNS: u8 = b'T';
+const PARAMETERS: u8 = b't';
 
 /// The tag of `DataRow`.
 const DATA_ROW: u8 = b'D';
@@ -78,6 +87,10 @@ pub(in crate::session) struct Reader {
     /// The number of columns of a row, as far as it has arrived.
     columns: Vec<u8>,
     parameters: Parameters,
+    descriptions: Descriptions,
+    /// Whether this answer may be that to the preparation of a statement: it is parsed and not
+    /// bound.
+    prepares: bool,
     secrets: Secrets,
     /// Whether the password must not be sent, and the server may still ask for it.
     withholds: bool,
@@ -103,6 +116,8 @@ impl Reader {
             way: Way::Pass,
             columns: Vec::new(),
             parameters: Parameters::default(),
+            descriptions: Descriptions::default(),
+            prepares: false,
             secrets,
             withholds,
             sum: 0,
@@ -145,14 +160,17 @@ impl Reader {
         self.columns.clear();
         // The length counts itself; the driver refuses one that is shorter.
         self.rest = u64::from(u32::from_be_bytes(length).saturating_sub(4));
-        if tag == READY {
-            self.take_ready();
+        match tag {
+            READY => (self.sum, self.ready, self.prepares) = (0, true, false),
+            PARSED => self.prepares = true,
+            BOUND => self.prepares = false,
+            _ => {}
         }
         self.way = match tag {
             NOTICE => Way::Skip,
             ERROR => Way::Cut(ErrorText::new(self.secrets.clone())),
             AUTHENTICATION if !self.ready => Way::Keep(Vec::new()),
-            NOTIFICATION | PARAMETER => Way::Keep(Vec::new()),
+            NOTIFICATION | PARAMETER | COLUMNS | PARAMETERS => Way::Keep(Vec::new()),
             _ => Way::Pass,
         };
         let held = match (tag, self.ready) {
@@ -169,6 +187,7 @@ impl Reader {
             ERROR | NOTICE => TEXT,
             NOTIFICATION => NOTE,
             PARAMETER => Parameters::MOST,
+            COLUMNS | PARAMETERS => self.most().min(Descriptions::LONGEST),
             _ => self.most(),
         };
         if self.rest > most {
@@ -182,14 +201,6 @@ impl Reader {
         }
         if self.rest == 0 {
             self.finish(passed);
-        }
-    }
-
-    /// The end of an answer.
-    fn take_ready(&mut self) {
-        (self.sum, self.ready) = (0, true);
-        if !self.most.answered() {
-            self.refused = Some(Refusal::TooMany);
         }
     }
 
@@ -253,9 +264,24 @@ impl Reader {
                     }
                     add(tag, &body, passed);
                 }
+                COLUMNS | PARAMETERS => self.take_description(body, passed),
                 _ => self.take_authentication(body, passed),
             },
         }
+    }
+
+    /// A description. The driver keeps that of a prepared statement.
+    fn take_description(&mut self, mut body: Vec<u8>, passed: &mut Vec<u8>) {
+        let tag = self.head[0];
+        let memory = match tag {
+            COLUMNS => descriptions::of_columns(&mut body),
+            _ => descriptions::of_parameters(&mut body),
+        };
+        self.take_memory(memory);
+        if self.prepares && !self.descriptions.keep(body.len() as u64 + memory) {
+            self.refused = Some(Refusal::Descriptions);
+        }
+        add(tag, &body, passed);
     }
 
     fn take_authentication(&mut self, mut body: Vec<u8>, passed: &mut Vec<u8>) {

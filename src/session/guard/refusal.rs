@@ -1,7 +1,7 @@
 //! Why a stream ends: a request for a password that must not be sent, or too much.
 
+use super::descriptions::Descriptions;
 use super::parameters::Parameters;
-use crate::pg::AnswerLimit;
 
 /// How a server has asked for the password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,12 +55,12 @@ pub(super) enum Refusal {
     /// The server sends more parameters than the driver is to keep.
     #[error("the server sends more than {} bytes of parameters", Parameters::MOST)]
     Parameters,
-    /// The server sends more answers than there are questions.
+    /// The server describes prepared statements with more than the driver is to keep.
     #[error(
-        "the server has not answered a query after {} answers about its types",
-        AnswerLimit::ANSWERS
+        "the server describes the prepared statements with more than {} bytes",
+        Descriptions::MOST
     )]
-    TooMany,
+    Descriptions,
     /// The server cannot send the text of a notification, and has ended the session on account of it
     /// (or, before the minor versions of November 2025, sends an error that answers no question).
     #[error("the server cannot send the text of a notification (NOTIFY) in UTF-8")]
