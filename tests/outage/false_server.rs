@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::support::false_server::{FalseServer, Message, Way, changed_row, message};
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
-use crate::support::{Daemon, Platform, eventually, tcp_cluster};
+use crate::support::{Daemon, Platform, eventually, http, tcp_cluster};
 
 /// A daemon with one true database and several of false servers.
 struct Fleet {
@@ -60,6 +61,7 @@ impl Fleet {
         ]);
         command
             .arg(&path)
+            .env("AGENT_SYNC__ADMIN__LISTEN", "127.0.0.1:0")
             .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
             .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
         Self {
@@ -413,5 +415,57 @@ async fn g12_the_descriptions_of_a_false_server_are_bounded() {
         fleet.goes_on(10).await;
         let peak = fleet.daemon.peak_memory_kib();
         assert!(peak < 64 * 1024, "the daemon needed {peak} KiB");
+    }
+}
+
+/// GIVEN servers that send notices, notifications, parameters and fields of errors without end,
+/// WHEN the daemon leads there, THEN a change of another database is applied within 2 s.
+#[tokio::test]
+async fn g12_a_flood_leaves_another_database_its_time() {
+    for way in Way::ALL {
+        let error = [&b"SERROR\0CXX000\0"[..], &b"M\0".repeat(4_000_000), b"\0"];
+        let floods = [
+            message(b'N', b"").repeat(800_000),
+            message(b'A', b"\0\0\0\x01x\0\0").repeat(200_000),
+            message(b'S', b"TimeZone\0UTC\0").repeat(50_000),
+            message(b'E', &error.concat()),
+        ];
+        let changes = floods.map(|flood| {
+            move |end: &Message<'_>| {
+                (end.tag == b'C').then(|| [&flood[..], &message(end.tag, end.body)].concat())
+            }
+        });
+        let mut fleet = Fleet::start(way, changes.into(), NO_LIMIT).await;
+        fleet.goes_on(10).await;
+        let mut fastest = Duration::MAX;
+        for slug in ["b", "c", "d", "e", "f"] {
+            fleet.platform.configure(slug).await;
+            let start = Instant::now();
+            fleet.platform.save(slug, EXAMPLE).await;
+            fleet.platform.becomes(slug, EXPECTED).await;
+            fastest = fastest.min(start.elapsed());
+        }
+        assert!(fastest < Duration::from_secs(2), "{fastest:?}");
+    }
+}
+
+/// GIVEN a server that puts the password of the daemon into its version, WHEN the daemon leads
+/// there, THEN its status has the version without the password.
+#[tokio::test]
+async fn g11_the_password_is_masked_in_the_version_of_a_server() {
+    for way in Way::ALL {
+        let change = |status: &Message<'_>| {
+            let is_version = status.tag == b'S' && status.body.starts_with(b"server_version\0");
+            is_version.then(|| message(b'S', b"server_version\x0016.4 s3cret-word\0"))
+        };
+        let mut fleet = Fleet::start(way, vec![change], NO_LIMIT).await;
+        fleet.goes_on(1).await;
+        let address = http::address(&fleet.daemon).await;
+        eventually("the status has the version", async || {
+            let (_, status) = http::get(address, "/status").await;
+            assert!(!status.contains("s3cret-word"), "{status}");
+            status.contains("16.4 ********")
+        })
+        .await;
     }
 }

@@ -10,6 +10,9 @@ use crate::show::brief;
 /// The most bytes of a field.
 const FIELD: usize = 4096;
 
+/// The most fields of an error. PostgreSQL has 18 kinds, and sends one of each at most.
+const FIELDS: usize = 64;
+
 /// The fields of one error, as far as they have arrived.
 #[derive(Debug)]
 pub(super) struct ErrorText {
@@ -18,6 +21,8 @@ pub(super) struct ErrorText {
     /// The kind of the present field.
     kind: Option<u8>,
     value: Vec<u8>,
+    /// How many fields have arrived.
+    fields: usize,
     is_ended: bool,
     code: String,
     has_context: bool,
@@ -34,6 +39,7 @@ impl ErrorText {
             body: Vec::new(),
             kind: None,
             value: Vec::new(),
+            fields: 0,
             is_ended: false,
             code: String::new(),
             has_context: false,
@@ -73,6 +79,8 @@ impl ErrorText {
         let Some(kind) = self.kind.take() else {
             return;
         };
+        self.fields += 1;
+        self.is_ended = self.fields == FIELDS;
         let value = mem::take(&mut self.value);
         let is_cut = value.len() == FIELD + self.margin();
         let text = String::from_utf8_lossy(&value);
@@ -189,6 +197,8 @@ mod tests {
             assert_eq!(cut(&fields, &secrets, size), expected, "by {size}");
             let many = vec![(b'D', long.as_bytes()); 40];
             assert_eq!(cut(&many, &secrets, size).len(), 15, "by {size}");
+            let empty = vec![(b'D', &b""[..]); 1000];
+            assert_eq!(cut(&empty, &secrets, size).len(), FIELDS, "by {size}");
         }
     }
 

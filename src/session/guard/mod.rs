@@ -18,6 +18,9 @@
 //! (`parameters`) and of descriptions of prepared statements, and no type of the server, because it
 //! gets none that it would ask for (`descriptions`).
 //!
+//! Messages of no answer can arrive without end. So the stream ends its turn on the event loop after
+//! [`TURN`] bytes, and a flood of them ends the connection (`flood`).
+//!
 //! Code of others and the values of agents decide on the length of an error or a notice. Such a
 //! message must not end the connection, so the driver gets an error with shorter fields, and no
 //! notice (`error_text`). The passwords of the database are masked there (G11).
@@ -31,6 +34,7 @@
 
 mod descriptions;
 mod error_text;
+mod flood;
 mod note;
 mod parameters;
 mod reader;
@@ -40,10 +44,11 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::io;
 use std::mem::{self, MaybeUninit};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready as done};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::yield_now;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres::{Client, Config, Connection, Error};
@@ -58,6 +63,9 @@ use super::stream::Stream;
 /// The most bytes of one read.
 const PIECE: usize = 16 * 1024;
 
+/// The bytes after which other tasks have a turn.
+const TURN: usize = 16 * 1024;
+
 /// A stream that fails where the server asks for a password that must not be sent, or sends too
 /// much.
 pub(super) struct Guarded<S> {
@@ -66,16 +74,18 @@ pub(super) struct Guarded<S> {
     /// What the reader has let through, and how much of it the driver has.
     passed: Vec<u8>,
     given: usize,
+    /// How many bytes have been read in this turn.
+    spent: usize,
 }
 
 impl<S> Guarded<S> {
     fn new(inner: S, reader: Reader) -> Self {
-        let (passed, given) = (Vec::new(), 0);
         Self {
             inner,
             reader,
-            passed,
-            given,
+            passed: Vec::new(),
+            given: 0,
+            spent: 0,
         }
     }
 
@@ -114,9 +124,20 @@ where
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         while !this.give(buffer) && buffer.remaining() > 0 {
+            if this.spent >= TURN {
+                this.spent = 0;
+                // It wakes this task after the sockets of the others have been looked at. A task
+                // that wakes itself keeps the event loop from that for 61 turns.
+                done!(pin!(yield_now()).poll(context));
+            }
             let mut piece = [MaybeUninit::uninit(); PIECE];
             let mut piece = ReadBuf::uninit(&mut piece);
-            done!(Pin::new(&mut this.inner).poll_read(context, &mut piece))?;
+            let read = Pin::new(&mut this.inner).poll_read(context, &mut piece);
+            this.spent = match read {
+                Poll::Pending => 0,
+                Poll::Ready(_) => this.spent + piece.filled().len(),
+            };
+            done!(read)?;
             if piece.filled().is_empty() {
                 break;
             }
@@ -270,6 +291,31 @@ mod tests {
             .as_ref()
             .and_then(|error| error.get_ref()?.downcast_ref::<PasswordRequest>());
         assert_eq!((request, got.len()), (Some(&PasswordRequest::Cleartext), 0));
+    }
+
+    /// Input without end is read in turns.
+    #[tokio::test]
+    async fn g12_a_flood_leaves_other_tasks_their_turns() -> io::Result<()> {
+        const READY_FOR_QUERY: &[u8] = b"Z\0\0\0\x05I";
+        let (mut server, client) = tokio::io::duplex(1 << 20);
+        let reader = Reader::new(false, AnswerLimit::default(), Secrets::default());
+        let mut stream = Guarded::new(client, reader);
+        let notices = b"N\0\0\0\x04".repeat(200_000);
+        server
+            .write_all(&[READY_FOR_QUERY, &notices, READY_FOR_QUERY].concat())
+            .await?;
+        let (mut turns, mut got) = (0, [0; 2 * READY_FOR_QUERY.len()]);
+        let mut got = ReadBuf::new(&mut got);
+        while got.remaining() > 0 {
+            std::future::poll_fn(|context| {
+                turns += 1;
+                Pin::new(&mut stream).poll_read(context, &mut got)
+            })
+            .await?;
+        }
+        // One for each 16 KiB, and one for the first answer.
+        assert_eq!(turns, 63);
+        Ok(())
     }
 
     /// A notice is no end of the stream, and no read returns more than its buffer holds.

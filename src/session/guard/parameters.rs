@@ -1,9 +1,11 @@
 //! The parameters that a server reports (`ParameterStatus`): the driver keeps the last value of
 //! each name for the life of the connection.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::reader::MESSAGE;
+use crate::pg::password::Secrets;
 
 /// The parameters of a connection, each with its memory, and the sum.
 #[derive(Debug, Default)]
@@ -24,6 +26,20 @@ impl Parameters {
         self.sum = self.sum.saturating_sub(before).saturating_add(memory);
         self.sum <= Self::MOST
     }
+}
+
+/// The parameter, with no password in its value (G11): the version of the server is shown. The
+/// encoding is not shown, and decides on the statements of the session.
+pub(super) fn masked(mut body: Vec<u8>, secrets: &Secrets) -> Vec<u8> {
+    if let Some(end) = body.iter().position(|byte| *byte == 0)
+        && &body[..end] != b"server_encoding"
+        && let Ok(value) = str::from_utf8(&body[end..])
+        && let Cow::Owned(masked) = secrets.masked(value)
+    {
+        body.truncate(end);
+        body.extend(masked.into_bytes());
+    }
+    body
 }
 
 #[cfg(test)]
@@ -67,6 +83,22 @@ mod tests {
                     .try_for_each(|piece| reader.read(piece, &mut Vec::new()));
                 assert_eq!(read.is_ok(), fits, "{} bytes by {size}", messages.len());
             }
+        }
+    }
+
+    #[test]
+    fn g11_the_password_is_masked_in_a_parameter() {
+        let secrets = crate::pg::password::know("parameter", [&b"UTF8"[..], b"s3cret-word"]);
+        for (name, value, shown) in [
+            ("server_version", "16 s3cret-word", "16 ********"),
+            ("server_version", "16.4", "16.4"),
+            ("client_encoding", "UTF8", "********"),
+            ("server_encoding", "UTF8", "UTF8"),
+        ] {
+            let mut reader = Reader::new(false, AnswerLimit::default(), secrets.clone());
+            let mut passed = Vec::new();
+            assert_eq!(reader.read(&parameter(name, value), &mut passed), Ok(()));
+            assert_eq!(passed, parameter(name, shown), "{name}");
         }
     }
 }

@@ -2,11 +2,13 @@
 //! memory, and passes them on to the driver: as they are, shorter, or not at all.
 
 use std::mem;
+use std::time::Instant;
 
 use super::descriptions::{self, Descriptions};
 use super::error_text::ErrorText;
+use super::flood::Flood;
 use super::note;
-use super::parameters::Parameters;
+use super::parameters::{self, Parameters};
 use super::refusal::{PasswordRequest, Refusal};
 use crate::pg::AnswerLimit;
 use crate::pg::password::Secrets;
@@ -24,11 +26,11 @@ const EMPTY: u8 = b'I';
 /// The tag of `NotificationResponse`, and the most bytes of one: PostgreSQL takes a channel of 63
 /// bytes and a payload of less than 8,000, and each of them is at most four bytes in UTF-8. Anybody
 /// may send many at once, and the daemon keeps few of them (`session::inbox`).
-const NOTIFICATION: u8 = b'A';
+pub(super) const NOTIFICATION: u8 = b'A';
 const NOTE: u64 = 4 * (8000 + 64) + 8;
 
 /// The tag of `ParameterStatus`.
-const PARAMETER: u8 = b'S';
+pub(super) const PARAMETER: u8 = b'S';
 
 /// The tags of `ParseComplete` and `BindComplete`.
 const PARSED: u8 = b'1';
@@ -46,8 +48,8 @@ const HEAD: usize = 5;
 
 /// The tags of `ErrorResponse` and `NoticeResponse`, and the most bytes of one on the wire. The
 /// driver gets less: see `error_text`.
-const ERROR: u8 = b'E';
-const NOTICE: u8 = b'N';
+pub(super) const ERROR: u8 = b'E';
+pub(super) const NOTICE: u8 = b'N';
 const TEXT: u64 = 64 * 1024 * 1024;
 
 /// The memory of the driver for a message besides its bytes, and for each column of a row: an
@@ -88,6 +90,7 @@ pub(in crate::session) struct Reader {
     columns: Vec<u8>,
     parameters: Parameters,
     descriptions: Descriptions,
+    flood: Flood,
     /// Whether this answer may be that to the preparation of a statement: it is parsed and not
     /// bound.
     prepares: bool,
@@ -117,6 +120,7 @@ impl Reader {
             columns: Vec::new(),
             parameters: Parameters::default(),
             descriptions: Descriptions::default(),
+            flood: Flood::default(),
             prepares: false,
             secrets,
             withholds,
@@ -151,6 +155,9 @@ impl Reader {
             };
             bytes = &bytes[taken..];
         }
+        if self.flood.has_new() && !self.flood.fits(Instant::now()) {
+            self.refused.get_or_insert(Refusal::Flood);
+        }
         self.refused.map_or(Ok(()), Err)
     }
 
@@ -160,6 +167,7 @@ impl Reader {
         self.columns.clear();
         // The length counts itself; the driver refuses one that is shorter.
         self.rest = u64::from(u32::from_be_bytes(length).saturating_sub(4));
+        self.flood.take(tag, self.rest);
         match tag {
             READY => (self.sum, self.ready, self.prepares) = (0, true, false),
             PARSED => self.prepares = true,
@@ -259,6 +267,7 @@ impl Reader {
                     }
                 }
                 PARAMETER => {
+                    let body = parameters::masked(body, &self.secrets);
                     if !self.parameters.keep(&body) {
                         self.refused = Some(Refusal::Parameters);
                     }

@@ -1,6 +1,7 @@
 //! Why a stream ends: a request for a password that must not be sent, or too much.
 
 use super::descriptions::Descriptions;
+use super::flood::Flood;
 use super::parameters::Parameters;
 
 /// How a server has asked for the password.
@@ -61,6 +62,13 @@ pub(super) enum Refusal {
         Descriptions::MOST
     )]
     Descriptions,
+    /// The server sends more than a busy one.
+    #[error(
+        "the server floods the connection: within {} s, it has sent more notifications, notices, \
+        errors or parameters than agent-sync takes",
+        Flood::PERIOD.as_secs()
+    )]
+    Flood,
     /// The server cannot send the text of a notification, and has ended the session on account of it
     /// (or, before the minor versions of November 2025, sends an error that answers no question).
     #[error("the server cannot send the text of a notification (NOTIFY) in UTF-8")]
