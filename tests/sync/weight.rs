@@ -112,7 +112,7 @@ async fn g12_compressed_settings_weigh_what_they_are_as_text() {
 }
 
 /// The command with a limit for its data, in KiB.
-fn within(most_kib: u64, command: Command) -> Command {
+fn within(most_kib: u64, command: &Command) -> Command {
     let mut limited = Command::new("sh");
     limited.args(["-c", &format!("ulimit -d {most_kib}; exec \"$0\" \"$@\"")]);
     limited.arg(command.get_program()).args(command.get_args());
@@ -153,7 +153,7 @@ async fn g12_an_agent_that_is_too_heavy_is_rejected_and_not_read() {
     assert!(daemon.peak_memory_kib() < MOST_KIB);
     // A command has the same bound.
     for arguments in [&["check"][..], &["reconcile", "--all", "--dry-run"]] {
-        let said = Said::of(within(MOST_KIB, platform.command(arguments))).await;
+        let said = Said::of(within(MOST_KIB, &platform.command(arguments))).await;
         assert!(
             said.code == 2
                 && said
