@@ -29,18 +29,36 @@ BEGIN
 EXCEPTION WHEN untranslatable_character OR character_not_in_repertoire THEN
     RETURN NULL;
 END$body$;
-    in_sync_body CONSTANT text := $body$-- Whether an agent and its configuration are in sync, as far as is known.
+    agents   CONSTANT regclass := pg_catalog.to_regclass(
+        pg_catalog.current_setting('agent_sync.agents'));
+    in_sync_body text := $body$-- Whether an agent and its configuration are in sync, as far as is known.
 SELECT CASE WHEN $1 IS NOT NULL THEN
     NOT EXISTS (SELECT FROM agent_sync.outbox o
-                WHERE o.slug OPERATOR(pg_catalog.=) $1
-                  AND (o.tenant IS NULL OR $2 IS NULL OR o.tenant OPERATOR(pg_catalog.=) $2))
+                WHERE o.slug OPERATOR(pg_catalog.=) given.slug
+                  AND (o.tenant IS NULL OR given.tenant IS NULL
+                       OR o.tenant OPERATOR(pg_catalog.=) given.tenant))
     AND NOT EXISTS (SELECT FROM agent_sync.problem p
-                    WHERE p.slug OPERATOR(pg_catalog.=) $1
-                      AND (p.tenant IS NULL OR $2 IS NULL OR p.tenant OPERATOR(pg_catalog.=) $2))
+                    WHERE p.slug OPERATOR(pg_catalog.=) given.slug
+                      AND (p.tenant IS NULL OR given.tenant IS NULL
+                           OR p.tenant OPERATOR(pg_catalog.=) given.tenant))
     -- A save that could not be noted may be of any agent.
     AND EXISTS (SELECT FROM agent_sync.install i CROSS JOIN agent_sync.uncaptured u
                 WHERE u.is_called AND i.uncaptured_seen OPERATOR(pg_catalog.=) u.last_value)
-END$body$;
+END
+FROM (SELECT /* slug */$1 AS slug, /* tenant */$2 AS tenant) AS given$body$;
+    -- A part of the key as the server writes a value of the type, and so as the outbox has it; %1$s
+    -- is the parameter. store::layout::lookup does the same.
+    as_uuid  CONSTANT text := $sql$CASE
+        WHEN pg_catalog.translate(pg_catalog.lower(%1$s COLLATE pg_catalog."C"), '-{}', '')
+            OPERATOR(pg_catalog.~) '^[0-9a-f]{32}$'
+        THEN pg_catalog.translate(%1$s, '-{}', '')::pg_catalog.uuid::pg_catalog.text
+        ELSE %1$s END$sql$;
+    as_integer CONSTANT text := $sql$CASE
+        WHEN %1$s OPERATOR(pg_catalog.~) '^[[:space:]]*[+-]?[0-9]+[[:space:]]*$'
+        THEN pg_catalog.concat(
+            CASE WHEN %1$s OPERATOR(pg_catalog.~) '^[[:space:]]*-0*[1-9]' THEN '-' END,
+            pg_catalog.substring(%1$s, '^[[:space:]]*[+-]?0*([0-9]+)[[:space:]]*$'))
+        ELSE %1$s END$sql$;
     part     record;
 BEGIN
     PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
@@ -429,7 +447,32 @@ BEGIN
     END IF;
 
     -- With the rights of its owner, because no other role may read the outbox. To call it, a role
-    -- needs USAGE on the schema.
+    -- needs USAGE on the schema. A column of the key changes its type only without the triggers, so
+    -- an install follows.
+    FOR part IN
+        WITH RECURSIVE base (name, type) AS (
+            SELECT k.name, a.atttypid
+            FROM (VALUES ('slug'), ('tenant')) AS k (name)
+            JOIN pg_attribute a ON a.attrelid = agents
+                AND a.attname = pg_catalog.current_setting('agent_sync.tables')::jsonb
+                    #>> ARRAY['agents', 'columns', k.name]
+            UNION ALL
+            SELECT b.name, t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.type
+            WHERE t.typtype = 'd'
+        ), typed (name, written) AS (
+            SELECT b.name, CASE
+                WHEN b.type = 'uuid'::regtype THEN as_uuid
+                WHEN b.type IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN as_integer
+                END
+            FROM base b)
+        SELECT placed.place, format(t.written, placed.parameter) AS written
+        FROM typed t
+        JOIN (VALUES ('slug', '/* slug */$1', '$1'), ('tenant', '/* tenant */$2', '$2'))
+            AS placed (name, place, parameter) ON placed.name = t.name
+        WHERE t.written IS NOT NULL
+    LOOP
+        in_sync_body := replace(in_sync_body, part.place, part.written);
+    END LOOP;
     IF NOT EXISTS (SELECT FROM pg_proc f
                    WHERE f.oid = to_regprocedure('agent_sync.in_sync(text, text)')
                      AND f.prosrc = in_sync_body AND f.prosecdef
@@ -440,7 +483,8 @@ BEGIN
                        'SET search_path = pg_catalog, pg_temp AS %L', in_sync_body);
         COMMENT ON FUNCTION agent_sync.in_sync(text, text) IS
             'Whether the agent with this slug has no pending change and no problem: every change '
-            'that was saved before is applied.';
+            'that was saved before is applied. It reads the whole outbox: a SERIALIZABLE '
+            'transaction that calls it can make others that save fail with 40001.';
     END IF;
     IF NOT has_function_privilege('public', 'agent_sync.in_sync(text, text)', 'EXECUTE') THEN
         GRANT EXECUTE ON FUNCTION agent_sync.in_sync(text, text) TO PUBLIC;

@@ -14,7 +14,7 @@ use super::page::Page;
 use super::tenant::Search;
 use crate::cli::Wait;
 use crate::exit::{Exit, Fault};
-use crate::report::{Awaited, Level, Look, NamedAgents, Note, awaited, look, moment, problems_of};
+use crate::report::{Awaited, Level, Look, NamedAgents, Note, Waiting, look, problems_of};
 use crate::settings::{Database, Settings};
 use crate::show::{WIDTH, count, indented};
 
@@ -95,7 +95,6 @@ async fn in_one(
         super::output::note(format!("database {}: {NOT_LOOKED_UP}", database.name));
     }
     let unanswered = |error| super::unanswered(&database, error);
-    let before = moment(db).await.map_err(unanswered)?;
     let first = look(db, &database, settings, None, may_read).await;
     if !first.installed {
         return Err(not_installed(&database, &first));
@@ -114,11 +113,9 @@ async fn in_one(
         .look(db, layout, may_read)
         .await
         .map_err(unanswered)?;
-    let mut pause = PAUSES.0;
+    let (mut pause, mut waiting) = (PAUSES.0, Waiting::new(agents.clone()));
     let left = loop {
-        let left = awaited(db, layout, before, &agents)
-            .await
-            .map_err(unanswered)?;
+        let left = waiting.look(db, layout).await.map_err(unanswered)?;
         let remaining = timeout.saturating_sub(begun.elapsed());
         if left.is_over() || remaining.is_zero() {
             break left;

@@ -10,7 +10,8 @@ use crate::key::Key;
 use crate::pg::{Db, QueryError};
 use crate::settings::Database;
 use crate::show::quoted;
-use crate::store::{Installed, Layout, MayRead, awaited as queries, is_unsealed};
+use crate::store::awaited::{self as queries, Mark};
+use crate::store::{Layout, MayRead};
 
 /// The agents of a `wait`.
 #[derive(Debug, Clone, Default)]
@@ -34,14 +35,10 @@ impl NamedAgents {
     }
 }
 
-/// A moment on the server. A change that was committed before it has a transaction number below it.
-#[derive(Debug, Clone, Copy)]
-pub struct Moment(i64);
-
-/// The changes that were committed before a moment and are not applied yet.
+/// What is left to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Awaited {
-    /// Their slugs, counted up to a limit.
+    /// The slugs with changes that are not applied yet, counted up to a limit.
     pub slugs: i64,
     /// Whether every agent is still to be checked, because changes may have been missed.
     pub unsure: bool,
@@ -50,44 +47,72 @@ pub struct Awaited {
 }
 
 impl Awaited {
-    /// Whether there is none.
+    /// Whether there is nothing.
     pub fn is_over(self) -> bool {
         self.slugs == 0 && !self.unsure
     }
 }
 
-/// The present moment.
-pub async fn moment(db: &Db) -> Result<Moment, QueryError> {
-    db.value(queries::MOMENT, &[]).await.map(Moment)
+/// A wait for every change of these agents that was committed before its first look.
+#[derive(Debug)]
+pub struct Waiting {
+    agents: NamedAgents,
+    /// The moment whose changes are awaited; none until no check of every agent is due.
+    mark: Option<Mark>,
 }
 
-/// What is left of the changes before the moment that are about these agents.
-pub async fn awaited(
-    db: &Db,
-    layout: &Layout,
-    moment: Moment,
-    agents: &NamedAgents,
-) -> Result<Awaited, QueryError> {
-    let slugs = agents.names(layout);
-    let given = [
-        (&moment.0 as _, Type::INT8),
-        (&slugs as _, Type::TEXT_ARRAY),
-        (&agents.tenant as _, Type::TEXT),
-    ];
-    let slugs = db.value(&queries::awaited(layout.keys()), &given).await?;
-    let installed = Installed::read(db).await?;
-    let owes = installed.is_none_or(|installed| installed.owes_check());
-    // Only a question of the catalog tells that a trigger was switched off for a while.
-    let is_unsealed = if owes || slugs > 0 {
-        Some(owes)
-    } else {
-        is_unsealed(db, layout).await?
-    };
-    Ok(Awaited {
-        slugs,
-        unsure: is_unsealed == Some(true),
-        unknown: is_unsealed.is_none(),
-    })
+impl Waiting {
+    /// For these agents.
+    pub fn new(agents: NamedAgents) -> Self {
+        Self { agents, mark: None }
+    }
+
+    /// What is left. It is over only if the rows of a [`Mark`] are gone from the outbox, and if at
+    /// a later moment no check of every agent is due, and none has been made since the mark.
+    pub async fn look(&mut self, db: &Db, layout: &Layout) -> Result<Awaited, QueryError> {
+        if self.mark.is_none() {
+            self.mark = Mark::take(db, layout).await?;
+        }
+        loop {
+            let Some(mark) = self.mark.clone() else {
+                return Ok(Awaited {
+                    slugs: self.pending(db, layout, i64::MAX).await?,
+                    unsure: true,
+                    unknown: false,
+                });
+            };
+            let slugs = self.pending(db, layout, mark.upto).await?;
+            if slugs > 0 {
+                return Ok(Awaited {
+                    slugs,
+                    unsure: false,
+                    unknown: !mark.is_certain,
+                });
+            }
+            // The rows may be gone because the outbox was emptied, which makes a check due.
+            self.mark = Mark::take(db, layout).await?;
+            if let Some(later) = &self.mark
+                && mark.is_valid_at(later)
+            {
+                return Ok(Awaited {
+                    slugs: 0,
+                    unsure: false,
+                    unknown: !later.is_certain,
+                });
+            }
+        }
+    }
+
+    /// How many of the agents have a row in the outbox of a transaction with a number below this.
+    async fn pending(&self, db: &Db, layout: &Layout, upto: i64) -> Result<i64, QueryError> {
+        let slugs = self.agents.names(layout);
+        let given = [
+            (&upto as _, Type::INT8),
+            (&slugs as _, Type::TEXT_ARRAY),
+            (&self.agents.tenant as _, Type::TEXT),
+        ];
+        db.value(&queries::awaited(layout.keys()), &given).await
+    }
 }
 
 /// The problems of these agents: at most 20, each with its remedy; and, with the permission, the slugs

@@ -22,7 +22,7 @@ mod story;
 pub mod unmatched;
 mod upkeep;
 
-pub use awaited::{Awaited, Moment, NamedAgents, awaited, moment, problems_of};
+pub use awaited::{Awaited, NamedAgents, Waiting, problems_of};
 pub use canary::canary;
 pub use conclusion::{Conclusion, conclude};
 pub use look::{Counted, Daemon, Group, Look, Outbox, look};

@@ -1,12 +1,64 @@
 //! The queries of `wait`, read-only.
 
-use super::MayRead;
+use postgres_types::Type;
+
+use super::capture::system_identifier;
 use super::layout::Layout;
 use super::queries::shown;
+use super::{Installed, MayRead, queries};
 use crate::key::Keys;
+use crate::pg::{Db, QueryError};
 
-/// The end of the snapshot: every transaction that has ended has a smaller number.
-pub const MOMENT: &str = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8";
+/// A moment at which no check of every agent was due. A check is entered into the outbox by the
+/// statement that notes it in `agent_sync.install`. So everything that was saved before the moment
+/// is applied, or has rows in the outbox of transactions with numbers below [`Self::upto`]: by a
+/// trigger, or by a check.
+///
+/// [`Self::take`] is the only way to one: rows that were listed while a check was due would lack
+/// those that it enters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The number above that of every transaction that had ended.
+    pub upto: i64,
+    /// Whether this role can know whether a check is due.
+    pub is_certain: bool,
+    /// The seal and the count that the last check has noted.
+    noted: (String, i64),
+}
+
+impl Mark {
+    /// The present moment; none while a check of every agent is due.
+    pub async fn take(db: &Db, layout: &Layout) -> Result<Option<Self>, QueryError> {
+        // The cheap question first.
+        let installed = Installed::read(db).await?;
+        if installed.is_none_or(|installed| installed.owes_check()) {
+            return Ok(None);
+        }
+        let server = system_identifier(db).await?;
+        let [agents, configurations] = layout.tables();
+        let of = [agents, configurations, (&server as _, Type::TEXT)];
+        // Only a question of the catalog tells that a trigger was switched off for a while.
+        let Some(row) = db.opt(&queries::checks(), &of).await? else {
+            return Ok(None);
+        };
+        let installed = Installed::of(&row)?;
+        let is_unsealed: Option<bool> = row.try_get("is_unsealed")?;
+        if installed.owes_check() || is_unsealed == Some(true) {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            upto: row.try_get("upto")?,
+            is_certain: is_unsealed.is_some(),
+            noted: (row.try_get("seal")?, installed.uncaptured_seen),
+        }))
+    }
+
+    /// Whether no check has been noted between the two moments. A check may make good rows of the
+    /// outbox that were lost, and its own are newer than the first moment.
+    pub fn is_valid_at(&self, later: &Self) -> bool {
+        self.noted == later.noted
+    }
+}
 
 /// Whether the row `alias` of a table of ours is about one of the names `$slugs`, unless that is null,
 /// and about the tenant `$tenant`, likewise. A row without tenant is about every tenant.

@@ -127,7 +127,7 @@ impl Store {
 }
 
 /// The identity of the server, where this role may ask for it.
-async fn system_identifier(db: &Db) -> Result<Option<String>, QueryError> {
+pub(super) async fn system_identifier(db: &Db) -> Result<Option<String>, QueryError> {
     if db.value(queries::KNOWS_SYSTEM_IDENTIFIER, &[]).await? {
         return db.value(queries::SYSTEM_IDENTIFIER, &[]).await;
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use postgres_types::Type;
+use tokio_postgres::{Error, Row};
 
 use super::{Audited, Store, audited, queries};
 use crate::observe::compared::Counts;
@@ -22,14 +23,17 @@ pub struct Installed {
 impl Installed {
     /// Reads the record; none if the install has none.
     pub async fn read(db: &Db) -> Result<Option<Self>, QueryError> {
-        let Some(row) = db.opt(queries::INSTALL, &[]).await? else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
+        let row = db.opt(queries::INSTALL, &[]).await?;
+        Ok(row.as_ref().map(Self::of).transpose()?)
+    }
+
+    /// Of a row with the columns of [`queries::INSTALL`].
+    pub(super) fn of(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
             uncaptured_seen: row.try_get("uncaptured_seen")?,
             uncaptured: row.try_get("uncaptured")?,
             may_have_jumped: row.try_get("may_have_jumped")?,
-        }))
+        })
     }
 
     /// Whether changes may have been missed since every agent was checked, so the daemon owes a

@@ -68,11 +68,16 @@ fn after_error(
     );
     health.noticed.misses_changes |= error.misses_changes();
     // Neither is an outage: the server is there, and will let the daemon work again (G16). After a
-    // change of the tables or of the install, the next connection finds out what has changed.
-    let is_usual = health.was_healthy && error.is_locked()
-        || error.is_layout_change() && !mem::replace(&mut health.noticed.layout_changed, true);
-    if health.outage.is_none() && (error.has_seen_a_change() || is_usual) {
-        if error.is_layout_change() {
+    // change of the tables or of the install, the next connection finds out what has changed: at
+    // once, also during an outage, for this cause says nothing of what is wrong (G10).
+    let is_first =
+        error.is_layout_change() && !mem::replace(&mut health.noticed.layout_changed, true);
+    let is_in_outage = health.outage.is_some();
+    if is_first
+        || error.has_seen_a_change()
+        || !is_in_outage && health.was_healthy && error.is_locked()
+    {
+        if !is_in_outage && error.is_layout_change() {
             context.observer.tell(event::Tables::Changed(&cause));
         }
         return SHORT_PAUSE;

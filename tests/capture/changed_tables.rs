@@ -1487,3 +1487,47 @@ async fn g7_the_seal_of_another_server_is_no_seal() {
         }
     }
 }
+
+/// GIVEN an outage that is not caught up with, WHEN the tables change, THEN the daemon connects again
+/// at once, and no other cause than the one that it finds then is shown during a pause.
+#[tokio::test]
+async fn g10_a_change_within_an_outage_is_read_at_once() {
+    let platform = Platform::installed().await;
+    let daemon = platform.caught_up_daemon().await;
+    // A check of every agent is due, and its end cannot be noted.
+    let locks = platform.connect().await;
+    let lock = "BEGIN; SELECT FROM agent_sync.install FOR UPDATE";
+    locks.batch_execute(lock).await.unwrap();
+    platform
+        .run("SELECT nextval('agent_sync.uncaptured')")
+        .await;
+    let session = "FROM pg_stat_activity s JOIN pg_locks l ON l.pid = s.pid
+        WHERE s.datname = current_database() AND l.locktype = 'advisory' AND l.objid = 1
+          AND s.application_name LIKE 'agent-sync/%' AND l.granted";
+    let former: i32 = platform.value(&format!("SELECT s.pid {session}")).await;
+    platform
+        .run(&format!("SELECT pg_terminate_backend({former})"))
+        .await;
+    daemon.logged("database unavailable").await;
+    platform
+        .holds(&format!(
+            "SELECT EXISTS (SELECT {session} AND s.pid <> {former})"
+        ))
+        .await;
+    let seen = daemon.log().len();
+    let change = "ALTER TABLE agents RENAME COLUMN voice_settings TO settings; COMMIT";
+    locks.batch_execute(change).await.unwrap();
+    daemon.logged_times("database unavailable", 2).await;
+    let log = daemon.log_after(seen);
+    let causes = log.iter().filter_map(|line| {
+        let message = line["message"].as_str()?;
+        message
+            .contains("unavailable")
+            .then(|| line["cause"].as_str())
+            .flatten()
+    });
+    let causes: Vec<_> = causes.collect();
+    let found = causes.last().unwrap();
+    assert!(found.contains("voice_settings"), "{log:?}");
+    assert!(causes.iter().all(|cause| cause == found), "{causes:?}");
+}

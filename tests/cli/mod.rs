@@ -17,4 +17,5 @@ mod status;
 mod story;
 mod tenants;
 mod wait;
+mod wait_for_check;
 mod why;

@@ -1,16 +1,20 @@
 //! `wait`: it returns when what was committed before the call is applied, and not earlier.
 
+use std::process::Command;
+
+use tokio::task::JoinHandle;
+
 use crate::support::platform::{EXAMPLE, MISSED, connect};
 use crate::support::{Platform, Said};
 
-/// A command that still waits.
-async fn waits(platform: &Platform, arguments: &[&str]) -> tokio::task::JoinHandle<Said> {
-    let command = tokio::spawn(Said::of(platform.command(arguments)));
+/// A command that still waits, after its first look.
+pub(super) async fn waits(platform: &Platform, command: Command) -> JoinHandle<Said> {
+    let looks = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name LIKE 'agent-sync wait%' AND query LIKE '%FROM agent_sync.outbox o%'";
+    let before: i64 = platform.value(looks).await;
+    let command = tokio::spawn(Said::of(command));
     platform
-        .holds(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE \
-            'agent-sync wait%' AND query LIKE '%FROM agent_sync.install i CROSS JOIN%')",
-        )
+        .holds(&format!("SELECT ({looks}) > {before}"))
         .await;
     command
 }
@@ -27,8 +31,8 @@ async fn i1_wait_returns_when_the_changes_before_it_are_applied() {
     drop(daemon);
     platform.save("reception", EXAMPLE).await;
     platform.configure("reception").await;
-    let command = waits(&platform, &["wait"]).await;
-    let named = waits(&platform, &["wait", "reception"]).await;
+    let command = waits(&platform, platform.command(&["wait"])).await;
+    let named = waits(&platform, platform.command(&["wait", "reception"])).await;
     // An agent that is not pending is not waited for.
     let other = platform.says(&["wait", "other", "--timeout", "1ms"]).await;
     assert_eq!(other.code, 0, "{other:?}");
@@ -57,7 +61,7 @@ async fn i1_wait_ignores_changes_after_the_call() {
     platform.drained().await;
     drop(daemon);
     platform.save("first", EXAMPLE).await;
-    let command = waits(&platform, &["wait", "--json"]).await;
+    let command = waits(&platform, platform.command(&["wait", "--json"])).await;
     platform.save("second", EXAMPLE).await;
     platform
         .run("DELETE FROM agent_sync.outbox WHERE slug = 'first'")
@@ -279,4 +283,85 @@ async fn i6_in_sync_tells_a_runtime_whether_its_agent_is_current() {
     platform
         .run(&format!("DROP OWNED BY {runtime}; DROP ROLE {runtime}"))
         .await;
+}
+
+/// The function for SQL takes a slug and a tenant in every way that their types take, and text as it
+/// is.
+#[tokio::test]
+async fn i6_in_sync_takes_values_in_every_way_of_their_type() {
+    const ID: &str = "0b1f2c3d-0000-4000-8000-00000000abcd";
+    for (of_slug, slug, ways, others) in [
+        (
+            "uuid",
+            ID,
+            &[
+                "0B1F2C3D-0000-4000-8000-00000000ABCD",
+                "{0b1f2c3d00004000800000000000abcd}",
+            ] as &[&str],
+            &["0b1f2c3d-0000-4000-8000-00000000abce", "0B1F2C3D"] as &[&str],
+        ),
+        ("integer", "7", &["+7", " 007 "], &["-7", "70", "7.0", ""]),
+        ("id", "-12", &["-0012"], &["12", "+12", "--12"]),
+        ("bigint", "0", &["-0", "000", "+0"], &["10", "-"]),
+        ("text", "007", &[], &["7", "+007", " 007"]),
+        ("text", "ABCD", &[], &["abcd"]),
+    ] {
+        for is_tenant in [false, true] {
+            let platform = if is_tenant {
+                Platform::with_tenants("text").await
+            } else {
+                Platform::new().await
+            };
+            let (agents, configurations) = if is_tenant {
+                ("client_id", "client_id")
+            } else {
+                ("slug", "agent_slug")
+            };
+            platform
+                .run(&format!(
+                    "CREATE DOMAIN id AS bigint;
+                     ALTER TABLE agents ALTER COLUMN {agents} TYPE {of_slug} USING NULL;
+                     ALTER TABLE agent_configurations ALTER COLUMN {configurations}
+                       TYPE {of_slug} USING NULL"
+                ))
+                .await;
+            platform.install();
+            drop(platform.caught_up_daemon().await);
+            let (columns, values) = if is_tenant {
+                ("slug, client_id", format!("'a', '{slug}'"))
+            } else {
+                ("slug", format!("'{slug}'"))
+            };
+            platform
+                .run(&format!(
+                    "INSERT INTO agents ({columns}, name) VALUES ({values}, 'New')"
+                ))
+                .await;
+            let is_in_sync = async |given: &str| {
+                let given = if is_tenant {
+                    ["a", given]
+                } else {
+                    [given, "any"]
+                };
+                let call = "SELECT agent_sync.in_sync($1, $2)";
+                let row = platform
+                    .client
+                    .query_one(call, &[&given[0], &given[1]])
+                    .await;
+                row.unwrap().get::<_, bool>(0)
+            };
+            for way in ways.iter().chain([&slug]) {
+                assert!(
+                    !is_in_sync(way).await,
+                    "{of_slug} {is_tenant} {way:?} is pending"
+                );
+            }
+            for other in others {
+                assert!(
+                    is_in_sync(other).await,
+                    "{of_slug} {is_tenant} {other:?} is another"
+                );
+            }
+        }
+    }
 }

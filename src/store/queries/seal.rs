@@ -1,6 +1,7 @@
 //! The seal: the version of the rows of the catalog that the capture rests on.
 
 use super::capture::LOST_SAVE;
+use super::install::INSTALL;
 use super::rights::PARTS_OF_A_TYPE;
 use super::tables::QUOTED_NAME;
 
@@ -142,11 +143,7 @@ fn here(servers: &str) -> String {
 /// With policies, a seal is that of one role; where no daemon with the role of this session leads,
 /// the question has no answer: null. The role of the daemon may not know the identity of the server,
 /// and this one may.
-pub fn is_unsealed() -> String {
-    let (sealed, here) = (sealed(), here("($3::text), (NULL)"));
-    format!(
-        "{sealed}, {here}
-         SELECT CASE WHEN NOT EXISTS (
+const UNSEALED: &str = "CASE WHEN NOT EXISTS (
              SELECT FROM watched w JOIN pg_class c ON c.oid = w.relation
              WHERE c.relrowsecurity OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid))
            OR EXISTS (
@@ -157,7 +154,25 @@ pub fn is_unsealed() -> String {
                                  WHERE d.datname = current_database()))
            THEN EXISTS (SELECT FROM agent_sync.install i
                         WHERE i.seal LIKE 'md5 %'
-                          AND i.seal NOT IN (SELECT here.seal FROM here)) END"
+                          AND i.seal NOT IN (SELECT here.seal FROM here)) END";
+
+/// [`UNSEALED`].
+pub fn is_unsealed() -> String {
+    let (sealed, here) = (sealed(), here("($3::text), (NULL)"));
+    format!("{sealed}, {here} SELECT {UNSEALED}")
+}
+
+/// What a check of every agent changes when it becomes due and when it is made, in one snapshot:
+/// whether the capture is [unsealed](UNSEALED), the record of the install with the count of missed
+/// changes, and the end of the snapshot, which is above the number of every transaction that it
+/// sees. No row if the install has no record.
+pub fn checks() -> String {
+    let (sealed, here) = (sealed(), here("($3::text), (NULL)"));
+    format!(
+        "{sealed}, {here}
+         SELECT {UNSEALED} AS is_unsealed, r.seal, n.*,
+                pg_snapshot_xmax(pg_current_snapshot())::text::int8 AS upto
+         FROM ({INSTALL}) AS n CROSS JOIN agent_sync.install r"
     )
 }
 
