@@ -155,10 +155,7 @@ async fn g12_an_agent_that_is_too_heavy_is_rejected_and_not_read() {
     for arguments in [&["check"][..], &["reconcile", "--all", "--dry-run"]] {
         let said = Said::of(within(MOST_KIB, &platform.command(arguments))).await;
         assert!(
-            said.code == 2
-                && said
-                    .out
-                    .contains("expected at most 16777216 bytes together"),
+            said.code == 2 && said.out.contains("expected at most 16777216 bytes"),
             "{arguments:?}: {said:?}"
         );
     }
