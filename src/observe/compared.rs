@@ -14,6 +14,10 @@ pub const UNNOTICED_REMEDY: &str = "The changes are being applied. Find the caus
     doctor` checks the capture, and the log of the server may show who has deleted rows of the \
     outbox.";
 
+/// The remedy for agents that an audit has put into the outbox in vain.
+pub const STUCK_REMEDY: &str = "`agent-sync why SLUG` shows one of them, and `agent-sync doctor` \
+    checks the database. Report it with both outputs.";
+
 /// The time for which a finding tells of changes that were never noticed.
 pub const TOLD_FOR: Duration = Duration::from_secs(24 * 3600);
 

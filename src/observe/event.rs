@@ -261,6 +261,14 @@ pub enum Audit<'a> {
         /// Whether they were put into the outbox.
         are_requested: bool,
     },
+    /// It found agents that the audit before had put into the outbox for the same reason: what is
+    /// noted of them stays out of date.
+    Stuck {
+        /// The number of the agents.
+        agents: u64,
+        /// The slugs of some of them.
+        some: &'a [String],
+    },
     /// It could not go on, for this cause, several times in a row. It is tried again.
     Interrupted(&'a str),
 }

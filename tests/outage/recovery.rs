@@ -647,6 +647,10 @@ async fn every_query_can_be_prepared(platform: Platform) {
         },
         may_read,
     );
+    let (along, past) = (
+        queries::agents_along_index(&layout.agents),
+        queries::agents_past_index(&layout.agents),
+    );
     let every_tenant = queries::enqueue_tenants(&layout);
     assert_eq!(every_tenant.is_some(), platform.tenants);
     let of_tenant = platform.tenants.then(|| {
@@ -724,6 +728,9 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &rivals,
         queries::UNLOGGED,
         &misses,
+        &along,
+        &past,
+        queries::NAMES,
         queries::UNPUBLISHABLE,
         queries::PUBLISHED_IN_PART,
         &known,

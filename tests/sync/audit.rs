@@ -518,3 +518,92 @@ async fn g17_a_locked_row_of_the_install_stops_no_audit() {
     daemon.logged(UNNOTICED).await;
     holder.batch_execute("ROLLBACK").await.unwrap();
 }
+
+/// An agent that every index leaves out, and whose change was lost, is not passed over: the audit
+/// tells of the index once, reads past it, and puts the agent into the outbox.
+#[tokio::test]
+async fn g17_an_agent_that_the_indexes_leave_out_is_audited() {
+    for tenants in [false, true] {
+        let platform = if tenants {
+            Platform::with_tenants("text").await
+        } else {
+            Platform::new().await
+        };
+        platform.install();
+        let (column, value, missed) = if tenants {
+            ("client_id, ", "'t', ", "t/missed")
+        } else {
+            ("", "", "missed")
+        };
+        // As the planner does in a large table, the walk follows an index.
+        let name = platform.name();
+        let save = |slug| {
+            format!(
+                "INSERT INTO agents ({column}slug, voice_settings)
+                   VALUES ({value}'{slug}', '{EXAMPLE}');"
+            )
+        };
+        let configure = ["a", "missed", "z"].map(|slug| {
+            format!(
+                "INSERT INTO agent_configurations ({column}agent_slug, provider_config)
+                   VALUES ({value}'{slug}', '{{}}');"
+            )
+        });
+        platform
+            .run(&format!(
+                "ALTER DATABASE {name} SET enable_seqscan = off;
+                 ALTER DATABASE {name} SET enable_sort = off;
+                 {} {} {}",
+                configure.concat(),
+                save("a"),
+                save("z")
+            ))
+            .await;
+        // No sweep looks up a sample meanwhile.
+        let (daemon, _) = auditing(&platform, &[("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h")]).await;
+        platform.drained().await;
+        let lies = "an index on slug of public.agents does not find rows that are there";
+        audits(&daemon, 1).await;
+        assert!(daemon.lines(lies).is_empty());
+
+        let ready = |ready| {
+            format!("UPDATE pg_index SET indisready = {ready} WHERE indrelid = 'agents'::regclass;")
+        };
+        platform
+            .run(&format!(
+                "BEGIN; {} {} {}
+                 DELETE FROM agent_sync.outbox WHERE slug = 'missed'; COMMIT",
+                ready(false),
+                save("missed"),
+                ready(true)
+            ))
+            .await;
+        let line = daemon.logged(UNNOTICED).await;
+        assert_eq!(
+            (&line["agents"], &line["some"]),
+            (&1.into(), &missed.into())
+        );
+        // The daemon takes it out of the outbox, and tells an agent that is gone from this one.
+        let is_a_problem = "SELECT count(*) = 1 FROM agent_sync.problem
+            WHERE slug = 'missed' AND kind = 'failed' AND sqlstate = 'XX002'";
+        platform.holds(is_a_problem).await;
+        audits(&daemon, 2).await;
+        let told = daemon.lines(lies);
+        assert_eq!(told.len(), 1, "told once: {told:?}");
+        let remedy = told[0]["remedy"].as_str().unwrap();
+        assert!(remedy.contains("REINDEX TABLE public.agents"), "{remedy}");
+
+        platform.run("REINDEX TABLE agents").await;
+        platform
+            .run("UPDATE agents SET name = 'found' WHERE slug = 'missed'")
+            .await;
+        platform
+            .holds(
+                "SELECT agent_name IS NOT DISTINCT FROM 'found' FROM agent_configurations
+                 WHERE agent_slug = 'missed'",
+            )
+            .await;
+        audits(&daemon, 2).await;
+        assert_eq!(daemon.lines(lies).len(), 1);
+    }
+}

@@ -45,6 +45,16 @@ pub(super) fn line(event: &Audit<'_>) {
             some,
             are_requested,
         } => edited(*agents, &some.join(", "), *are_requested),
+        Audit::Stuck { agents, some } => {
+            let some = some.join(", ");
+            warn!(
+                agents,
+                some,
+                remedy = compared::STUCK_REMEDY,
+                "what is noted of these agents is out of date, and putting them into the outbox \
+                does not help: a fault of agent-sync"
+            );
+        }
         Audit::Interrupted(cause) => warn!(
             cause,
             "the audit is interrupted: whether every agent is in sync is unknown; the daemon \

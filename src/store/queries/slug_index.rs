@@ -97,6 +97,41 @@ pub fn lack_tenant(configurations: &Configurations, _: MayRead) -> Option<String
     ))
 }
 
+/// The agents, without a column, in the order of the index on the slugs, without those that
+/// it has behind a later one. Where no index has that order, a sort gives it, and an index that has
+/// the slug is read.
+///
+/// The settings of [`ALONG_INDEX`] have to be in force.
+pub fn agents_along_index(agents: &Agents) -> String {
+    let (table, slug, key) = (&agents.table, &agents.slug.name, agents.lookup("a"));
+    format!(
+        "SELECT FROM (SELECT {key} AS slug, lag({key}) OVER (ORDER BY {key}) AS before
+                      FROM {table} a WHERE a.{slug} IS NOT NULL) AS o
+         WHERE o.before IS NULL OR o.slug >= o.before"
+    )
+}
+
+/// The agents of the table itself, without a column: by a sample of all pages, which no index
+/// serves.
+pub fn agents_past_index(agents: &Agents) -> String {
+    let (table, slug) = (&agents.table, &agents.slug.name);
+    format!("SELECT FROM {table} a TABLESAMPLE system (100) WHERE a.{slug} IS NOT NULL")
+}
+
+/// The names of the quoted table `$1` and of its quoted column `$2`, for a finding.
+pub const NAMES: &str = "SELECT coalesce(to_regclass($1)::text, $1::text), \
+    quote_ident((parse_ident($2::text))[1])";
+
+/// Begins a transaction in which rows are read in the order of an index, in one snapshot.
+pub const ALONG_INDEX: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
+    SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
+    SET LOCAL enable_sort = off; SET LOCAL enable_indexscan = on; \
+    SET LOCAL enable_indexonlyscan = on";
+
+/// Has the session read tables past their indexes.
+pub const PAST_INDEXES: &str = "SET enable_indexscan = off; SET enable_indexonlyscan = off; \
+    SET enable_bitmapscan = off; SET enable_seqscan = on; SET enable_sort = on";
+
 /// Begins a transaction in which lookups are made by index.
 pub const BY_INDEX: &str = "BEGIN READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL \
     enable_nestloop = on; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";

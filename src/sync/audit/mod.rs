@@ -13,6 +13,7 @@
 //! may: another daemon may lead, and write under other rules meanwhile (G14).
 
 mod pass;
+mod reports;
 mod second_look;
 mod when;
 
@@ -21,29 +22,25 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
-use self::pass::{Ground, Pass};
+use self::pass::{Ground, LONGEST, Pass};
+use self::reports::Reports;
 use self::second_look::{Remembered, Standing};
-use self::when::{Cause, Next, changed, due};
+use self::when::{AWAITED, Cause, Next, Patience, changed, due, rest};
 use super::context::{Context, InSync, Lead};
 use super::error::AttemptError;
 use crate::mapping::Rules;
-use crate::observe::compared::{Compared, Unnoticed};
+use crate::observe::compared::Compared;
 use crate::observe::{Totals, event};
-use crate::pg::QueryError;
 use crate::pg::sqlstate::Class;
+use crate::pg::{Db, QueryError};
 use crate::session::{Limits, Session};
-use crate::settings::Repair;
-use crate::store::Layout;
 use crate::store::audited::{note_audit, note_position};
+use crate::store::{Layout, avoid_lying_index};
 use crate::survey::Step;
 
 /// The first and the longest pause between two passes while a configuration differs. Of a large
 /// database, such passes take a hundredth of the time at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-
-/// The pauses for each portion, as multiples of its duration: while changes are pending, and
-/// otherwise. So an audit takes a tenth or a quarter of the time.
-const RESTS: (u32, u32) = (9, 3);
 
 /// The interval at which the position is noted in `agent_sync.install`, for another daemon.
 const NOTED: Duration = Duration::from_secs(5);
@@ -81,9 +78,9 @@ struct Auditor<'a> {
     /// Whether this process leads, as far as the audit knows.
     leads: bool,
     told: Told,
-    /// The edited configurations that were reported last: how many agents, and some slugs.
-    told_edited: (u64, Vec<String>),
+    reports: Reports,
     remembered: Remembered,
+    patience: Patience,
     /// The last result of this process.
     concluded: Option<(Instant, Compared)>,
 }
@@ -111,8 +108,9 @@ impl<'a> Auditor<'a> {
             failures: 0,
             leads: false,
             told,
-            told_edited: (0, Vec::new()),
+            reports: Reports::default(),
             remembered: Remembered::default(),
+            patience: Patience::default(),
             concluded: None,
         };
         auditor.rules.mark_unchanged();
@@ -251,6 +249,10 @@ impl<'a> Auditor<'a> {
             .trusted(database)
             .await?;
         let layout = Layout::read(session.db(), database).await?;
+        let (is_past_indexes, compared) = self.look_at_index(session.db(), &layout).await?;
+        if needs_lead && !rest(&mut self.lead, compared).await {
+            return Ok(None);
+        }
         let ground = Ground {
             db: session.db(),
             key: layout.mapping_key(rules),
@@ -258,12 +260,15 @@ impl<'a> Auditor<'a> {
             rules,
             needs_lead,
             repair: context.options.audit.repair,
+            awaits_check: self.patience.is_left(Instant::now()),
+            is_past_indexes,
         };
         let known = self.pass.take().filter(|pass| pass.fits(&ground));
         let pass = match known {
             Some(pass) => self.pass.insert(pass),
             None => self.pass.insert(Pass::begin(&ground).await?),
         };
+        pass.worked += compared;
         let mut noted = Instant::now();
         loop {
             let turn = context.turns.checks.wait().await;
@@ -286,14 +291,24 @@ impl<'a> Auditor<'a> {
                 if_not_locked(note_position(ground.db, pass).await)?;
                 noted = Instant::now();
             }
-            let is_working = *self.lead.borrow() == Lead::Working;
-            let rest = worked * if is_working { RESTS.0 } else { RESTS.1 };
-            tokio::select! {
-                biased;
-                _ = self.lead.wait_for(|lead| *lead == Lead::None) => return Ok(None),
-                () = tokio::time::sleep(rest) => {}
+            if !rest(&mut self.lead, worked).await {
+                return Ok(None);
             }
         }
+    }
+
+    /// Compares the index of the slugs with the table. Returns whether the session now reads past all
+    /// indexes, and how long that has taken.
+    async fn look_at_index(
+        &mut self,
+        db: &Db,
+        layout: &Layout,
+    ) -> Result<(bool, Duration), QueryError> {
+        let _turn = self.context.turns.checks.wait().await;
+        let began = Instant::now();
+        let lies = avoid_lying_index(db, layout, LONGEST).await?;
+        self.reports.index(&self.context.observer, lies.as_ref());
+        Ok((lies.is_some(), began.elapsed()))
     }
 
     fn failed(&mut self, cause: Cause, error: &AttemptError) {
@@ -339,20 +354,9 @@ impl<'a> Auditor<'a> {
         } else {
             Told::Nothing
         };
-        if counts.unnoticed > 0 {
-            let agents = counts.unnoticed;
-            let some = pass.unnoticed.into();
-            observer.tell(event::Audit::Unnoticed(&Unnoticed { at, agents, some }));
-        }
-        let edited = (pass.edited_agents, pass.edited);
-        if edited.0 > 0 && edited != self.told_edited {
-            observer.tell(event::Audit::Edited {
-                agents: edited.0,
-                some: &edited.1,
-                are_requested: self.context.options.audit.repair == Repair::Reconcile,
-            });
-        }
-        self.told_edited = edited;
+        self.reports
+            .pass(observer, &pass, at, self.context.options.audit.repair);
+        self.patience.note(standing, Instant::now());
         self.remembered.merge(pass.seen);
         let is_settled = standing == Standing::Settled;
         if let (false, Some(noted)) = (is_settled, pass.noted)
@@ -362,7 +366,13 @@ impl<'a> Auditor<'a> {
                 .in_sync
                 .send_replace(Some(InSync { key, noted, counts }));
         }
-        self.next = self.after(pass.worked, differs, is_settled);
+        let next = self.after(pass.worked, differs, is_settled);
+        // The next pass tells whether the full check has come.
+        let again = pass.is_excused.then(|| Next {
+            at: Instant::now() + AWAITED,
+            needs_lead: true,
+        });
+        self.next = next.into_iter().chain(again).min_by_key(|next| next.at);
     }
 
     /// The pass after one that has read for this long: at the interval, or sooner while a

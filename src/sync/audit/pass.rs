@@ -45,6 +45,10 @@ pub(super) struct Ground<'a> {
     /// Whether the pass is one of the daemon that leads.
     pub(super) needs_lead: bool,
     pub(super) repair: Repair,
+    /// Whether a full check that is due may still settle a difference.
+    pub(super) awaits_check: bool,
+    /// Whether the session reads past all indexes, because that of the slugs lies.
+    pub(super) is_past_indexes: bool,
 }
 
 /// A comparison of every agent that has begun. It is noted in this form.
@@ -53,6 +57,9 @@ pub(super) struct Pass {
     walk: Walk,
     /// The mapping that it compares with, as a hash.
     mapping: String,
+    /// Whether it reads past all indexes.
+    #[serde(default)]
+    is_past_indexes: bool,
     /// The mapping that was noted when it began.
     pub(super) noted: Option<String>,
     pub(super) found: Found,
@@ -61,7 +68,16 @@ pub(super) struct Pass {
     pub(super) edited: Vec<String>,
     /// The slugs of some agents with a change that was never noticed.
     pub(super) unnoticed: Vec<String>,
-    /// The edited configurations of this pass.
+    /// The agents that were requested in vain, because of what is noted of them; and the slugs of
+    /// some.
+    #[serde(skip)]
+    pub(super) stuck_agents: u64,
+    #[serde(skip)]
+    pub(super) stuck: Vec<String>,
+    /// Whether a difference was left to a full check that is due.
+    #[serde(skip)]
+    pub(super) is_excused: bool,
+    /// What the next pass has to know of this one.
     #[serde(skip)]
     pub(super) seen: Remembered,
     /// The time in which it has read.
@@ -80,24 +96,29 @@ pub(super) struct Found {
 
 impl Pass {
     pub(super) async fn begin(ground: &Ground<'_>) -> Result<Self, QueryError> {
-        let is_ordered = ground.layout.agents.is_in_order_of_an_index();
+        let is_ordered = ground.layout.agents.is_in_order_of_an_index() && !ground.is_past_indexes;
         let portion = if is_ordered { PORTION.0 } else { PORTION.1 };
         Ok(Self {
             walk: Walk::in_portions(portion),
             mapping: hash(&ground.key).to_string(),
+            is_past_indexes: ground.is_past_indexes,
             noted: noted_mapping(ground.db).await?,
             found: Found::default(),
             edited_agents: 0,
             edited: Vec::new(),
             unnoticed: Vec::new(),
+            stuck_agents: 0,
+            stuck: Vec::new(),
+            is_excused: false,
             seen: Remembered::default(),
             worked: Duration::ZERO,
         })
     }
 
-    /// Whether it can go on here: the mapping is the same.
+    /// Whether it can go on here: the mapping is the same, and it has followed no index that lies.
     pub(super) fn fits(&self, ground: &Ground<'_>) -> bool {
         self.mapping == hash(&ground.key).to_string()
+            && self.is_past_indexes == ground.is_past_indexes
     }
 
     /// From its noted form; nothing, if that is another one.

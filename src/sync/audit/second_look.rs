@@ -67,27 +67,41 @@ impl Standing {
     }
 }
 
-/// The edited configurations of a pass: the agents and the versions, as hashes.
+/// What later passes have to know of a pass, as hashes.
 #[derive(Debug, Default)]
-pub(super) struct Remembered(HashMap<u64, u64>);
+pub(super) struct Remembered {
+    /// The edited configurations: the agents and the versions.
+    edited: HashMap<u64, u64>,
+    /// The agents that were requested because of their problem: what was noted of them.
+    misnoted: HashMap<u64, u64>,
+}
 
 impl Remembered {
-    fn add(&mut self, (agent, versions): (u64, u64)) {
-        if self.0.len() < REMEMBERED {
-            self.0.insert(agent, versions);
+    fn add(&mut self, case: &Case) {
+        let (of, (agent, versions)) = match case.why {
+            Why::Edited => (&mut self.edited, case.hashes),
+            Why::Misnoted => (&mut self.misnoted, (case.hashes.0, case.noted)),
+            Why::Unnoticed => return,
+        };
+        if of.len() < REMEMBERED {
+            of.insert(agent, versions);
         }
     }
 
-    /// Adds those of a later pass. Too many are forgotten, but for these.
+    /// Adds those of a later pass. Too many edits are forgotten, but for these; of the problems,
+    /// those of the last pass are kept.
     pub(super) fn merge(&mut self, later: Self) {
-        if self.0.len() + later.0.len() > REMEMBERED {
-            self.0.clear();
+        if self.edited.len() + later.edited.len() > REMEMBERED {
+            self.edited.clear();
         }
-        self.0.extend(later.0);
+        self.edited.extend(later.edited);
+        self.misnoted = later.misnoted;
     }
 
-    fn has(&self, (agent, versions): (u64, u64)) -> bool {
-        self.0.get(&agent) == Some(&versions)
+    /// Whether the last pass has requested this agent because of the same problem, with the same
+    /// note of it: in vain.
+    fn has_misnoted(&self, why: Why, agent: u64, noted: u64) -> bool {
+        why == Why::Misnoted && self.misnoted.get(&agent) == Some(&noted)
     }
 }
 
@@ -119,18 +133,31 @@ struct Case {
     why: Why,
     key: String,
     hashes: (u64, u64),
+    /// Its verdict and what is noted of it, as a hash.
+    noted: u64,
+    /// Whether the pass before has requested it for the same reason, in vain.
+    is_stuck: bool,
     /// The agent as it counts where nobody can tell why it differs, and where it stays as it is.
     counted: Found,
 }
 
 impl Case {
-    fn of(comparison: &Comparison, remembered: &Remembered) -> Self {
+    /// Where the index of the slugs lies, the daemon does not find the agent, and no request mends
+    /// what is noted of it: the cause is told, and the agent is not stuck.
+    fn of(comparison: &Comparison, remembered: &Remembered, index_lies: bool) -> Self {
         let (hashes, mut counted) = (hashes(comparison), Found::default());
         counted.count(comparison);
+        let was_edited = remembered.edited.get(&hashes.0) == Some(&hashes.1);
+        let why = Why::of(comparison, was_edited);
+        let noted = comparison.noted.as_ref();
+        let noted = noted.map(|noted| (noted.kind.as_str(), noted.detail.as_str()));
+        let noted = hash(&(comparison.verdict().problem(), noted));
         Self {
-            why: Why::of(comparison, remembered.has(hashes)),
+            why,
             key: comparison.key.clone(),
             hashes,
+            noted,
+            is_stuck: !index_lies && remembered.has_misnoted(why, hashes.0, noted),
             counted,
         }
     }
@@ -143,6 +170,29 @@ impl Why {
             Verdict::Drifted if comparison.noted.is_none() && is_edited => Self::Edited,
             Verdict::Drifted | Verdict::Rejected if !is_edited => Self::Unnoticed,
             _ => Self::Misnoted,
+        }
+    }
+}
+
+/// What decides on the agents of a second look that differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// Another mapping: they are counted.
+    OtherMapping,
+    /// A full check that is due, or will be: it settles them.
+    FullCheck,
+    /// Nothing that they share: each has a cause of its own.
+    OfEach,
+}
+
+impl Reason {
+    /// By the state of the install, with a count, before and after the second look.
+    fn of<T: PartialEq>(before: &(Standing, T), after: &(Standing, T), awaits_check: bool) -> Self {
+        match after.0 {
+            Standing::OtherMapping => Self::OtherMapping,
+            Standing::Unsure if awaits_check => Self::FullCheck,
+            _ if before != after => Self::FullCheck,
+            Standing::Unsure | Standing::Settled => Self::OfEach,
         }
     }
 }
@@ -172,7 +222,7 @@ pub(super) async fn look_again(
     let mut cases = Vec::new();
     survey(db, layout, ground.rules, named, |comparison| {
         if comparison.is_unsettled() {
-            cases.push(Case::of(comparison, remembered));
+            cases.push(Case::of(comparison, remembered, ground.is_past_indexes));
         } else {
             found.count(comparison);
         }
@@ -181,17 +231,16 @@ pub(super) async fn look_again(
     .await?;
     // A missed change that was counted after the first reading may be behind a difference.
     let after = Standing::with_count(ground).await?;
-    if before != after || after.0 != Standing::Settled {
-        for case in &cases {
-            if after.0 == Standing::OtherMapping {
-                found.add(&case.counted);
-            } else {
+    match Reason::of(&before, &after, ground.awaits_check) {
+        Reason::OtherMapping => cases.iter().for_each(|case| found.add(&case.counted)),
+        Reason::FullCheck => {
+            pass.is_excused |= !cases.is_empty();
+            for case in &cases {
                 found.add_agent(case).pending += 1;
             }
         }
-        return Ok(began.elapsed());
+        Reason::OfEach => repair(pass, found, ground, &cases).await?,
     }
-    repair(pass, found, ground, &cases).await?;
     Ok(began.elapsed())
 }
 
@@ -216,6 +265,7 @@ async fn repair(
         match case.why {
             Why::Edited if !repairs => found.add(&case.counted),
             Why::Unnoticed => found.add_agent(case).unnoticed += 1,
+            Why::Misnoted if case.is_stuck => found.add(&case.counted),
             Why::Edited | Why::Misnoted => found.add_agent(case).pending += 1,
         }
     }
@@ -225,13 +275,17 @@ async fn repair(
 impl Pass {
     /// Notes an agent for the report.
     fn note(&mut self, case: &Case, keys: Keys) {
+        self.seen.add(case);
         let some = match case.why {
             Why::Edited => {
                 self.edited_agents += 1;
-                self.seen.add(case.hashes);
                 &mut self.edited
             }
             Why::Unnoticed => &mut self.unnoticed,
+            Why::Misnoted if case.is_stuck => {
+                self.stuck_agents += 1;
+                &mut self.stuck
+            }
             Why::Misnoted => return,
         };
         if some.len() < NAMED {
@@ -247,5 +301,60 @@ impl Found {
         self.counts.agents += 1;
         self.counts.unmapped += case.counted.counts.unmapped;
         &mut self.counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(why: Why, agent: u64, noted: u64) -> Case {
+        Case {
+            why,
+            key: String::new(),
+            hashes: (agent, 0),
+            noted,
+            is_stuck: false,
+            counted: Found::default(),
+        }
+    }
+
+    /// A difference is left to a full check that is due for as long as the audit waits for it.
+    #[test]
+    fn g17_a_check_that_is_due_excuses_no_difference_for_ever() {
+        let (settled, unsure) = ((Standing::Settled, 1), (Standing::Unsure, 1));
+        assert_eq!(Reason::of(&unsure, &unsure, true), Reason::FullCheck);
+        assert_eq!(Reason::of(&unsure, &unsure, false), Reason::OfEach);
+        assert_eq!(Reason::of(&settled, &settled, true), Reason::OfEach);
+        // A missed change was counted meanwhile.
+        assert_eq!(
+            Reason::of(&settled, &(Standing::Settled, 2), false),
+            Reason::FullCheck
+        );
+        assert_eq!(Reason::of(&settled, &unsure, false), Reason::FullCheck);
+        let other = (Standing::OtherMapping, 1);
+        assert_eq!(Reason::of(&other, &other, true), Reason::OtherMapping);
+    }
+
+    /// An agent is stuck if two passes in a row find the same problem and the same note of it.
+    #[test]
+    fn g17_an_agent_that_is_requested_in_vain_is_stuck() {
+        let mut remembered = Remembered::default();
+        let mut seen = Remembered::default();
+        assert!(!remembered.has_misnoted(Why::Misnoted, 7, 1));
+        seen.add(&case(Why::Misnoted, 7, 1));
+        seen.add(&case(Why::Edited, 8, 1));
+        seen.add(&case(Why::Unnoticed, 9, 1));
+        remembered.merge(seen);
+        assert!(remembered.has_misnoted(Why::Misnoted, 7, 1));
+        // The daemon has noted something, or the agent differs for another reason.
+        assert!(!remembered.has_misnoted(Why::Misnoted, 7, 2));
+        assert!(!remembered.has_misnoted(Why::Unnoticed, 7, 1));
+        for other in [8, 9] {
+            assert!(!remembered.has_misnoted(Why::Misnoted, other, 1));
+        }
+        // A pass that does not find it ends it.
+        remembered.merge(Remembered::default());
+        assert!(!remembered.has_misnoted(Why::Misnoted, 7, 1));
     }
 }

@@ -1,0 +1,120 @@
+//! The comparison of the index on the slugs of the agents with the table, before a walk along it
+//! (G17): an index that leaves out rows, or is in another order, would have agents passed over.
+//!
+//! Two cursors of one snapshot are counted: the agents along the index, without those out of order,
+//! and those of the table itself. The server sends no rows. The role needs no privilege beside
+//! those of the walk.
+//!
+//! On failure: where DDL waits for a lock of the transaction, it ends, and the comparison begins
+//! anew (G3). A comparison that does not end in its time says nothing, and the walk follows the
+//! index: the sweeps look up a sample.
+
+use std::time::{Duration, Instant};
+
+use postgres_types::Type;
+use tokio_postgres::error::SqlState;
+
+use super::{Finding, Layout, finding, queries, request};
+use crate::pg::{Db, Parameter, QueryError};
+
+/// The number of rows between two looks at the time.
+const ROWS: u64 = 4096;
+
+/// The interval between two checks for sessions that wait for a lock of the transaction, and the
+/// pause after one that did.
+const YIELD: Duration = Duration::from_secs(1);
+
+/// What a comparison says.
+enum Told {
+    Agrees,
+    Differs,
+    /// Nothing, because another session waits for its locks.
+    Yielded,
+    /// Nothing in its time.
+    Late,
+}
+
+/// Compares the index with the table for at most this time. Where they differ, the session reads
+/// past all indexes from now on.
+pub async fn avoid_lying_index(
+    db: &Db,
+    layout: &Layout,
+    within: Duration,
+) -> Result<Option<Finding>, QueryError> {
+    let until = Instant::now() + within;
+    while Instant::now() < until {
+        match compare(db, layout, until).await? {
+            Told::Agrees | Told::Late => break,
+            Told::Yielded => tokio::time::sleep(YIELD).await,
+            Told::Differs => {
+                db.batch(queries::PAST_INDEXES).await?;
+                let agents = &layout.agents;
+                let names: [Parameter<'_>; 2] =
+                    [(&agents.table, Type::TEXT), (&agents.slug.name, Type::TEXT)];
+                let row = db.one(queries::NAMES, &names).await?;
+                let (table, column) = (row.try_get(0)?, row.try_get(1)?);
+                return Ok(Some(finding::Column::IndexMisses { table, column }.into()));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// One comparison, in one transaction.
+async fn compare(db: &Db, layout: &Layout, until: Instant) -> Result<Told, QueryError> {
+    let left = until.saturating_duration_since(Instant::now());
+    // Zero would be no limit.
+    let left = left.max(Duration::from_millis(1));
+    let db = &db.with_time_limit(left + Duration::from_secs(5));
+    let limit = format!("SET LOCAL statement_timeout = {}", left.as_millis());
+    db.batch(&format!("{}; {limit}", queries::ALONG_INDEX))
+        .await?;
+    let told = counted(db, layout, until).await;
+    let ended = db.batch("ROLLBACK").await;
+    match told {
+        Err(error) if is_late(&error) => ended.map(|()| Told::Late),
+        told => told.and_then(|told| ended.map(|()| told)),
+    }
+}
+
+async fn counted(db: &Db, layout: &Layout, until: Instant) -> Result<Told, QueryError> {
+    let agents = &layout.agents;
+    let (mut numbers, mut checked) = ([0, 0], Instant::now());
+    let cursors = [
+        (queries::agents_along_index(agents), "along"),
+        (queries::agents_past_index(agents), "past"),
+    ];
+    for ((agents, name), number) in cursors.iter().zip(&mut numbers) {
+        let declare = format!("DECLARE {name} NO SCROLL CURSOR FOR {agents}");
+        db.run(&declare, &[]).await?;
+        let forward = format!("MOVE FORWARD {ROWS} IN {name}");
+        loop {
+            let moved = db.run_counted(&forward, &[]).await?;
+            *number += moved;
+            if moved < ROWS {
+                break;
+            }
+            if Instant::now() >= until {
+                return Ok(Told::Late);
+            }
+            if checked.elapsed() > YIELD {
+                checked = Instant::now();
+                if db.value(request::BLOCKS, &[]).await? {
+                    return Ok(Told::Yielded);
+                }
+            }
+        }
+    }
+    let [along, past] = numbers;
+    Ok(if along == past {
+        Told::Agrees
+    } else {
+        Told::Differs
+    })
+}
+
+/// Whether a statement has met its time limit.
+fn is_late(error: &QueryError) -> bool {
+    matches!(error, QueryError::Postgres(error)
+        if error.code() == Some(&SqlState::QUERY_CANCELED))
+}

@@ -1,0 +1,91 @@
+//! What the passes of an audit have found, each told once.
+
+use std::time::SystemTime;
+
+use super::pass::Pass;
+use crate::observe::compared::Unnoticed;
+use crate::observe::{Event, Observer, event};
+use crate::settings::Repair;
+use crate::store::Finding;
+
+/// The last reports.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    /// The edited configurations: how many agents, and some slugs.
+    edited: Last<(u64, Vec<String>)>,
+    /// The agents that were requested in vain.
+    stuck: Last<(u64, Vec<String>)>,
+    /// The index that lies.
+    index: Last<Option<Finding>>,
+}
+
+/// The last report of one kind.
+#[derive(Debug, Default)]
+struct Last<T>(T);
+
+impl<T: PartialEq> Last<T> {
+    /// Whether it differs from the last one, whose place it takes.
+    fn is_news(&mut self, report: T) -> bool {
+        let is_news = self.0 != report;
+        self.0 = report;
+        is_news
+    }
+}
+
+impl Reports {
+    /// Reports an index along which agents would be passed over.
+    pub(super) fn index(&mut self, observer: &Observer, lies: Option<&Finding>) {
+        let is_news = self.index.is_news(lies.cloned());
+        if let Some(found) = lies.filter(|_| is_news) {
+            let (finding, remedy) = (found.to_string(), found.remedy());
+            observer.tell(Event::Found {
+                finding: &finding,
+                remedy: &remedy,
+            });
+        }
+    }
+
+    /// Reports the agents that a complete pass has found.
+    pub(super) fn pass(
+        &mut self,
+        observer: &Observer,
+        pass: &Pass,
+        at: SystemTime,
+        repair: Repair,
+    ) {
+        let agents = pass.found.counts.unnoticed;
+        if agents > 0 {
+            let some = pass.unnoticed.clone().into();
+            observer.tell(event::Audit::Unnoticed(&Unnoticed { at, agents, some }));
+        }
+        let (agents, some) = (pass.edited_agents, &pass.edited);
+        if self.edited.is_news((agents, some.clone())) && agents > 0 {
+            observer.tell(event::Audit::Edited {
+                agents,
+                some,
+                are_requested: repair == Repair::Reconcile,
+            });
+        }
+        let (agents, some) = (pass.stuck_agents, &pass.stuck);
+        if self.stuck.is_news((agents, some.clone())) && agents > 0 {
+            observer.tell(event::Audit::Stuck { agents, some });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Last;
+
+    /// What is found again and again is told once, and again after it was gone.
+    #[test]
+    fn g17_a_report_is_news_until_it_is_told() {
+        let mut last = Last::<(u64, Vec<String>)>::default();
+        let some = |agents| (agents, vec!["a".to_owned()]);
+        assert!(last.is_news(some(1)));
+        assert!(!last.is_news(some(1)));
+        assert!(last.is_news(some(2)));
+        assert!(last.is_news((0, Vec::new())));
+        assert!(last.is_news(some(2)));
+    }
+}
