@@ -156,14 +156,14 @@ const UNSEALED: &str = "CASE WHEN NOT EXISTS (
                         WHERE i.seal LIKE 'md5 %'
                           AND i.seal NOT IN (SELECT here.seal FROM here)) END";
 
-/// [`UNSEALED`].
+/// `UNSEALED`.
 pub fn is_unsealed() -> String {
     let (sealed, here) = (sealed(), here("($3::text), (NULL)"));
     format!("{sealed}, {here} SELECT {UNSEALED}")
 }
 
 /// What a check of every agent changes when it becomes due and when it is made, in one snapshot:
-/// whether the capture is [unsealed](UNSEALED), the record of the install with the count of missed
+/// whether the capture is unsealed (`UNSEALED`), the record of the install with the count of missed
 /// changes, and the end of the snapshot, which is above the number of every transaction that it
 /// sees. No row if the install has no record.
 pub fn checks() -> String {
