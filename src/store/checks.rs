@@ -25,7 +25,7 @@ const OLDEST: i32 = 140_000;
 /// The findings about the server. This check comes first, because the other checks need a server
 /// of version 14 or later.
 pub async fn server(db: &Db) -> Result<Vec<Finding>, QueryError> {
-    let row = db.one(queries::SERVER, &[]).await?;
+    let row = db.one(&queries::server(), &[]).await?;
     Ok(judge_server(
         row.try_get("version")?,
         row.try_get("number")?,
@@ -338,7 +338,7 @@ pub async fn cautions(
         let (percent, holder) = (row.try_get(1)?, row.try_get(2)?);
         findings.push(finding::Server::QueueFull { percent, holder }.into());
     }
-    let row = db.one(queries::SERVER, &[]).await?;
+    let row = db.one(&queries::server(), &[]).await?;
     let max: i32 = row.try_get("most_prepared")?;
     if row.try_get("is_superuser")? {
         let role = row.try_get("role")?;

@@ -60,7 +60,7 @@ async fn misses(db: &Db, layout: &Layout, may_read: MayRead) -> Result<Vec<Findi
     let (agents, configurations) = (&layout.agents, &layout.configurations);
     let of_agent = agents.is("x", "given.tenant", "given.slug");
     let of_configuration = configurations.is("x", "given.tenant", "given.slug");
-    let agents = agents.key_is_indexed.then_some(KeyColumns {
+    let agents = agents.key_is_indexed().then_some(KeyColumns {
         table: &agents.table,
         slug: &agents.slug.name,
         tenant: agents.tenant.as_ref(),

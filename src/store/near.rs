@@ -6,24 +6,22 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::Looks;
+
 /// The most agents of a batch that are compared.
 const COMPARED: usize = 20;
-
-/// The pause after a look, as a multiple of its duration.
-const PAUSE: u32 = 10;
 
 /// A look that takes no longer is followed by no pause.
 const QUICK: Duration = Duration::from_millis(100);
 
 /// When the next look may begin.
 #[derive(Debug, Default)]
-pub(super) struct NearLooks(Mutex<Option<Instant>>);
+pub(super) struct NearLooks(Mutex<Looks>);
 
 impl NearLooks {
     /// Those of the keys that are compared now: none during a pause.
     pub(super) fn of<'a, 'k>(&self, keys: &'a [&'k str], now: Instant) -> &'a [&'k str] {
-        let next = *self.next();
-        if next.is_some_and(|next| now < next) {
+        if !self.looks().may_begin(now) {
             return &[];
         }
         &keys[..keys.len().min(COMPARED)]
@@ -31,12 +29,12 @@ impl NearLooks {
 
     /// A look has taken this long.
     pub(super) fn took(&self, duration: Duration, now: Instant) {
-        *self.next() = (duration > QUICK)
-            .then(|| now.checked_add(duration.saturating_mul(PAUSE)))
-            .flatten();
+        if duration > QUICK {
+            self.looks().took(duration, now);
+        }
     }
 
-    fn next(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+    fn looks(&self) -> std::sync::MutexGuard<'_, Looks> {
         self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -3,9 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::requests::Looks;
 use crate::observe::{Event, Observer, Pause, Totals, event};
-use crate::store::{CaptureFault, Finding, finding};
+use crate::store::{CaptureFault, Finding, Looks, finding};
 
 /// How long no connection listens after a notification of others has ended one.
 const DEAF: Duration = Duration::from_secs(600);

@@ -48,7 +48,6 @@ pub mod protocol;
 mod reasons;
 mod remembered;
 mod report;
-mod requests;
 mod slow;
 
 pub use context::{Context, Options};

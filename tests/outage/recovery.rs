@@ -759,7 +759,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         queries::SYSTEM_IDENTIFIER,
         queries::NEXT_RETRY,
         &queries::enqueue_retries(keys),
-        queries::SERVER,
+        &queries::server(),
         queries::MISSING_PARTS,
         queries::HAS_SENT,
         queries::MISSING_PRIVILEGES,

@@ -76,7 +76,7 @@ impl Asking<'_> {
     async fn server(&mut self) -> Result<(), Over> {
         let asked = async {
             let findings = checks::server(self.db).await?;
-            let version: String = self.db.value(queries::SERVER, &[]).await?;
+            let version: String = self.db.value(&queries::server(), &[]).await?;
             Ok::<_, QueryError>((findings, version))
         };
         match asked.await {

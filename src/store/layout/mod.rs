@@ -51,7 +51,6 @@ impl SqlColumn {
 }
 
 /// The table of the agents.
-#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone)]
 pub struct Agents {
     /// Schema and name, quoted.
@@ -60,8 +59,6 @@ pub struct Agents {
     pub slug: SqlColumn,
     /// The tenant column, where tenants are set.
     pub tenant: Option<Tenant>,
-    /// Whether an index finds the key.
-    pub key_is_indexed: bool,
     /// Whether an index finds the slug, of whatever tenant.
     pub slug_is_indexed: bool,
     /// Whether an index finds tenant and slug together.
@@ -105,7 +102,6 @@ impl Agents {
         Ok(Self {
             table: table.quoted.clone(),
             slug: table.key_part(KeyPart::Slug, slug)?,
-            key_is_indexed: table.finds_key(slug, tenant.as_ref()),
             slug_is_indexed: table.finds(slug),
             pair_is_indexed: tenant.as_ref().is_some_and(|of| table.finds_both(slug, of)),
             key_is_unique: table.key_is_unique(slug, tenant.as_ref()),
@@ -130,6 +126,11 @@ impl Agents {
     /// The condition that the row `alias` has this slug, of whatever tenant.
     pub fn has_slug(&self, alias: &str, slug: &str) -> String {
         self.lookup.is(alias, &self.slug, slug)
+    }
+
+    /// Whether an index finds the key.
+    pub fn key_is_indexed(&self) -> bool {
+        self.slug_is_indexed || self.pair_is_indexed
     }
 
     /// Whether indexes find each key, and each slug of whatever tenant, without a look at the rows of
@@ -158,7 +159,7 @@ impl Agents {
     /// Whether an index has the order of the keys, so that a range of them is found without a look at
     /// the others.
     pub fn is_in_order_of_an_index(&self) -> bool {
-        self.tenant.is_none() && self.key_is_indexed && self.lookup == Lookup::Column
+        self.tenant.is_none() && self.slug_is_indexed && self.lookup == Lookup::Column
     }
 
     /// Whether keys have a tenant.

@@ -96,7 +96,7 @@ fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Wei
     let (agents, configurations) = (&layout.agents, &layout.configurations);
     let (agent_table, agent) = join_agents(agents);
     let (configuration_tables, configuration) = join_configurations(configurations);
-    let together = if agents.key_is_indexed && configurations.key_is_indexed {
+    let together = if agents.key_is_indexed() && configurations.key_is_indexed {
         ""
     } else {
         "ORDER BY changed.slug"
@@ -124,7 +124,7 @@ fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Wei
 
 /// A table of the agents of all slugs, where no index finds one; and the join of `agent`.
 fn join_agents(agents: &Agents) -> (String, String) {
-    if agents.key_is_indexed {
+    if agents.key_is_indexed() {
         return (String::new(), agent_by_index(agents));
     }
     let (slug, columns) = (agents.key("a"), agent_columns(agents, As::Stored));

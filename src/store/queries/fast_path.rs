@@ -31,7 +31,7 @@ const TOO_LONG: u32 = 1 << 24;
 /// configurations, so that a second one shows.
 pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
-    if !(agents.key_is_indexed && configurations.key_is_indexed) {
+    if !(agents.key_is_indexed() && configurations.key_is_indexed) {
         return None;
     }
     let sent =

@@ -1,10 +1,15 @@
 //! The queries about the server.
 
+use super::rights::IS_WITHIN_REACH;
+
 /// What the server is: its version as text and as a number, whether it is a standby, whether it is
-/// read-only, and how many transactions can be prepared; and whether code in this session can act as a
-/// superuser, and the name of the role that has logged in. Read-only is what sessions are made to be by default, whatever ours has
-/// set: a provider does that when the disk is nearly full, and it is not for us to overrule.
-pub const SERVER: &str = "
+/// read-only, and how many transactions can be prepared; and whether code in this session can act
+/// as a superuser, and the name of the role that has logged in. Read-only is what sessions are made to be
+/// by default, whatever ours has set: a provider does that when the disk is nearly full, and it is
+/// not for us to overrule.
+pub fn server() -> String {
+    format!(
+        "
     SELECT current_setting('server_version') AS version,
            current_setting('server_version_num')::int4 AS number,
            pg_is_in_recovery() AS is_standby,
@@ -12,10 +17,10 @@ pub const SERVER: &str = "
                SELECT s.reset_val::bool FROM pg_settings s
                  WHERE s.name = 'default_transaction_read_only') AS is_read_only,
            current_setting('max_prepared_transactions')::int4 AS most_prepared,
-           EXISTS (SELECT FROM pg_roles r
-                   WHERE r.rolsuper AND (pg_has_role(session_user, r.oid, 'MEMBER')
-                     OR pg_has_role(current_user, r.oid, 'MEMBER'))) AS is_superuser,
-           quote_ident(session_user) AS role";
+           EXISTS (SELECT FROM pg_roles r WHERE r.rolsuper AND {IS_WITHIN_REACH}) AS is_superuser,
+           quote_ident(session_user) AS role"
+    )
+}
 
 /// Whether the queue of notifications is so full that the triggers do not notify, how full it is in
 /// percent, and the session of anybody's that has been in a transaction for longest. Asking has

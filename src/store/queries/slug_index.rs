@@ -73,7 +73,7 @@ pub fn index_misses(key: KeyColumns<'_>, _: MayRead) -> String {
           WHERE a.{column} IS NOT NULL{has_tenant} LIMIT 200) AS given"
     );
     format!(
-        "SELECT coalesce(to_regclass($1)::text, $1::text), quote_ident((parse_ident($2::text))[1])
+        "{NAMES}
          WHERE EXISTS ({})",
         missed(&sample, table, is)
     )
@@ -92,7 +92,7 @@ pub fn lack_tenant(configurations: &Configurations, _: MayRead) -> Option<String
         &tenant.column.name,
     );
     Some(format!(
-        "SELECT coalesce(to_regclass($1)::text, $1::text), quote_ident((parse_ident($2::text))[1])
+        "{NAMES}
          WHERE EXISTS (SELECT FROM {table} c WHERE c.{tenant} IS NULL AND c.{slug} IS NOT NULL)"
     ))
 }

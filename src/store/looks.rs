@@ -1,7 +1,7 @@
-//! When requests for agents (I7) may be looked up in the tables. Any role may send them (S8).
+//! When a look at the tables may begin that others cause: for requested agents (I7, S8), whose
+//! requests stay in the bounded inbox during a pause, and for near slugs (`near`).
 //!
-//! Invariant: the looks take at most an eleventh of the time of the daemon, over all connections.
-//! Requests that arrive during a pause stay in the inbox, which is bounded.
+//! Invariant: the looks take at most an eleventh of the time.
 
 use std::time::{Duration, Instant};
 
@@ -10,23 +10,23 @@ const PAUSE: u32 = 10;
 
 /// When the next look may begin.
 #[derive(Debug, Default)]
-pub(super) struct Looks {
+pub struct Looks {
     next: Option<Instant>,
 }
 
 impl Looks {
     /// When the next look may begin, if it may not begin at any time.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub fn next(&self) -> Option<Instant> {
         self.next
     }
 
     /// Whether a look may begin.
-    pub(super) fn may_begin(&self, now: Instant) -> bool {
+    pub fn may_begin(&self, now: Instant) -> bool {
         self.next.is_none_or(|next| now >= next)
     }
 
     /// A look has taken this long, whatever its end was.
-    pub(super) fn took(&mut self, duration: Duration, now: Instant) {
+    pub fn took(&mut self, duration: Duration, now: Instant) {
         self.next = now.checked_add(duration.saturating_mul(PAUSE));
     }
 }
