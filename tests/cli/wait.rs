@@ -7,10 +7,10 @@ use tokio::task::JoinHandle;
 use crate::support::platform::{EXAMPLE, MISSED, connect};
 use crate::support::{Platform, Said};
 
-/// A command that still waits, after its first look.
+/// A command that still waits, after its first count of the changes that it waits for.
 pub(super) async fn waits(platform: &Platform, command: Command) -> JoinHandle<Said> {
     let looks = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-        AND application_name LIKE 'agent-sync wait%' AND query LIKE '%FROM agent_sync.outbox o%'";
+        AND application_name LIKE 'agent-sync wait%' AND query LIKE '%count(DISTINCT w.key)%'";
     let before: i64 = platform.value(looks).await;
     let command = tokio::spawn(Said::of(command));
     platform
