@@ -20,6 +20,7 @@ use super::verdicts::{lines, object};
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
 use crate::pg::{Db, QueryError};
+use crate::report::problem;
 use crate::settings::{Database, Settings, WITHHELD, is_withheld};
 use crate::show::{BOLD, CYAN, GREEN, RED, YELLOW, plural};
 use crate::store::{Layout, owners, pause, report};
@@ -326,7 +327,8 @@ impl<'a> Checker<'a> {
             (false, None) => "SLUG",
             (false, Some(_)) => "SLUG --tenant TENANT",
         };
-        hints::print(&mut self.page, checked, scope, (led, paused));
+        let scope = format!("{}{scope}", problem::scope(&database.name));
+        hints::print(&mut self.page, checked, &scope, (led, paused));
     }
 
     /// Prints the requested slugs that no agent has, and a tenant that no database has. `reached` of

@@ -5,8 +5,8 @@ use super::page::Page;
 use crate::report::problem;
 use crate::show::{DIM, WIDTH, indented};
 
-/// Prints the hints. `scope` names the checked agents as arguments of `reconcile`; a daemon leads, or
-/// the database is paused.
+/// Prints the hints. `scope` names the checked agents and their database as arguments of `reconcile`; a
+/// daemon leads, or the database is paused.
 pub(super) fn print(page: &mut Page, checked: &Checked, scope: &str, (led, paused): (bool, bool)) {
     let tally = &checked.tally;
     let mut hint = |text: &str| {

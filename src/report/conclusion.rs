@@ -48,7 +48,7 @@ fn weigh(database: &Database, look: &Look, story: &Story, key: &Key<'_>) -> Conc
     let say = |conclusion: String, remedy: Option<String>| Conclusion { conclusion, remedy };
     let led = look.leader().is_some();
     let (Some(findings), Some(verdict)) = (&story.findings, story.verdict()) else {
-        return without_verdict(story, key);
+        return without_verdict(database, story, key);
     };
     let noted = story.noted();
     let remedy = |verdict| problem::remedy_of(database, (verdict, noted), led, key);
@@ -84,7 +84,7 @@ fn weigh(database: &Database, look: &Look, story: &Story, key: &Key<'_>) -> Conc
             }
             .to_owned(),
             story.problem.as_ref().map(|_| format!("Run `agent-sync reconcile \
-                {}`.", problem::arguments(key))),
+                {}`.", problem::arguments(&database.name, key))),
         ),
         (_, Some(broken)) => say(
             format!("The configuration differs, and agent-sync is not able to work here: \
@@ -97,13 +97,13 @@ fn weigh(database: &Database, look: &Look, story: &Story, key: &Key<'_>) -> Conc
 }
 
 /// The conclusion where there is no agent, or it was not compared.
-fn without_verdict(story: &Story, key: &Key<'_>) -> Conclusion {
+fn without_verdict(database: &Database, story: &Story, key: &Key<'_>) -> Conclusion {
     let (conclusion, remedy) = match (&story.findings, story.rows) {
         (Some(_), _) => (
             "The agent and its configuration are too large to be compared here.".to_owned(),
             Some(format!(
                 "Run `agent-sync why {}`, which reads more.",
-                problem::arguments(key)
+                problem::arguments(&database.name, key)
             )),
         ),
         (None, 1..) => (

@@ -2,7 +2,7 @@
 
 use crate::key::Key;
 use crate::observe::Pause;
-use crate::settings::Database;
+use crate::settings::{Database, UNNAMED};
 use crate::show::{count, quoted, shorten};
 use crate::store::Remedies;
 use crate::survey::Verdict;
@@ -35,9 +35,12 @@ pub fn remedy_of(
         Verdict::Pending if led => None,
         Verdict::Pending => Some(format!(
             "{START}, or run `agent-sync reconcile {}`.",
-            arguments(key)
+            arguments(&database.name, key)
         )),
-        Verdict::Drifted => Some(format!("Run `agent-sync reconcile {}`.", arguments(key))),
+        Verdict::Drifted => Some(format!(
+            "Run `agent-sync reconcile {}`.",
+            arguments(&database.name, key)
+        )),
         Verdict::Missing | Verdict::Rejected | Verdict::Ambiguous => Some(remedy(
             database,
             (verdict.problem().unwrap_or_default(), noted),
@@ -47,13 +50,26 @@ pub fn remedy_of(
     }
 }
 
-/// The arguments that name an agent to a command, quoted for a shell.
-pub fn arguments(key: &Key<'_>) -> String {
+/// The arguments that name an agent of this database to a command, quoted for a shell.
+///
+/// The name of the database is left out where a connection string alone has made it, because there is
+/// no other one then.
+pub fn arguments(database: &str, key: &Key<'_>) -> String {
+    let database = scope(database);
     let dashes = if key.slug.starts_with('-') { "-- " } else { "" };
     let slug = format!("{dashes}{}", quoted_for_shell(key.slug));
     match &key.tenant {
-        Some(tenant) => format!("--tenant={} {slug}", quoted_for_shell(tenant)),
-        None => slug,
+        Some(tenant) => format!("{database}--tenant={} {slug}", quoted_for_shell(tenant)),
+        None => format!("{database}{slug}"),
+    }
+}
+
+/// The option that names the database to a command, with a blank behind it.
+pub fn scope(database: &str) -> String {
+    if database == UNNAMED {
+        String::new()
+    } else {
+        format!("--database={} ", quoted_for_shell(database))
     }
 }
 
@@ -131,9 +147,15 @@ mod tests {
             ("a\u{200e}", r"$'a\u200e'"),
         ] {
             let mut key = Key { tenant: None, slug };
-            assert_eq!(arguments(&key), shell);
+            assert_eq!(arguments("default", &key), shell);
+            assert_eq!(arguments("eu", &key), format!("--database=eu {shell}"));
             key.tenant = Some("it's".into());
-            assert_eq!(arguments(&key), format!(r"--tenant='it'\''s' {shell}"));
+            let tenant = r"--tenant='it'\''s'";
+            assert_eq!(arguments("default", &key), format!("{tenant} {shell}"));
+            assert_eq!(
+                arguments("eu", &key),
+                format!("--database=eu {tenant} {shell}")
+            );
         }
     }
 

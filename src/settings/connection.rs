@@ -16,6 +16,9 @@ use super::secrets::read_secret;
 use super::sections::TLS_MODES;
 use super::value_type::RawValue;
 
+/// The name of the database that `DATABASE_URL` or the variables of PostgreSQL's tools define.
+pub const UNNAMED: &str = "default";
+
 /// Applies `DATABASE_URL`: it is the URL of the database `default`, if that is the only database
 /// and has no URL. Returns a note if the variable is set and not used.
 pub(crate) fn database_url(env: &Environment, layer: &mut Layer) -> Option<String> {
@@ -25,7 +28,7 @@ pub(crate) fn database_url(env: &Environment, layer: &mut Layer) -> Option<Strin
         databases,
         problems,
     } = layer;
-    if databases.keys().any(|name| name != "default") {
+    if databases.keys().any(|name| name != UNNAMED) {
         let place = |(name, origin): (&String, &String)| format!("{name} ({origin})");
         let places: Vec<_> = databases.iter().map(place).collect();
         return Some(format!(
@@ -45,7 +48,7 @@ pub(crate) fn database_url(env: &Environment, layer: &mut Layer) -> Option<Strin
     let origin = variable("DATABASE_URL");
     if let Some(text) = value.to_str() {
         values.insert(key, text, &origin);
-        databases.entry("default".to_owned()).or_insert(origin);
+        databases.entry(UNNAMED.to_owned()).or_insert(origin);
     } else {
         problems.push(Problem::mismatch(key, origin, "UTF-8", "another encoding"));
     }

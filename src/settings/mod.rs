@@ -49,6 +49,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 pub use columns::{AgentsColumns, ConfigurationsColumns};
+pub use connection::UNNAMED;
 pub(crate) use dsn::is_local;
 pub use duration::argument as duration_argument;
 pub use effective::Entry;

@@ -288,7 +288,9 @@ async fn like_lines_of_many_databases_are_20_and_a_count() {
             let status: Value =
                 serde_json::from_str(&http::get(address, "/status").await.1).unwrap();
             let databases = status["databases"].as_array().unwrap();
-            let lost = databases.iter().filter(|database| database["phase"] == "lost");
+            let lost = databases
+                .iter()
+                .filter(|database| database["phase"] == "lost");
             lost.count() == 50
         })
         .await;

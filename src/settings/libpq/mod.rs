@@ -14,6 +14,7 @@ pub(super) mod service;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::connection::UNNAMED;
 use super::env::Environment;
 use super::layers::{Layer, variable};
 use super::problem::Problem;
@@ -62,9 +63,6 @@ const UNUSED: &[&str] = &[
     "PGSSLMINPROTOCOLVERSION",
     "PGTZ",
 ];
-
-/// The database that the variables define.
-const DATABASE: &str = "default";
 
 /// The number of variables that form an address.
 const ADDRESS: usize = 6;
@@ -137,14 +135,14 @@ impl LibpqSources {
     /// Defines the database `default` by the variables, if no other database is configured, and
     /// `default` has no connection string.
     pub(crate) fn define(&mut self, layer: &mut Layer) {
-        let is_alone = layer.databases.keys().all(|name| name == DATABASE);
+        let is_alone = layer.databases.keys().all(|name| name == UNNAMED);
         let keys = ["databases.default.url", "databases.default.url_file"];
         let is_written = keys.iter().any(|key| layer.values.get(key).is_some());
         let mut names = VARIABLES.iter().take(ADDRESS).map(|(name, _)| *name);
         let first = names.find(|name| self.variables.contains_key(name));
         if let Some(first) = first.filter(|_| is_alone && !is_written) {
             self.first = Some(first);
-            let database = layer.databases.entry(DATABASE.to_owned());
+            let database = layer.databases.entry(UNNAMED.to_owned());
             database.or_insert_with(|| variable(first));
         }
     }
@@ -157,7 +155,7 @@ impl LibpqSources {
 
     /// The first variable of those that define this database.
     pub(crate) fn defines(&self, database: &str) -> Option<&'static str> {
-        self.first.filter(|_| database == DATABASE)
+        self.first.filter(|_| database == UNNAMED)
     }
 
     /// The parameters that a connection string lacks, from the service and the variables. `given`
