@@ -18,8 +18,9 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY demo/Cargo.toml demo/
 COPY testbed/Cargo.toml testbed/
+COPY tests/model/Cargo.toml tests/model/
 RUN mkdir -p src tests benches demo/src testbed/src \
-    && echo 'fn main() {}' | tee build.rs src/main.rs src/lib.rs tests/main.rs benches/main.rs demo/src/main.rs >testbed/src/lib.rs \
+    && echo 'fn main() {}' | tee build.rs src/main.rs src/lib.rs tests/main.rs tests/model/mod.rs benches/main.rs demo/src/main.rs >testbed/src/lib.rs \
     && AGENT_SYNC_VERSION= cargo auditable build --release --locked --bin agent-sync \
     && rm -r src build.rs
 COPY build.rs ./

@@ -47,7 +47,7 @@ fn is_loopback(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost")
         || address
             .parse::<IpAddr>()
-            .is_ok_and(|address| address.to_canonical().is_loopback())
+            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -64,6 +64,9 @@ mod tests {
             ("127.0.0.1", true),
             ("[::1]:9878", true),
             ("[::1]", true),
+            // Browsers do not tell the site for this address.
+            ("[::ffff:127.0.0.1]:9878", false),
+            ("[::ffff:7f00:1]", false),
             ("evil.example", false),
             ("evil.example:9878", false),
             ("localhost.evil.example", false),

@@ -10,7 +10,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::warn;
@@ -46,8 +47,8 @@ pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
     hints: mpsc::Receiver<()>,
     hint: mpsc::Sender<()>,
-    /// Whether a hint has come that has not been followed yet.
-    is_due: bool,
+    /// When the first hint came of those that have not been followed yet.
+    due_since: Option<Instant>,
 }
 
 impl Watch {
@@ -61,7 +62,7 @@ impl Watch {
             watcher: None,
             hints,
             hint,
-            is_due: false,
+            due_since: None,
         };
         watch.follow(files, on);
         watch.versions = watch.files.versions();
@@ -77,8 +78,10 @@ impl Watch {
             return;
         }
         let hint = self.hint.clone();
-        let watcher = notify::recommended_watcher(move |_| {
-            let _ = hint.try_send(());
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if !event.is_ok_and(|event| is_reading(event.kind)) {
+                let _ = hint.try_send(());
+            }
         });
         let told = "the files of the settings cannot be watched";
         let remedy = "Reload with SIGHUP (`systemctl reload agent-sync`) after a change.";
@@ -94,23 +97,25 @@ impl Watch {
             Err(cause) => warn!(%cause, remedy, "{told}"),
         }
         // What has changed before the watch began has given no hint.
-        self.is_due = true;
+        self.due_since = Some(Instant::now());
     }
 
     /// Waits until a file has changed. May be dropped and called again at any time.
     pub(super) async fn changed(&mut self) {
         loop {
-            if !self.is_due {
+            let since = if let Some(since) = self.due_since {
+                since
+            } else {
                 // The watch holds a sender itself, so the channel never closes.
                 let _ = self.hints.recv().await;
-                self.is_due = true;
-            }
-            let start = Instant::now();
-            while start.elapsed() < LONGEST && timeout(QUIET, self.hints.recv()).await.is_ok() {}
+                *self.due_since.insert(Instant::now())
+            };
+            // The start outlasts this call, which the daemon drops more often than that.
+            while since.elapsed() < LONGEST && timeout(QUIET, self.hints.recv()).await.is_ok() {}
             let files = self.files.clone();
             // On a blocking thread, because a slow disk must not hold up the databases.
             let versions = tokio::task::spawn_blocking(move || files.versions()).await;
-            self.is_due = false;
+            self.due_since = None;
             if let Ok(versions) = versions
                 && versions != self.versions
             {
@@ -119,6 +124,11 @@ impl Watch {
             }
         }
     }
+}
+
+/// Whether somebody has only read, as others may do without end.
+fn is_reading(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 
 impl Files {

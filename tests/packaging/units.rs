@@ -75,6 +75,14 @@ fn the_image_is_built_of_what_the_build_context_holds() {
         .flat_map(|line| line.split(' ').rev().skip(1).collect::<Vec<_>>())
         .collect();
     assert!(sources.len() >= 6, "{sources:?}");
+    // Cargo reads the manifest of every member of the workspace.
+    let manifest = read("Cargo.toml");
+    let members = manifest.split_once("members = [").unwrap().1;
+    let members: Vec<_> = members.split(']').next().unwrap().split('"').collect();
+    for member in members.into_iter().skip(1).step_by(2) {
+        let needed = format!("{member}/Cargo.toml");
+        assert!(sources.contains(&&*needed), "{needed} is copied");
+    }
     for source in sources {
         assert!(path(source).exists(), "{source}");
         assert!(

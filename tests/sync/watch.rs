@@ -3,6 +3,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::fleet::{File, table};
 use crate::support::Platform;
@@ -58,6 +61,36 @@ async fn i4_a_swapped_link_is_a_change() {
     fs::rename(folder.join("..tmp"), folder.join("..data")).unwrap();
     let reloaded = daemon.logged("settings reloaded").await;
     assert_eq!(reloaded["added"], "second");
+}
+
+/// GIVEN something in the folder changes again and again, and others read the folder, THEN a change
+/// of the settings is seen all the same.
+#[tokio::test]
+async fn i4_a_busy_folder_keeps_no_change_away() {
+    let [first, second] = [Platform::installed().await, Platform::installed().await];
+    let file = File::new(&(ON.to_owned() + &table("first", &first)));
+    let daemon = file.daemon();
+    daemon.logged("caught up").await;
+    let (folder, busy) = (
+        file.folder.path().to_owned(),
+        Arc::new(AtomicBool::new(true)),
+    );
+    let goes_on = Arc::clone(&busy);
+    let thread = std::thread::spawn(move || {
+        while goes_on.load(Ordering::Relaxed) {
+            fs::write(folder.join("notes"), "x").unwrap();
+            assert!(fs::read_dir(&folder).unwrap().count() > 0);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    put(
+        &file.path(),
+        &(ON.to_owned() + &table("first", &first) + &table("second", &second)),
+    );
+    let reloaded = daemon.logged("settings reloaded").await;
+    assert_eq!(reloaded["added"], "second");
+    busy.store(false, Ordering::Relaxed);
+    thread.join().unwrap();
 }
 
 /// A file with a mistake changes nothing, and is told once; its correction is taken up. A file that a
