@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::event::{Audit, Committed, Connection, Event, Mapping, Problem, Tables};
-use super::flood::{Flood, Manner};
+use super::flood::{Flood, LogDecision};
 use super::pause::Pause;
 use super::phase::Phase;
 use super::state::{
@@ -60,8 +60,8 @@ impl Cell {
     }
 
     /// Decides how an event is logged, because the lines about single agents are limited.
-    pub(super) fn meet(&self, event: &Event<'_>) -> Manner {
-        lock(&self.flood).meet(event, Instant::now())
+    pub(super) fn decide_log(&self, event: &Event<'_>) -> LogDecision {
+        lock(&self.flood).decide(event, Instant::now())
     }
 
     /// Notes a voice setting that no rule reads.

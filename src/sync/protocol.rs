@@ -109,7 +109,7 @@ impl Protocol {
             }
             Input::TookRows => self.scan.took_any = true,
             Input::LeftRows => self.scan.left_rows = true,
-            Input::ArrivedBeforeSleep => self.release_next(),
+            Input::MoreWork => self.release_next(),
             Input::BatchEnded(next) => return self.batch_ended(next),
             Input::FastPathEnded { done } => return self.fast_path_ended(done),
             Input::Woken { news, fast_path } => return self.woken(news, fast_path),
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(daemon.batch(true, Next::End), TRY);
 
         let mut daemon = Daemon::asleep();
-        daemon.tell(Input::ArrivedBeforeSleep);
+        daemon.tell(Input::MoreWork);
         assert_eq!(daemon.wake(News::Change(7)), RELEASE);
         assert_eq!(Daemon::asleep().tell(Input::Interrupted), RELEASE);
     }

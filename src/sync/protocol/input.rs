@@ -29,8 +29,9 @@ pub enum Input<T> {
         /// Whether the change is done. If not, a batch processes it.
         done: bool,
     },
-    /// A notification arrived before the sleep began.
-    ArrivedBeforeSleep,
+    /// More work is known: a notification has arrived before the sleep began, or the batch has put
+    /// rows into the outbox. The idle lock is released.
+    MoreWork,
     /// The pause or the sleep is over.
     Woken {
         /// The notifications that have arrived.
