@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
-use super::event::{Connection, Event, Problem};
+use super::event::{Connection, Event, NotInSync};
 use crate::key::Key;
 
 /// The number of lines of a kind that are logged within [`WINDOW`].
@@ -47,10 +47,10 @@ impl Kind {
     fn of<'a>(event: &Event<'a>) -> Option<(Self, &'a Key<'a>, &'a str)> {
         match *event {
             Event::NotInSync { key, problem, .. } => Some(match problem {
-                Problem::MissingConfiguration { .. } => (Self::Missing, key, ""),
-                Problem::Rejected(reasons) => (Self::Rejected, key, reasons),
-                Problem::Ambiguous => (Self::Ambiguous, key, ""),
-                Problem::Failed { detail, .. } => (Self::Failed, key, detail),
+                NotInSync::MissingConfiguration { .. } => (Self::Missing, key, ""),
+                NotInSync::Rejected(reasons) => (Self::Rejected, key, reasons),
+                NotInSync::Ambiguous => (Self::Ambiguous, key, ""),
+                NotInSync::Failed { detail, .. } => (Self::Failed, key, detail),
             }),
             Event::Mapped { key, warning } => Some((Self::Mapped, key, warning)),
             _ => None,
@@ -174,7 +174,7 @@ mod tests {
             &Event::NotInSync {
                 key: &Keys::Slugs.parts(slug),
                 known: false,
-                problem: Problem::MissingConfiguration { near: None },
+                problem: NotInSync::MissingConfiguration { near: None },
                 remedy: "",
             },
             now,
@@ -191,7 +191,7 @@ mod tests {
         let rejected = Event::NotInSync {
             key: &Keys::Slugs.parts("0"),
             known: false,
-            problem: Problem::Rejected("x"),
+            problem: NotInSync::Rejected("x"),
             remedy: "",
         };
         assert_eq!(
@@ -239,7 +239,7 @@ mod tests {
         let rejected = |reasons| Event::NotInSync {
             key: &key,
             known: false,
-            problem: Problem::Rejected(reasons),
+            problem: NotInSync::Rejected(reasons),
             remedy: "",
         };
         assert!(!flood.decide(&rejected("one"), start).held);
@@ -268,7 +268,7 @@ mod tests {
             let known = Event::NotInSync {
                 key: &Keys::Slugs.parts("a"),
                 known: true,
-                problem: Problem::Rejected("x"),
+                problem: NotInSync::Rejected("x"),
                 remedy: "",
             };
             assert!(flood.decide(&known, now).held);

@@ -38,7 +38,7 @@ pub(super) fn committed(
         observer.tell(Event::NotInSync {
             key: &key,
             known: false,
-            problem: event::Problem::Rejected(&reasons),
+            problem: event::NotInSync::Rejected(&reasons),
             remedy: &layout
                 .remedies
                 .of((ProblemKind::Rejected.name(), &reasons), None, &key),
@@ -75,12 +75,12 @@ fn report_problem(observer: &Observer, layout: &Layout, problem: &Problem, known
     let (key, detail) = (&layout.keys().parts(&problem.key), &*problem.detail);
     let sqlstate = problem.sqlstate.as_deref();
     let told = match problem.kind {
-        ProblemKind::MissingConfiguration => event::Problem::MissingConfiguration {
+        ProblemKind::MissingConfiguration => event::NotInSync::MissingConfiguration {
             near: problem.near.as_deref(),
         },
-        ProblemKind::Rejected => event::Problem::Rejected(detail),
-        ProblemKind::Ambiguous => event::Problem::Ambiguous,
-        ProblemKind::Failed => event::Problem::Failed {
+        ProblemKind::Rejected => event::NotInSync::Rejected(detail),
+        ProblemKind::Ambiguous => event::NotInSync::Ambiguous,
+        ProblemKind::Failed => event::NotInSync::Failed {
             detail,
             sqlstate: sqlstate.unwrap_or_default(),
         },

@@ -281,7 +281,7 @@ impl Drain {
         tools.observer.tell(Event::NotInSync {
             key: &tools.store.layout().keys().parts(key),
             known,
-            problem: event::Problem::Failed { detail, sqlstate },
+            problem: event::NotInSync::Failed { detail, sqlstate },
             remedy,
         });
         self.set_aside = true;
