@@ -15,7 +15,7 @@ use super::connection::Connection;
 use super::dsn;
 use super::layers::Values;
 use super::libpq::{LibpqSources, passfile};
-use super::problem::{Problem, SettingsError};
+use super::mistake::{Mistake, SettingsError};
 use super::secrets::SecretFiles;
 use super::sections::Database;
 use super::words::Tls;
@@ -65,15 +65,15 @@ impl Described {
         origin: &str,
         given: &Values,
         libpq: &Arc<LibpqSources>,
-        problems: &mut Vec<Problem>,
+        mistakes: &mut Vec<Mistake>,
     ) -> Option<Self> {
-        let connection = Connection::of(name, origin, given, libpq, problems)?;
+        let connection = Connection::of(name, origin, given, libpq, mistakes)?;
         let mut implied = connection.implied(name, given);
-        problems.append(&mut implied.problems);
+        mistakes.append(&mut implied.mistakes);
         let defaults = Values::defaults(Some(name));
         let values = Values::merged([&defaults, &implied.values, given]);
         let secrets = SecretFiles::of(name, origin, given, libpq, &connection.dsn);
-        let database = Database::build(name, &values, &connection, secrets, problems);
+        let database = Database::build(name, &values, &connection, secrets, mistakes);
         Some(Self {
             connection,
             values,
@@ -180,16 +180,16 @@ impl Database {
         values: &Values,
         connection: &Connection,
         secrets: Option<SecretFiles>,
-        problems: &mut Vec<Problem>,
+        mistakes: &mut Vec<Mistake>,
     ) -> Option<Self> {
-        let before = problems.len();
+        let before = mistakes.len();
         let section = format!("databases.{name}.");
         // `connection` has read the connection string.
         let fields = values.select(|key| {
             let key = key.strip_prefix(&section)?;
             (!["url", "url_file"].contains(&key)).then_some(key)
         });
-        let mut database: Self = fields.deserialize(problems)?;
+        let mut database: Self = fields.deserialize(mistakes)?;
         name.clone_into(&mut database.name);
         database.access.config = connection.dsn.config.clone();
         if let Some(file) = secrets.as_ref().and_then(|files| files.passfile.as_ref()) {
@@ -199,7 +199,7 @@ impl Database {
         let mut check = Check {
             section,
             values,
-            problems,
+            mistakes,
         };
         check.password_file(&mut database);
         check.tls(&database);
@@ -207,6 +207,6 @@ impl Database {
         check.tables(&database);
         check.columns();
         check.tenants(&database);
-        (problems.len() == before).then_some(database)
+        (mistakes.len() == before).then_some(database)
     }
 }

@@ -10,7 +10,7 @@ use crate::settings::bounded;
 use crate::settings::columns::ConfigurationsColumns;
 use crate::settings::identity::Identity;
 use crate::settings::layers::{DEFAULT, Values};
-use crate::settings::problem::Problem;
+use crate::settings::mistake::Mistake;
 use crate::settings::secrets::read_secret;
 use crate::settings::sections::Database;
 use crate::settings::words::Tls;
@@ -20,7 +20,7 @@ pub(super) struct Check<'a> {
     /// `databases.NAME.`
     pub(super) section: String,
     pub(super) values: &'a Values,
-    pub(super) problems: &'a mut Vec<Problem>,
+    pub(super) mistakes: &'a mut Vec<Mistake>,
 }
 
 impl Check<'_> {
@@ -33,8 +33,8 @@ impl Check<'_> {
     }
 
     fn mismatch(&mut self, name: &str, expected: &str, found: &str, remedy: &str) {
-        let problem = Problem::mismatch(self.key(name), self.origin(name), expected, found);
-        self.problems.push(problem.remedy(remedy));
+        let mistake = Mistake::mismatch(self.key(name), self.origin(name), expected, found);
+        self.mistakes.push(mistake.remedy(remedy));
     }
 
     pub(super) fn password_file(&mut self, database: &mut Database) {
@@ -52,7 +52,7 @@ impl Check<'_> {
         let key = self.key("password_file");
         match read_secret(file, &key, self.values.origin(&key)) {
             Ok(password) => *database = database.with_password(&password),
-            Err(problem) => self.problems.push(problem),
+            Err(mistake) => self.mistakes.push(mistake),
         }
     }
 
@@ -88,8 +88,8 @@ impl Check<'_> {
             (_, Ok(())) => return,
         };
         let key = self.key("tls_root_cert");
-        let problem = Problem::new(&key, self.values.origin(&key), what);
-        self.problems.push(problem.remedy(remedy));
+        let mistake = Mistake::new(&key, self.values.origin(&key), what);
+        self.mistakes.push(mistake.remedy(remedy));
     }
 
     /// Reports a certificate of the client that cannot be used.
@@ -126,8 +126,8 @@ impl Check<'_> {
             }
         };
         let key = self.key(setting);
-        let problem = Problem::new(&key, self.values.origin(&key), what);
-        self.problems.push(problem.remedy(remedy));
+        let mistake = Mistake::new(&key, self.values.origin(&key), what);
+        self.mistakes.push(mistake.remedy(remedy));
     }
 
     pub(super) fn tables(&mut self, database: &Database) {
