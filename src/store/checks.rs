@@ -1,6 +1,6 @@
 //! The checks of a database (G10): faults that keep agent-sync from working, or make it miss
 //! changes. [`install`] runs at every connect, [`own_tables`] and [`cautions`] run in every sweep,
-//! and [`server`], [`publications`] and [`types`] run in both.
+//! and [`server()`], [`publications`] and [`types`] run in both.
 //!
 //! Authority: the catalog, and the record in `agent_sync.install`. No privilege is tested by its
 //! use, so a check changes nothing and reports all faults at once. `Store::capture_faults` checks

@@ -1,4 +1,5 @@
-//! The sections of one database, `[databases.NAME]`: its connection, its install and its two tables.
+//! The sections of one database, `[databases.NAME]`: its connection, its install and its two
+//! tables.
 
 use std::path::PathBuf;
 use std::time::Duration;

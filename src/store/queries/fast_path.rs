@@ -21,8 +21,8 @@ const FEW: u32 = 512;
 /// More bytes of text than a single change may have.
 const TOO_LONG: u32 = 1 << 24;
 
-/// Reads the one row of the outbox at the place `$1` and what it is about, as [`super::claim`] does
-/// for many, without locks.
+/// Reads the one row of the outbox at the place `$1` and what it is about, as [`super::claim()`]
+/// does for many, without locks.
 ///
 /// No table is read unless the condition holds, which names no column.
 ///

@@ -1,7 +1,7 @@
 //! The text of every query that the daemon runs. Values are always parameters; names come quoted
 //! from `store::layout`.
 //!
-//! The queries that depend on the tables ([`claim`], [`write()`], and their forms for a single
+//! The queries that depend on the tables ([`claim()`], [`write()`], and their forms for a single
 //! change) are built once per connection. PostgreSQL plans each of them once, without the number of
 //! rows (`session::planner`), and the plan must be good for one row and for a thousand. So rows are
 //! looked up by index wherever there is one, whatever the number.

@@ -1,6 +1,6 @@
-//! The weight of rows in queries (G12): what the values of an agent and its configurations weigh as
-//! text, before they are sent. A few bytes of `jsonb` can have much text, so no text is made of what
-//! is too heavy.
+//! The weight of rows in queries (G12): the bytes that the values of an agent and its
+//! configurations have as text, before they are sent. A few bytes of `jsonb` can have much text, so
+//! no text is made of a value that is too heavy.
 
 use crate::store::layout::{Agents, Configurations, SqlColumn};
 

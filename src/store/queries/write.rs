@@ -12,11 +12,11 @@ use crate::store::layout::{Configurations, Layout};
 /// `$6`. The values of the mapped columns are the parameters (`parameter`) after these, null for a
 /// column that keeps its value.
 ///
-/// Identity (G13): [`claim`](super::claim()) has locked the configuration in the same transaction, so neither a
-/// rewrite of the table nor another session can have moved it. Its slug must be the slug that it
-/// was read for, byte by byte; otherwise nothing is written. A row of the outbox is identified by
-/// place, version and slug: the table is locked against rewrites since [`claim`](super::claim()), and a row at a
-/// reused place has another version.
+/// Identity (G13): [`super::claim()`] has locked the configuration in the same transaction, so
+/// neither a rewrite of the table nor another session can have moved it. Its slug must be the slug
+/// that it was read for, byte by byte; otherwise nothing is written. A row of the outbox is
+/// identified by place, version and slug: the table is locked against rewrites since the claim, and
+/// a row at a reused place has another version.
 ///
 /// A batch must not be committed if a trigger of others has suppressed one of its writes. So the
 /// statement divides by zero unless it has written every row. It gives the number of the rows of
