@@ -1,24 +1,33 @@
-//! The command line. The commands and [`crate::settings`] interpret it.
+//! The command line: the options of the program, and the list of commands with their help. The
+//! modules below have the arguments of the commands. The commands and [`crate::settings`] interpret
+//! them.
 
+mod check;
+mod databases;
 mod global;
 mod install;
 mod pause;
+mod printed;
 mod probe;
+mod reconcile;
+mod state;
 mod tenant;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Args, ColorChoice, Parser, Subcommand};
+use clap::{ColorChoice, Parser, Subcommand};
 
+pub use check::Check;
+pub use databases::{Databases, Reporting};
 use global::GLOBAL;
 pub use global::{Verbosity, colours};
 pub use install::{Install, Uninstall};
 pub use pause::Pause;
+pub use printed::{Completions, Config, Manual, Rules};
 pub use probe::{Probe, Question};
+pub use reconcile::Reconcile;
+pub use state::{Status, Wait, Why};
 pub use tenant::OfTenant;
-
-use crate::settings;
 
 /// Keeps `agent_configurations` in sync with `agents`, in every configured PostgreSQL database.
 #[derive(Debug, Parser)]
@@ -232,163 +241,4 @@ Examples:
   agent-sync man check | man -l -
   agent-sync man --into /usr/local/share/man/man1    every page")]
     Man(Manual),
-}
-
-/// The databases of a command.
-#[derive(Debug, Args)]
-pub struct Databases {
-    /// Only this database; may be repeated [default: every database of the settings]
-    #[arg(long = "database", value_name = "NAME")]
-    pub names: Vec<String>,
-}
-
-/// The arguments of a reporting command.
-#[derive(Debug, Args)]
-pub struct Reporting {
-    /// The databases.
-    #[command(flatten)]
-    pub databases: Databases,
-    /// Print JSON, one object on each line
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// The arguments of `check`.
-#[derive(Debug, Args)]
-pub struct Check {
-    /// Only these agents [default: all]
-    #[arg(value_name = "SLUG")]
-    pub slugs: Vec<String>,
-    /// Also list the voice settings that no rule reads, with the number of their agents
-    #[arg(long)]
-    pub unmapped: bool,
-    /// Show instead, in groups, which fields the rules in FILE would change, compared with the rules
-    /// in force; exits with 0 whatever they change
-    #[arg(long, value_name = "FILE", conflicts_with = "unmapped")]
-    pub rules: Option<PathBuf>,
-    /// The tenant.
-    #[command(flatten)]
-    pub tenant: OfTenant,
-    /// The databases, and the form of the output.
-    #[command(flatten)]
-    pub reporting: Reporting,
-}
-
-/// The arguments of `reconcile`.
-#[derive(Debug, Args)]
-pub struct Reconcile {
-    /// These agents
-    #[arg(value_name = "SLUG", conflicts_with = "all")]
-    pub slugs: Vec<String>,
-    /// Every agent
-    #[arg(long)]
-    pub all: bool,
-    /// Only the first N agents of each database that differ
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub sample: Option<u64>,
-    /// Also the agents with the slugs in FILE, one a line, or tenant/slug where agents.columns.tenant
-    /// is set; - is standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "all")]
-    pub slugs_from: Option<PathBuf>,
-    /// The tenant.
-    #[command(flatten)]
-    pub tenant: OfTenant,
-    /// Only show the differences, like check
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Do not ask for confirmation, whatever the number of configurations
-    #[arg(long)]
-    pub yes: bool,
-    /// The databases, and the form of the output.
-    #[command(flatten)]
-    pub reporting: Reporting,
-}
-
-/// The arguments of `status`.
-#[derive(Debug, Args)]
-pub struct Status {
-    /// Repeat every two seconds, until interrupted
-    #[arg(long)]
-    pub watch: bool,
-    /// Exit with 0 whatever the state of the databases is
-    #[arg(long)]
-    pub exit_zero: bool,
-    /// The databases, and the form of the output.
-    #[command(flatten)]
-    pub reporting: Reporting,
-}
-
-/// The arguments of `wait`.
-#[derive(Debug, Args)]
-pub struct Wait {
-    /// Only these agents [default: all]
-    #[arg(value_name = "SLUG")]
-    pub slugs: Vec<String>,
-    /// The longest wait, such as 30s or 5m
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = settings::duration_argument)]
-    pub timeout: Duration,
-    /// The tenant.
-    #[command(flatten)]
-    pub tenant: OfTenant,
-    /// The databases, and the form of the output.
-    #[command(flatten)]
-    pub reporting: Reporting,
-}
-
-/// The arguments of `why`.
-#[derive(Debug, Args)]
-pub struct Why {
-    /// The agent
-    #[arg(value_name = "SLUG")]
-    pub slug: String,
-    /// The tenant.
-    #[command(flatten)]
-    pub tenant: OfTenant,
-    /// The databases, and the form of the output.
-    #[command(flatten)]
-    pub reporting: Reporting,
-}
-
-/// The arguments of `rules`.
-#[derive(Debug, Args)]
-pub struct Rules {
-    /// Print the rules that agent-sync uses without rules.file
-    #[arg(long)]
-    pub builtin: bool,
-    /// Print the second rules file of agent-sync, with the settings that providers have today
-    #[arg(long, conflicts_with = "builtin")]
-    pub extended: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// The arguments of `config`.
-#[derive(Debug, Args)]
-pub struct Config {
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Print nothing, and exit with 0 if the daemon can start with these settings and rules
-    #[arg(long, conflicts_with = "json")]
-    pub check: bool,
-}
-
-/// The arguments of `completions`.
-#[derive(Debug, Args)]
-pub struct Completions {
-    /// For which shell
-    #[arg(value_name = "SHELL")]
-    pub shell: clap_complete::Shell,
-}
-
-/// The arguments of `man`.
-#[derive(Debug, Args)]
-pub struct Manual {
-    /// The command [default: the program]
-    #[arg(value_name = "COMMAND")]
-    pub command: Option<String>,
-    /// Write every page into this directory
-    #[arg(long, value_name = "DIRECTORY", conflicts_with = "command")]
-    pub into: Option<PathBuf>,
 }

@@ -40,8 +40,8 @@ fn printed(url: &str) -> String {
             // An error contains the path of an unreadable certificate, unless it looks like a
             // connection string itself.
             let mut error = error;
-            error.problems.retain(|problem| {
-                let path = problem.what.strip_prefix("cannot read ");
+            error.mistakes.retain(|mistake| {
+                let path = mistake.what.strip_prefix("cannot read ");
                 path.is_none_or(|path| path.contains("://") || path.contains("password="))
             });
             let printed = format!("{error} {error:?}");

@@ -61,7 +61,7 @@ pub fn settings(data: &[u8]) {
             format!("{loaded:?} {targets:?}")
         }
         Err(error) => {
-            assert!(!error.problems.is_empty(), "refused for no reason");
+            assert!(!error.mistakes.is_empty(), "refused for no reason");
             error.to_string()
         }
     };

@@ -130,7 +130,7 @@ impl<'a> Meant<'a> {
             database, session, ..
         } = self;
         let plan = &plan(database, settings, args);
-        let (done, told) = install::install(session.db(), plan)
+        let (done, reported) = install::install(session.db(), plan)
             .await
             .map_err(|error| {
                 super::refused(database, "not installed; nothing was changed", error)
@@ -145,14 +145,14 @@ impl<'a> Meant<'a> {
             let text = format!("{name}: {finding}; try: {}", finding.remedy());
             super::output::note(database.install.schema.localize(&text));
         }
-        for role in told.strangers {
+        for role in reported.strangers {
             say(format_args!(
                 "{name}: the role {role} was granted nothing: it is not the role of that name that an \
             earlier install has noted. If it is for the daemon, run `agent-sync install --role \
             {role}`."
             ))?;
         }
-        for role in told.closed {
+        for role in reported.closed {
             say(format_args!(
                 "{name}: {role}, which is no role of a daemon, has lost privileges in the schema {}; \
             USAGE, and SELECT on state and problem, stay. If a daemon connects so, run `agent-sync \

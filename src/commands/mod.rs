@@ -84,7 +84,7 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 /// mistake.
 fn load(config: Option<&Path>) -> anyhow::Result<Loaded> {
     Settings::load(config).map_err(|error| {
-        let what = match error.problems.len() {
+        let what = match error.mistakes.len() {
             1 => "the settings have a mistake".to_owned(),
             count => format!("the settings have {count} mistakes"),
         };

@@ -197,18 +197,18 @@ fn quote_of(text: &str) -> String {
     quote
 }
 
-/// The roles that the steps have met.
+/// The roles that the steps of an install or uninstall have found.
 #[derive(Debug, Default)]
-struct Met {
+struct RolesOfSteps {
     /// The noted roles before an uninstall.
     noted: Vec<String>,
-    /// Those that an install tells of.
-    told: Told,
+    /// Those that an install reports.
+    reported: ReportedRoles,
 }
 
-/// The roles that an install tells of.
+/// The roles that an install reports.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct ReportedRoles {
     /// Those that were given nothing, because they only bear the name of a former role of a daemon.
     pub strangers: Vec<String>,
     /// Those that have lost privileges in the schema, because they are no role of a daemon.
@@ -216,10 +216,10 @@ pub struct Told {
 }
 
 /// Installs, in one transaction.
-pub async fn install(db: &Db, plan: &Plan<'_>) -> Result<(Done, Told), QueryError> {
+pub async fn install(db: &Db, plan: &Plan<'_>) -> Result<(Done, ReportedRoles), QueryError> {
     db.batch(PREFIX).await?;
-    let (done, met) = transact(db, &plan.settings(), STEPS).await?;
-    Ok((done, met.told))
+    let (done, roles) = transact(db, &plan.settings(), STEPS).await?;
+    Ok((done, roles.reported))
 }
 
 /// Begins a transaction and proves that the schema `agent_sync` is an install of agent-sync, and
@@ -241,8 +241,8 @@ pub struct Roles {
 
 /// Uninstalls, in one transaction.
 pub async fn uninstall(db: &Db, plan: &Plan<'_>) -> Result<(Done, Roles), QueryError> {
-    let (done, met) = transact(db, &plan.settings(), &[NAMES, PROOF, UNINSTALL]).await?;
-    let before = met.noted;
+    let (done, roles) = transact(db, &plan.settings(), &[NAMES, PROOF, UNINSTALL]).await?;
+    let before = roles.noted;
     let kept: Vec<String> = db.column(KEPT, &[(&before, Type::TEXT_ARRAY)]).await?;
     let dropped = before
         .into_iter()
@@ -289,7 +289,7 @@ async fn transact(
     db: &Db,
     settings: &[(&str, String)],
     steps: &[&str],
-) -> Result<(Done, Met), QueryError> {
+) -> Result<(Done, RolesOfSteps), QueryError> {
     let mut attempt = 1;
     loop {
         match once(db, settings, steps).await {
@@ -320,17 +320,17 @@ async fn once(
     db: &Db,
     settings: &[(&str, String)],
     steps: &[&str],
-) -> Result<(Done, Met), QueryError> {
+) -> Result<(Done, RolesOfSteps), QueryError> {
     let worked = async {
         begin(db, settings).await?;
-        let mut met = Met::default();
+        let mut roles = RolesOfSteps::default();
         for step in steps {
             db.batch(step).await?;
             if *step == PROOF && db.value(HAS_ROLES, &[]).await? {
-                met.noted = db.column(ROLES, &[]).await?;
+                roles.noted = db.column(ROLES, &[]).await?;
             }
             if *step == GRANT {
-                met.told = Told {
+                roles.reported = ReportedRoles {
                     strangers: db.column(STRANGERS, &[]).await?,
                     closed: db.column(CLOSED, &[]).await?,
                 };
@@ -344,7 +344,7 @@ async fn once(
             Done::Changed
         };
         db.batch("COMMIT").await?;
-        Ok((done, met))
+        Ok((done, roles))
     };
     let outcome = worked.await;
     // A server that does not answer is not waited for twice.

@@ -116,8 +116,8 @@ impl Diff {
                 _ => self.differences.push(Difference {
                     column,
                     inside: Some(place.clone()),
-                    current: old.map(Field::tell),
-                    expected: new.map(Field::tell),
+                    current: old.map(Field::value),
+                    expected: new.map(Field::value),
                 }),
             }
         }
@@ -132,7 +132,7 @@ struct Field {
 }
 
 impl Field {
-    fn tell(&self) -> Value {
+    fn value(&self) -> Value {
         match self.raw.as_bytes().first() {
             Some(b'{') => Value::Described(match Object::of(&self.raw).iter().count() {
                 1 => "an object with 1 key".to_owned(),
@@ -140,7 +140,7 @@ impl Field {
             }),
             Some(b'[') => Value::Described("an array".to_owned()),
             Some(b'"') if !self.open => Value::Described(describe(&self.raw)),
-            _ => Value::Told(json::print(&self.raw, false)),
+            _ => Value::Json(json::print(&self.raw, false)),
         }
     }
 }
@@ -215,12 +215,12 @@ fn add_fields(
 fn value(column: Column, text: &str) -> Value {
     match column.content() {
         Content::Prompt => Value::Length(u32::try_from(text.chars().count()).unwrap_or(u32::MAX)),
-        Content::Address => Value::Told(json::quote(&match text.split_once('?') {
+        Content::Address => Value::Json(json::quote(&match text.split_once('?') {
             Some((address, _)) => format!("{address}?…"),
             None => text.to_owned(),
         })),
-        Content::Number => Value::Told(number(text)),
-        Content::Name | Content::Json => Value::Told(json::quote(text)),
+        Content::Number => Value::Json(number(text)),
+        Content::Name | Content::Json => Value::Json(json::quote(text)),
     }
 }
 

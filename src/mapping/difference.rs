@@ -10,7 +10,7 @@ use crate::columns::{Column, MappedColumn as _};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     /// The JSON text of it.
-    Told(String),
+    Json(String),
     /// How many characters it has.
     Length(u32),
     /// A description in words.
@@ -31,11 +31,11 @@ pub struct Difference {
 }
 
 impl Value {
-    /// Writes it into an object of JSON: the very value under its name, number by digit; what may
-    /// not be told in words, under a name that says so.
+    /// Writes it into an object of JSON: the very value under its name, number by digit; a value
+    /// that may not be shown as a description, under a name that says so.
     fn write<M: SerializeMap>(&self, object: &mut M, name: &str) -> Result<(), M::Error> {
         match self {
-            Self::Told(raw) => {
+            Self::Json(raw) => {
                 let raw: &RawValue = serde_json::from_str(raw).map_err(M::Error::custom)?;
                 object.serialize_entry(name, raw)
             }

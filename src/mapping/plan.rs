@@ -127,7 +127,7 @@ pub fn plan<'a>(
     );
     if let Decoded::Object(source) = source {
         let settings = VoiceSettings::new(rules, &source);
-        numbers_and_names(&settings, targets, configuration, changes, &mut mistakes);
+        setting_columns(&settings, targets, configuration, changes, &mut mistakes);
         let mut in_force = Vec::with_capacity(rules.sections.len());
         changes[Column::ProviderConfig] = sections(
             rules,
@@ -148,8 +148,8 @@ pub fn plan<'a>(
     mistakes.into_result().map(|()| plan)
 }
 
-/// The columns that take a setting of M1: `voice_id` and `temperature`.
-fn numbers_and_names(
+/// Computes the columns that take a setting of M1: `voice_id` and `temperature`.
+fn setting_columns(
     settings: &VoiceSettings<'_>,
     targets: &Targets,
     configuration: &Configuration<'_>,

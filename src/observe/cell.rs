@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::event::{Audit, Committed, Connection, Event, Mapping, Problem, Tables};
-use super::flood::{Flood, Manner};
+use super::event::{Audit, Committed, Connection, Event, Mapping, NotInSync, Tables};
+use super::flood::{Flood, LogDecision};
 use super::pause::Pause;
 use super::phase::Phase;
 use super::state::{
@@ -60,8 +60,8 @@ impl Cell {
     }
 
     /// Decides how an event is logged, because the lines about single agents are limited.
-    pub(super) fn meet(&self, event: &Event<'_>) -> Manner {
-        lock(&self.flood).meet(event, Instant::now())
+    pub(super) fn decide_log(&self, event: &Event<'_>) -> LogDecision {
+        lock(&self.flood).decide(event, Instant::now())
     }
 
     /// Notes a voice setting that no rule reads.
@@ -122,7 +122,7 @@ impl Cell {
             Event::Emptied => empty_outbox(state),
             Event::Batch { totals, batch } => count_batch(state, minute(), totals, batch),
             Event::NotInSync { key, problem, .. } => {
-                if let Problem::Failed { .. } = problem {
+                if let NotInSync::Failed { .. } = problem {
                     state.failed += 1;
                     Arc::make_mut(&mut state.hour).at(minute()).failed += 1;
                 }
@@ -256,12 +256,12 @@ fn record_change(state: &mut State, key: &Key<'_>, outcome: Outcome, columns: Co
     });
 }
 
-fn outcome(problem: Problem<'_>) -> Outcome {
+fn outcome(problem: NotInSync<'_>) -> Outcome {
     match problem {
-        Problem::MissingConfiguration { .. } => Outcome::MissingConfiguration,
-        Problem::Rejected(_) => Outcome::Rejected,
-        Problem::Ambiguous => Outcome::Ambiguous,
-        Problem::Failed { .. } => Outcome::Failed,
+        NotInSync::MissingConfiguration { .. } => Outcome::MissingConfiguration,
+        NotInSync::Rejected(_) => Outcome::Rejected,
+        NotInSync::Ambiguous => Outcome::Ambiguous,
+        NotInSync::Failed { .. } => Outcome::Failed,
     }
 }
 

@@ -44,7 +44,7 @@ pub enum Event<'a> {
         /// Whether the same problem is already noted, and needs no log line.
         known: bool,
         /// The problem.
-        problem: Problem<'a>,
+        problem: NotInSync<'a>,
         /// The remedy.
         remedy: &'a str,
     },
@@ -275,7 +275,7 @@ pub enum Audit<'a> {
 
 /// Why an agent is not in sync.
 #[derive(Debug, Clone, Copy)]
-pub enum Problem<'a> {
+pub enum NotInSync<'a> {
     /// No configuration has the slug (G6).
     MissingConfiguration {
         /// The slug of a configuration that is almost the same.

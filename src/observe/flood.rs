@@ -5,14 +5,14 @@
 //! No timer runs. The next event of the kind, the next empty outbox or the end of the session ends
 //! the window, so it ends within one sweep.
 //!
-//! Invariant: the logged lines and the numbers of the summaries add up to the agents met. Beyond
-//! [`REMEMBERED`] different agents, an agent that is met again is counted again.
+//! Invariant: the logged lines and the numbers of the summaries add up to the agents seen. Beyond
+//! [`REMEMBERED`] different agents, an agent that is seen again is counted again.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
-use super::event::{Connection, Event, Problem};
+use super::event::{Connection, Event, NotInSync};
 use crate::key::Key;
 
 /// The number of lines of a kind that are logged within [`WINDOW`].
@@ -47,10 +47,10 @@ impl Kind {
     fn of<'a>(event: &Event<'a>) -> Option<(Self, &'a Key<'a>, &'a str)> {
         match *event {
             Event::NotInSync { key, problem, .. } => Some(match problem {
-                Problem::MissingConfiguration { .. } => (Self::Missing, key, ""),
-                Problem::Rejected(reasons) => (Self::Rejected, key, reasons),
-                Problem::Ambiguous => (Self::Ambiguous, key, ""),
-                Problem::Failed { detail, .. } => (Self::Failed, key, detail),
+                NotInSync::MissingConfiguration { .. } => (Self::Missing, key, ""),
+                NotInSync::Rejected(reasons) => (Self::Rejected, key, reasons),
+                NotInSync::Ambiguous => (Self::Ambiguous, key, ""),
+                NotInSync::Failed { detail, .. } => (Self::Failed, key, detail),
             }),
             Event::Mapped { key, warning } => Some((Self::Mapped, key, warning)),
             _ => None,
@@ -60,7 +60,7 @@ impl Kind {
 
 /// How an event is logged.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Manner {
+pub(super) struct LogDecision {
     /// Whether the event gets no line of its own.
     pub(super) held: bool,
     /// The number of agents of each kind to log in a summary first, in the order of [`Kind::ALL`].
@@ -75,9 +75,9 @@ pub(super) struct Flood([Window; 5]);
 #[derive(Debug, Default)]
 struct Window {
     began: Option<Instant>,
-    /// Hashes of key and detail of the agents met since the outbox was last empty; a repetition is
+    /// Hashes of key and detail of the agents seen since the outbox was last empty; a repetition is
     /// not logged.
-    met: HashSet<u64>,
+    seen: HashSet<u64>,
     logged: usize,
     held: u64,
     summed_up: bool,
@@ -85,41 +85,43 @@ struct Window {
 
 impl Flood {
     /// Counts an event and decides how it is logged.
-    pub(super) fn meet(&mut self, event: &Event<'_>, now: Instant) -> Manner {
+    pub(super) fn decide(&mut self, event: &Event<'_>, now: Instant) -> LogDecision {
         if event.is_known() {
-            return Manner {
+            return LogDecision {
                 held: true,
-                ..Manner::default()
+                ..LogDecision::default()
             };
         }
-        let mut manner = Manner::default();
+        let mut decision = LogDecision::default();
         if let Some((kind, agent, detail)) = Kind::of(event) {
             let mut key = DefaultHasher::new();
             (agent, detail).hash(&mut key);
-            for ((known, window), due) in
-                Kind::ALL.iter().zip(&mut self.0).zip(&mut manner.summaries)
+            for ((known, window), due) in Kind::ALL
+                .iter()
+                .zip(&mut self.0)
+                .zip(&mut decision.summaries)
             {
                 if *known == kind {
                     *due = window.renew(now);
-                    manner.held = window.holds(key.finish());
+                    decision.held = window.holds(key.finish());
                 }
             }
-            return manner;
+            return decision;
         }
         let ends = matches!(
             event,
             Event::Connection(Connection::Stopped | Connection::Lost { .. })
         );
         if ends || matches!(event, Event::Emptied) {
-            for (window, due) in self.0.iter_mut().zip(&mut manner.summaries) {
-                window.met.clear();
+            for (window, due) in self.0.iter_mut().zip(&mut decision.summaries) {
+                window.seen.clear();
                 if ends || window.is_over(now) || !window.summed_up {
                     *due = std::mem::take(&mut window.held);
                     window.summed_up |= *due > 0;
                 }
             }
         }
-        manner
+        decision
     }
 }
 
@@ -147,11 +149,11 @@ impl Window {
 
     /// Whether this event gets no line of its own; counts it if so.
     fn holds(&mut self, agent: u64) -> bool {
-        if self.met.contains(&agent) {
+        if self.seen.contains(&agent) {
             return true;
         }
-        if self.met.len() < REMEMBERED {
-            self.met.insert(agent);
+        if self.seen.len() < REMEMBERED {
+            self.seen.insert(agent);
         }
         if self.logged < LOGGED {
             self.logged += 1;
@@ -167,12 +169,12 @@ mod tests {
     use super::*;
     use crate::key::Keys;
 
-    fn missing(flood: &mut Flood, slug: &str, now: Instant) -> Manner {
-        flood.meet(
+    fn missing(flood: &mut Flood, slug: &str, now: Instant) -> LogDecision {
+        flood.decide(
             &Event::NotInSync {
                 key: &Keys::Slugs.parts(slug),
                 known: false,
-                problem: Problem::MissingConfiguration { near: None },
+                problem: NotInSync::MissingConfiguration { near: None },
                 remedy: "",
             },
             now,
@@ -189,20 +191,20 @@ mod tests {
         let rejected = Event::NotInSync {
             key: &Keys::Slugs.parts("0"),
             known: false,
-            problem: Problem::Rejected("x"),
+            problem: NotInSync::Rejected("x"),
             remedy: "",
         };
         assert_eq!(
-            flood.meet(&rejected, now),
-            Manner::default(),
+            flood.decide(&rejected, now),
+            LogDecision::default(),
             "another kind"
         );
         assert_eq!(
-            flood.meet(&Event::Emptied, now).summaries,
+            flood.decide(&Event::Emptied, now).summaries,
             [4980, 0, 0, 0, 0]
         );
-        assert_eq!(flood.meet(&Event::Emptied, now).summaries, [0; 5], "once");
-        assert!(flood.0.iter().all(|window| window.met.len() <= REMEMBERED));
+        assert_eq!(flood.decide(&Event::Emptied, now).summaries, [0; 5], "once");
+        assert!(flood.0.iter().all(|window| window.seen.len() <= REMEMBERED));
     }
 
     #[test]
@@ -211,20 +213,20 @@ mod tests {
         for number in 0..30 {
             missing(&mut flood, &number.to_string(), start);
         }
-        assert_eq!(flood.meet(&Event::Emptied, start).summaries[0], 10);
+        assert_eq!(flood.decide(&Event::Emptied, start).summaries[0], 10);
         for number in 30..35 {
             assert!(missing(&mut flood, &number.to_string(), start).held);
-            assert_eq!(flood.meet(&Event::Emptied, start).summaries[0], 0);
+            assert_eq!(flood.decide(&Event::Emptied, start).summaries[0], 0);
         }
-        let manner = missing(&mut flood, "35", start + WINDOW);
+        let decision = missing(&mut flood, "35", start + WINDOW);
         assert_eq!(
-            (manner.held, manner.summaries[0]),
+            (decision.held, decision.summaries[0]),
             (false, 5),
             "a new line, and before it the rest of the old"
         );
         assert_eq!(
             flood
-                .meet(&Connection::Stopped.into(), start + WINDOW)
+                .decide(&Connection::Stopped.into(), start + WINDOW)
                 .summaries,
             [0; 5]
         );
@@ -237,24 +239,24 @@ mod tests {
         let rejected = |reasons| Event::NotInSync {
             key: &key,
             known: false,
-            problem: Problem::Rejected(reasons),
+            problem: NotInSync::Rejected(reasons),
             remedy: "",
         };
-        assert!(!flood.meet(&rejected("one"), start).held);
-        assert!(flood.meet(&rejected("one"), start).held);
-        assert!(!flood.meet(&rejected("two"), start).held);
-        assert!(flood.meet(&rejected("two"), start).held);
+        assert!(!flood.decide(&rejected("one"), start).held);
+        assert!(flood.decide(&rejected("one"), start).held);
+        assert!(!flood.decide(&rejected("two"), start).held);
+        assert!(flood.decide(&rejected("two"), start).held);
         assert_eq!(
-            flood.meet(&Event::Emptied, start).summaries,
+            flood.decide(&Event::Emptied, start).summaries,
             [0; 5],
             "it is counted once"
         );
         assert!(
-            !flood.meet(&rejected("one"), start).held,
+            !flood.decide(&rejected("one"), start).held,
             "once all was done it is news"
         );
         assert!(
-            !flood.meet(&rejected("one"), start + WINDOW).held,
+            !flood.decide(&rejected("one"), start + WINDOW).held,
             "and some time later"
         );
     }
@@ -266,12 +268,12 @@ mod tests {
             let known = Event::NotInSync {
                 key: &Keys::Slugs.parts("a"),
                 known: true,
-                problem: Problem::Rejected("x"),
+                problem: NotInSync::Rejected("x"),
                 remedy: "",
             };
-            assert!(flood.meet(&known, now).held);
+            assert!(flood.decide(&known, now).held);
         }
-        assert_eq!(flood.meet(&Event::Emptied, now).summaries, [0; 5]);
+        assert_eq!(flood.decide(&Event::Emptied, now).summaries, [0; 5]);
     }
 
     #[test]
@@ -287,7 +289,7 @@ mod tests {
         ] {
             let (mut flood, now) = (Flood::default(), Instant::now());
             for number in 0..=LOGGED {
-                flood.meet(
+                flood.decide(
                     &Event::Mapped {
                         key: &Keys::Slugs.parts(&number.to_string()),
                         warning: "w",
@@ -295,7 +297,7 @@ mod tests {
                     now,
                 );
             }
-            assert_eq!(flood.meet(&end, now).summaries, [0, 0, 0, 0, 1]);
+            assert_eq!(flood.decide(&end, now).summaries, [0, 0, 0, 0, 1]);
         }
     }
 }

@@ -7,7 +7,7 @@ use tracing::{Span, debug};
 
 use super::cell::Cell;
 use super::event::{Event, Mapping};
-use super::flood::{Kind, Manner};
+use super::flood::{Kind, LogDecision};
 use super::unmapped::Novelty;
 use super::wording;
 use crate::key::Key;
@@ -59,7 +59,7 @@ impl Observer {
 
     /// Reports a voice setting of an agent that no rule reads. Each is logged once, within bounds;
     /// the sentence on it is made only for a new one.
-    pub(crate) fn tell_unmapped(
+    pub(crate) fn report_unmapped(
         &self,
         setting: &str,
         key: &Key<'_>,
@@ -83,7 +83,7 @@ impl Observer {
 
     fn send(&self, event: &Event<'_>) {
         self.cell.note(event);
-        let Manner { held, summaries } = self.cell.meet(event);
+        let LogDecision { held, summaries } = self.cell.decide_log(event);
         for (kind, agents) in Kind::ALL.into_iter().zip(summaries) {
             if agents > 0 {
                 wording::summary(kind, agents);

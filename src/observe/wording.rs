@@ -5,7 +5,9 @@ mod audit;
 use tracing::{Span, debug, error, error_span, info, warn};
 
 use super::compared::DRIFT_REMEDY;
-use super::event::{CaptureFault, Connection, Event, FullCheck, Leader, Mapping, Problem, Tables};
+use super::event::{
+    CaptureFault, Connection, Event, FullCheck, Leader, Mapping, NotInSync, Tables,
+};
 use super::flood::Kind;
 use super::pause::Pause;
 use super::state::Finding;
@@ -345,28 +347,28 @@ fn fields<'a>(key: &'a Key<'_>) -> (Option<&'a str>, &'a str) {
     (key.tenant.as_deref(), key.slug)
 }
 
-fn not_in_sync(key: &Key<'_>, problem: &Problem<'_>, remedy: &str) {
+fn not_in_sync(key: &Key<'_>, problem: &NotInSync<'_>, remedy: &str) {
     let (tenant, slug) = fields(key);
     match problem {
-        Problem::MissingConfiguration { near } => warn!(
+        NotInSync::MissingConfiguration { near } => warn!(
             tenant,
             slug,
             near,
             remedy,
             "no configuration has this slug; the agent is saved, nothing is synced"
         ),
-        Problem::Rejected(reasons) => warn!(
+        NotInSync::Rejected(reasons) => warn!(
             tenant,
             slug,
             reasons,
             remedy,
             "agent rejected: its settings cannot be mapped; nothing is written"
         ),
-        Problem::Ambiguous => warn!(
+        NotInSync::Ambiguous => warn!(
             tenant,
             slug, remedy, "more than one agent has this slug; nothing is written for it"
         ),
-        Problem::Failed { detail, sqlstate } => warn!(
+        NotInSync::Failed { detail, sqlstate } => warn!(
             tenant,
             slug,
             detail,

@@ -120,10 +120,10 @@ impl Reach {
     /// The value with the beginning of its text. It is cut before anything is escaped.
     fn bounded(&self, value: Value) -> Value {
         match value {
-            Value::Told(raw) if raw.len() > self.value => match serde_json::from_str(&raw) {
+            Value::Json(raw) if raw.len() > self.value => match serde_json::from_str(&raw) {
                 Ok(serde_json::Value::String(text)) => {
                     let text = serde_json::Value::from(bounded(&text, self.value));
-                    Value::Told(text.to_string())
+                    Value::Json(text.to_string())
                 }
                 _ => Value::Described(format!("a value of {} bytes", raw.len())),
             },
@@ -135,7 +135,7 @@ impl Reach {
 /// The size of a value, in bytes.
 fn size(value: &Value) -> usize {
     match value {
-        Value::Told(text) | Value::Described(text) => text.len(),
+        Value::Json(text) | Value::Described(text) => text.len(),
         Value::Length(_) => 0,
     }
 }
@@ -152,7 +152,7 @@ mod tests {
     };
 
     fn told(raw: &str) -> Value {
-        Value::Told(raw.to_owned())
+        Value::Json(raw.to_owned())
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::database::Described;
 use super::install_schema::InstallSchema;
 use super::layers::Values;
-use super::problem::Problem;
+use super::mistake::Mistake;
 
 /// The ends of the names of the channels of an install, after that of its schema.
 const ENDS: [&str; 3] = ["", "_change", "_probe"];
@@ -17,7 +17,7 @@ pub(super) fn refuse(
     channel: Option<&str>,
     values: &Values,
     described: &BTreeMap<String, Described>,
-    problems: &mut Vec<Problem>,
+    mistakes: &mut Vec<Mistake>,
 ) {
     const KEY: &str = "announce.channel";
     let Some(channel) = channel else { return };
@@ -31,9 +31,9 @@ pub(super) fn refuse(
     let schemas = databases.map(|database| database.install.schema.name());
     if schemas.chain([InstallSchema::USUAL]).any(is_own) {
         let expected = "a channel that is none of an install";
-        let problem = Problem::mismatch(KEY, values.origin(KEY), expected, format!("{channel:?}"));
+        let mistake = Mistake::mismatch(KEY, values.origin(KEY), expected, format!("{channel:?}"));
         let remedy = "agent-sync listens there for requests; for example `channel = \
             \"configuration_changed\"`";
-        problems.push(problem.remedy(remedy));
+        mistakes.push(mistake.remedy(remedy));
     }
 }

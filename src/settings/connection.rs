@@ -9,8 +9,8 @@ use super::dsn::{self, Dsn, Parameter};
 use super::env::Environment;
 use super::layers::{DEFAULT, Layer, Values, variable};
 use super::libpq::LibpqSources;
+use super::mistake::Mistake;
 use super::paths::PathResolver;
-use super::problem::Problem;
 use super::schema::{self, Lookup};
 use super::secrets::read_secret;
 use super::sections::TLS_MODES;
@@ -26,7 +26,7 @@ pub(crate) fn database_url(env: &Environment, layer: &mut Layer) -> Option<Strin
     let Layer {
         values,
         databases,
-        problems,
+        mistakes,
     } = layer;
     if databases.keys().any(|name| name != UNNAMED) {
         let place = |(name, origin): (&String, &String)| format!("{name} ({origin})");
@@ -50,7 +50,7 @@ pub(crate) fn database_url(env: &Environment, layer: &mut Layer) -> Option<Strin
         values.insert(key, text, &origin);
         databases.entry(UNNAMED.to_owned()).or_insert(origin);
     } else {
-        problems.push(Problem::mismatch(key, origin, "UTF-8", "another encoding"));
+        mistakes.push(Mistake::mismatch(key, origin, "UTF-8", "another encoding"));
     }
     None
 }
@@ -69,17 +69,17 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Finds and parses the connection string of a database, or reports the reason why it has none.
-    /// A key that has a problem already is not missing.
+    /// A key that has a mistake already is not missing.
     pub(crate) fn of(
         name: &str,
         origin: &str,
         values: &Values,
         libpq: &LibpqSources,
-        problems: &mut Vec<Problem>,
+        mistakes: &mut Vec<Mistake>,
     ) -> Option<Self> {
         let section = format!("databases.{name}");
         let (url, file) = (format!("{section}.url"), format!("{section}.url_file"));
-        let is_known = |problem: &Problem| [&url, &file, &section].contains(&&problem.key);
+        let is_known = |mistake: &Mistake| [&url, &file, &section].contains(&&mistake.key);
         let first = libpq.defines(name);
         let found = match (values.text(&url), values.text(&file)) {
             (Some(text), None) => {
@@ -91,16 +91,16 @@ impl Connection {
             (Some(_), Some(_)) => {
                 let found = format!("url_file, and a url ({})", values.origin(&url));
                 let expected = "one of url and url_file";
-                let problem = Problem::mismatch(&file, values.origin(&file), expected, found);
-                Err(problem.remedy("leave one of them out"))
+                let mistake = Mistake::mismatch(&file, values.origin(&file), expected, found);
+                Err(mistake.remedy("leave one of them out"))
             }
-            (None, None) if problems.iter().any(is_known) => return None,
+            (None, None) if mistakes.iter().any(is_known) => return None,
             (None, None) if first.is_some() => {
                 Ok((None, &url, variable(first.unwrap_or_default())))
             }
             (None, None) => {
-                let problem = Problem::mismatch(&url, origin, "a url or url_file", "neither");
-                Err(problem.remedy("set one of them, or take the database out"))
+                let mistake = Mistake::mismatch(&url, origin, "a url or url_file", "neither");
+                Err(mistake.remedy("set one of them, or take the database out"))
             }
         };
         let connection = found.and_then(|(text, key, source)| {
@@ -115,7 +115,7 @@ impl Connection {
                 Err(mistake) => Err(mistake.at(key, &source)),
             }
         });
-        connection.map_err(|problem| problems.push(problem)).ok()
+        connection.map_err(|mistake| mistakes.push(mistake)).ok()
     }
 
     /// The settings of a database that follow from its connection string. They go over the built-in
@@ -144,8 +144,8 @@ impl Connection {
             take(param, &key, value, &self.origin(parameter), &mut layer);
         }
         if let (Some((own, origin)), Some(mode)) = (own, sslmode) {
-            let problem = self.refuse_weaker(own, &mode.value, &tls, origin);
-            layer.problems.extend(problem);
+            let mistake = self.refuse_weaker(own, &mode.value, &tls, origin);
+            layer.mistakes.extend(mistake);
         }
         // `sslrootcert=system` is the default here; in libpq, it demands `verify-full` as well.
         if let Some(system) = system_roots.filter(|_| !has_roots) {
@@ -156,12 +156,12 @@ impl Connection {
                     let origin = self.origin(system);
                     layer.values.insert(&*tls, "verify-full", &origin);
                 }
-                // An unknown mode is a problem already.
+                // An unknown mode is a mistake already.
                 Some((mode, origin)) if mode != "verify-full" && TLS_MODES.contains(&mode) => {
                     let expected = "\"verify-full\" with sslrootcert=system";
-                    let problem = Problem::mismatch(&tls, origin, expected, format!("{mode:?}"));
+                    let mistake = Mistake::mismatch(&tls, origin, expected, format!("{mode:?}"));
                     let remedy = "set \"verify-full\", or take sslrootcert out of the URL";
-                    layer.problems.push(problem.remedy(remedy));
+                    layer.mistakes.push(mistake.remedy(remedy));
                 }
                 Some(_) => {}
             }
@@ -213,9 +213,9 @@ impl Connection {
         Some(self.dsn.password_origin().unwrap_or(&self.source))
     }
 
-    /// The problem of a `tls` that is weaker than the `sslmode` of the URL and would override it. A
+    /// The mistake of a `tls` that is weaker than the `sslmode` of the URL and would override it. A
     /// Unix socket knows no TLS.
-    fn refuse_weaker(&self, own: &str, mode: &str, key: &str, origin: &str) -> Option<Problem> {
+    fn refuse_weaker(&self, own: &str, mode: &str, key: &str, origin: &str) -> Option<Mistake> {
         let strength = |mode: &str| TLS_MODES.iter().position(|known| *known == mode);
         if !self.dsn.is_remote() || strength(own) >= strength(mode) {
             return None;
@@ -223,9 +223,9 @@ impl Connection {
         let source = &self.source;
         let expected =
             format!("no weaker mode than the {mode:?} that sslmode of the URL says ({source})");
-        let problem = Problem::mismatch(key, origin, expected, format!("{own:?}"));
+        let mistake = Mistake::mismatch(key, origin, expected, format!("{own:?}"));
         let remedy = format!("set \"{mode}\" here, or take sslmode out of the URL");
-        Some(problem.remedy(remedy))
+        Some(mistake.remedy(remedy))
     }
 }
 
@@ -240,9 +240,9 @@ fn take(param: &str, key: &str, value: &str, origin: &str, layer: &mut Layer) {
         "prefer" | "allow" | "no-verify" => RawValue::Text(value),
         _ => RawValue::SecretText(value),
     };
-    let before = layer.problems.len();
+    let before = layer.mistakes.len();
     layer.set(&path, known, raw, origin, PathResolver::default());
-    if let Some(problem) = layer.problems.get_mut(before) {
+    if let Some(mistake) = layer.mistakes.get_mut(before) {
         let choice = match (param, value) {
             ("sslmode", "prefer") => {
                 "\"require\" is the nearest that never falls back to a connection in the clear, \
@@ -257,6 +257,6 @@ fn take(param: &str, key: &str, value: &str, origin: &str, layer: &mut Layer) {
             }
             _ => "",
         };
-        problem.remedy = format!("{choice}correct it there, or set {key} and take it out");
+        mistake.remedy = format!("{choice}correct it there, or set {key} and take it out");
     }
 }

@@ -1,21 +1,22 @@
-//! One database: its connection, and the check of settings that must agree.
+//! One database: its connection and its secrets, from the values of its settings. `check` reports
+//! the settings that do not agree.
 
-use std::collections::BTreeMap;
+mod check;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio_postgres::config::{ChannelBinding, Host, SslMode};
+use tokio_postgres::config::SslMode;
 
-use super::bounded;
-use super::columns::ConfigurationsColumns;
+use check::Check;
+
 use super::connection::Connection;
 use super::dsn;
-use super::identity::Identity;
-use super::layers::{DEFAULT, Values};
+use super::layers::Values;
 use super::libpq::{LibpqSources, passfile};
-use super::problem::{Problem, SettingsError};
-use super::secrets::{SecretFiles, read_secret};
+use super::mistake::{Mistake, SettingsError};
+use super::secrets::SecretFiles;
 use super::sections::Database;
 use super::words::Tls;
 
@@ -64,15 +65,15 @@ impl Described {
         origin: &str,
         given: &Values,
         libpq: &Arc<LibpqSources>,
-        problems: &mut Vec<Problem>,
+        mistakes: &mut Vec<Mistake>,
     ) -> Option<Self> {
-        let connection = Connection::of(name, origin, given, libpq, problems)?;
+        let connection = Connection::of(name, origin, given, libpq, mistakes)?;
         let mut implied = connection.implied(name, given);
-        problems.append(&mut implied.problems);
+        mistakes.append(&mut implied.mistakes);
         let defaults = Values::defaults(Some(name));
         let values = Values::merged([&defaults, &implied.values, given]);
         let secrets = SecretFiles::of(name, origin, given, libpq, &connection.dsn);
-        let database = Database::build(name, &values, &connection, secrets, problems);
+        let database = Database::build(name, &values, &connection, secrets, mistakes);
         Some(Self {
             connection,
             values,
@@ -179,16 +180,16 @@ impl Database {
         values: &Values,
         connection: &Connection,
         secrets: Option<SecretFiles>,
-        problems: &mut Vec<Problem>,
+        mistakes: &mut Vec<Mistake>,
     ) -> Option<Self> {
-        let before = problems.len();
+        let before = mistakes.len();
         let section = format!("databases.{name}.");
         // `connection` has read the connection string.
         let fields = values.select(|key| {
             let key = key.strip_prefix(&section)?;
             (!["url", "url_file"].contains(&key)).then_some(key)
         });
-        let mut database: Self = fields.deserialize(problems)?;
+        let mut database: Self = fields.deserialize(mistakes)?;
         name.clone_into(&mut database.name);
         database.access.config = connection.dsn.config.clone();
         if let Some(file) = secrets.as_ref().and_then(|files| files.passfile.as_ref()) {
@@ -198,7 +199,7 @@ impl Database {
         let mut check = Check {
             section,
             values,
-            problems,
+            mistakes,
         };
         check.password_file(&mut database);
         check.tls(&database);
@@ -206,195 +207,6 @@ impl Database {
         check.tables(&database);
         check.columns();
         check.tenants(&database);
-        (problems.len() == before).then_some(database)
-    }
-}
-
-/// The check of one database.
-struct Check<'a> {
-    /// `databases.NAME.`
-    section: String,
-    values: &'a Values,
-    problems: &'a mut Vec<Problem>,
-}
-
-impl Check<'_> {
-    fn key(&self, name: &str) -> String {
-        format!("{}{name}", self.section)
-    }
-
-    fn origin(&self, name: &str) -> &str {
-        self.values.origin(&self.key(name))
-    }
-
-    fn mismatch(&mut self, name: &str, expected: &str, found: &str, remedy: &str) {
-        let problem = Problem::mismatch(self.key(name), self.origin(name), expected, found);
-        self.problems.push(problem.remedy(remedy));
-    }
-
-    fn password_file(&mut self, database: &mut Database) {
-        let Some(file) = &database.password_file else {
-            return;
-        };
-        if database.password_command.is_some() {
-            return self.mismatch(
-                "password_command",
-                "one of password_file and password_command",
-                "both",
-                "leave one of them out",
-            );
-        }
-        let key = self.key("password_file");
-        match read_secret(file, &key, self.values.origin(&key)) {
-            Ok(password) => *database = database.with_password(&password),
-            Err(problem) => self.problems.push(problem),
-        }
-    }
-
-    fn tls(&mut self, database: &Database) {
-        let config = &database.access.config;
-        let is_unix = |host: &Host| matches!(host, Host::Unix(_));
-        let is_socket = config.get_hostaddrs().is_empty() && config.get_hosts().iter().any(is_unix);
-        if is_socket && database.tls != Tls::Disable {
-            return self.mismatch(
-                "tls",
-                "\"disable\" for a Unix socket, on which PostgreSQL knows no TLS",
-                "another mode",
-                "leave out tls, tls_root_cert, tls_cert and tls_key",
-            );
-        }
-        if database.tls == Tls::Disable && config.get_channel_binding() == ChannelBinding::Require {
-            return self.mismatch(
-                "tls",
-                "a connection with TLS for channel_binding=require",
-                "\"disable\"",
-                "set tls to \"verify-full\", or take channel_binding out",
-            );
-        }
-        let Some(file) = &database.tls_root_cert else {
-            return;
-        };
-        let (what, remedy) = match (database.tls, certificates(file)) {
-            (Tls::Disable | Tls::Require, _) => (
-                "has no effect, because tls does not ask for the certificate to be verified".into(),
-                "set tls to \"verify-full\" or \"verify-ca\", or leave out tls_root_cert",
-            ),
-            (_, Err(what)) => (what, "name a readable PEM file"),
-            (_, Ok(())) => return,
-        };
-        let key = self.key("tls_root_cert");
-        let problem = Problem::new(&key, self.values.origin(&key), what);
-        self.problems.push(problem.remedy(remedy));
-    }
-
-    /// Reports a certificate of the client that cannot be used.
-    fn identity(&mut self, database: &Database) {
-        let (cert, key) = match (&database.tls_cert, &database.tls_key) {
-            (None, None) => return,
-            (Some(cert), Some(key)) => (cert, key),
-            (Some(_), None) => {
-                return self.mismatch(
-                    "tls_cert",
-                    "a tls_key beside the certificate",
-                    "none",
-                    "set tls_key, or leave out tls_cert",
-                );
-            }
-            (None, Some(_)) => {
-                return self.mismatch(
-                    "tls_key",
-                    "a tls_cert beside the key",
-                    "none",
-                    "set tls_cert, or leave out tls_key",
-                );
-            }
-        };
-        let (setting, what, remedy) = if database.tls == Tls::Disable {
-            let what = "has no effect, because tls is \"disable\"".to_owned();
-            let remedy = "set tls to \"verify-full\", \"verify-ca\" or \"require\", or leave out \
-                tls_cert and tls_key";
-            ("tls_cert", what, remedy.to_owned())
-        } else {
-            match Identity::read(cert, key) {
-                Ok(_) => return,
-                Err(error) => (error.setting, error.what, error.remedy),
-            }
-        };
-        let key = self.key(setting);
-        let problem = Problem::new(&key, self.values.origin(&key), what);
-        self.problems.push(problem.remedy(remedy));
-    }
-
-    fn tables(&mut self, database: &Database) {
-        let (agents, configurations) = (&database.agents, &database.configurations);
-        if (&agents.schema, &agents.table) != (&configurations.schema, &configurations.table) {
-            return;
-        }
-        let name = match self.origin("configurations.table") {
-            DEFAULT => "agents.table",
-            _ => "configurations.table",
-        };
-        self.mismatch(
-            name,
-            "one table of agents and another of configurations",
-            &format!("{}.{} for both", agents.schema, agents.table),
-            "name the table that the platform saves, and the one that its runtime reads",
-        );
-    }
-
-    /// Reports a tenant in one of the two tables alone.
-    fn tenants(&mut self, database: &Database) {
-        let names = ["agents.columns.tenant", "configurations.columns.tenant"];
-        let (agents, configurations) = (&database.agents, &database.configurations);
-        let tenants = (&agents.columns.tenant, &configurations.columns.tenant);
-        let (set, missing) = match tenants {
-            (Some(_), None) => (names[0], names[1]),
-            (None, Some(_)) => (names[1], names[0]),
-            _ => return,
-        };
-        let remedy = format!("set {missing} as well, or leave out {set}");
-        self.mismatch(set, &format!("{missing} beside it"), "none", &remedy);
-    }
-
-    /// Reports two uses of one column of the configurations: no statement can write a column twice.
-    /// (The columns of the agents are only read.)
-    fn columns(&mut self) {
-        let values = self.values;
-        let mut uses = BTreeMap::new();
-        for key in ConfigurationsColumns::KEYS {
-            let name = key.path.trim_start_matches("databases.*.");
-            let Some(column) = values.text(&self.key(name)) else {
-                continue;
-            };
-            let first = *uses.entry(column).or_insert(name);
-            if first != name {
-                // The message points at the one that a source sets.
-                let is_default = self.origin(name) == DEFAULT;
-                let (at, other) = if is_default {
-                    (first, name)
-                } else {
-                    (name, first)
-                };
-                let found = format!(
-                    "the one of {}",
-                    other.trim_start_matches("configurations.columns.")
-                );
-                self.mismatch(at, "a column of its own", &found, "name another column");
-            }
-        }
-    }
-}
-
-/// Whether a file seems to hold certificates; otherwise the reason.
-fn certificates(file: &Path) -> Result<(), String> {
-    let place = file.display();
-    let bytes = bounded::read(file, bounded::LONGEST)
-        .map_err(|error| format!("cannot read {place}: {error}"))?;
-    if String::from_utf8_lossy(&bytes).contains("-----BEGIN CERTIFICATE-----") {
-        Ok(())
-    } else {
-        Err(format!(
-            "expected certificates in PEM form in {place}, found none"
-        ))
+        (mistakes.len() == before).then_some(database)
     }
 }

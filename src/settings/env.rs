@@ -9,8 +9,8 @@ use std::ffi::OsString;
 use std::fmt;
 
 use super::layers::{Layer, variable};
+use super::mistake::Mistake;
 use super::paths::PathResolver;
-use super::problem::Problem;
 use super::schema::Lookup;
 use super::value_type::RawValue;
 
@@ -55,8 +55,8 @@ impl Environment {
             if let Some(text) = value.to_str() {
                 take(rest, text, &origin, layer);
             } else {
-                let problem = Problem::mismatch("", origin, "UTF-8", "another encoding");
-                layer.problems.push(problem);
+                let mistake = Mistake::mismatch("", origin, "UTF-8", "another encoding");
+                layer.mistakes.push(mistake);
             }
         }
     }

@@ -15,7 +15,7 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use super::problem::shown;
+use super::mistake::shown;
 
 /// A file with a secret, and the access that other users have to it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::bounded;
 use super::layers::Layer;
+use super::mistake::Mistake;
 use super::paths::PathResolver;
-use super::problem::Problem;
 use super::schema::Lookup;
 use super::value_type::{RawValue, toml_type};
 
@@ -32,19 +32,19 @@ pub(crate) fn read(
             Reader { path, text, paths }.parse(layer);
         }
         Err(error) => {
-            let mut problem = cannot_be_read(path, &error);
+            let mut mistake = cannot_be_read(path, &error);
             if let Some(named_by) = named_by {
-                problem.source = format!("{} ({named_by})", problem.source);
+                mistake.source = format!("{} ({named_by})", mistake.source);
             }
             let remedy = "name a settings file that exists and that this user may read";
-            layer.problems.push(problem.remedy(remedy));
+            layer.mistakes.push(mistake.remedy(remedy));
         }
     }
 }
 
-fn cannot_be_read(path: &Path, error: &io::Error) -> Problem {
+fn cannot_be_read(path: &Path, error: &io::Error) -> Mistake {
     let source = path.display().to_string();
-    Problem::new("", source, format!("cannot be read: {error}"))
+    Mistake::new("", source, format!("cannot be read: {error}"))
 }
 
 /// The directory of the drop-ins beside a settings file.
@@ -53,7 +53,7 @@ pub(crate) fn drop_in_directory(beside: &Path) -> PathBuf {
 }
 
 /// The drop-ins beside a file, in the order of their names; none if the directory is missing.
-pub(crate) fn drop_ins(beside: &Path) -> Result<Vec<PathBuf>, Problem> {
+pub(crate) fn drop_ins(beside: &Path) -> Result<Vec<PathBuf>, Mistake> {
     let directory = drop_in_directory(beside);
     let paths = |entries: fs::ReadDir| entries.map(|entry| Ok(entry?.path())).collect();
     let mut paths: Vec<_> = match fs::read_dir(&directory).and_then(paths) {
@@ -88,8 +88,8 @@ impl Reader<'_> {
         for error in errors {
             let at = error.span().map_or(self.text.len(), |span| span.start);
             let what = format!("is not TOML: {}", error.message());
-            let problem = Problem::new("", self.origin(at), what);
-            layer.problems.push(problem);
+            let mistake = Mistake::new("", self.origin(at), what);
+            layer.mistakes.push(mistake);
         }
     }
 

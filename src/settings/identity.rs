@@ -15,7 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::bounded;
-use super::problem::shown;
+use super::mistake::shown;
 
 /// A certificate with the certificates of its issuers, and its private key.
 #[derive(Debug)]

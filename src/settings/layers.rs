@@ -1,7 +1,7 @@
 //! The values of the sources, checked against the schema, the later over the earlier.
 //!
 //! A value carries its origin, so that each mistake and each value in force leads to a line or a
-//! variable. A value that does not fit is a problem even if a later source overrides it: it would
+//! variable. A value that does not fit is a mistake even if a later source overrides it: it would
 //! come back on the day that the later source goes.
 //!
 //! The `config` crate holds a value with its origin, and makes typed settings of dotted keys.
@@ -12,8 +12,8 @@ use std::fmt;
 use config::{Config, ConfigError, Map, Source, Value, ValueKind};
 use serde::Deserialize;
 
+use super::mistake::{Mistake, is_withheld, shown};
 use super::paths::PathResolver;
-use super::problem::{Problem, is_withheld, shown};
 use super::schema::{self, DefaultValue, Key, Lookup};
 use super::suggest;
 use super::value_type::RawValue;
@@ -106,13 +106,13 @@ impl Values {
     /// defect of the program. Its report quotes nothing, because a value may be a secret.
     pub(crate) fn deserialize<T: for<'de> Deserialize<'de>>(
         self,
-        problems: &mut Vec<Problem>,
+        mistakes: &mut Vec<Mistake>,
     ) -> Option<T> {
         let config = Config::builder().add_source(self).build();
         let result = config.and_then(Config::try_deserialize);
         if result.is_err() {
             let what = "has keys in its schema that its settings do not have";
-            problems.push(Problem::new("", "agent-sync", what));
+            mistakes.push(Mistake::new("", "agent-sync", what));
         }
         result.ok()
     }
@@ -142,7 +142,7 @@ pub(crate) struct Layer {
     pub(crate) values: Values,
     /// The databases that the sources name, each with the first place that does.
     pub(crate) databases: BTreeMap<String, String>,
-    pub(crate) problems: Vec<Problem>,
+    pub(crate) mistakes: Vec<Mistake>,
 }
 
 impl Layer {
@@ -150,16 +150,16 @@ impl Layer {
     pub(crate) fn lookup(&mut self, path: &[String], origin: &str) -> Lookup {
         let found = schema::lookup(path);
         if matches!(found, Lookup::Unknown) {
-            let problem = Problem::new(named(path), origin, "is not a key that agent-sync knows");
+            let mistake = Mistake::new(named(path), origin, "is not a key that agent-sync knows");
             let remedy = suggest::remedy(path, |path| spell(path, origin));
-            self.problems.push(problem.remedy(remedy));
+            self.mistakes.push(mistake.remedy(remedy));
         } else if let [first, name] = path
             && first == "databases"
         {
             if !is_name_of_database(name) {
                 let expected = "1 to 63 of a-z, 0-9, `_` and `-` as the name of a database";
-                let problem = Problem::mismatch("databases", origin, expected, shown(name));
-                self.problems.push(problem.remedy("rename the database"));
+                let mistake = Mistake::mismatch("databases", origin, expected, shown(name));
+                self.mistakes.push(mistake.remedy("rename the database"));
                 return Lookup::Unknown;
             }
             let first = self.databases.entry(name.clone());
@@ -179,19 +179,19 @@ impl Layer {
     ) {
         let dotted = path.join(".");
         let value_type = key.value_type;
-        let problem = match value_type.accept(value) {
+        let mistake = match value_type.accept(value) {
             Some(ValueKind::String(text)) => match paths.resolve(value_type, text) {
                 Some(text) => return self.values.insert(dotted, text, origin),
-                None => Problem::mismatch(dotted, origin, "UTF-8", "another encoding"),
+                None => Mistake::mismatch(dotted, origin, "UTF-8", "another encoding"),
             },
             Some(value) => return self.values.insert(dotted, value, origin),
             None => {
                 let (expected, found) = (value_type.expected(), value_type.found(value));
-                let problem = Problem::mismatch(dotted, origin, expected, found);
-                problem.remedy(example(path, key, origin))
+                let mistake = Mistake::mismatch(dotted, origin, expected, found);
+                mistake.remedy(example(path, key, origin))
             }
         };
-        self.problems.push(problem);
+        self.mistakes.push(mistake);
     }
 
     /// Reports a value in the place of a table.
@@ -206,8 +206,8 @@ impl Layer {
             _ if known.is_empty() => format!("write `[{}.NAME]`", path.join(".")),
             _ => format!("known here: {}", known.join(", ")),
         };
-        let problem = Problem::mismatch(path.join("."), origin, "a table", found);
-        self.problems.push(problem.remedy(remedy));
+        let mistake = Mistake::mismatch(path.join("."), origin, "a table", found);
+        self.mistakes.push(mistake.remedy(remedy));
     }
 }
 

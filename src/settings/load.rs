@@ -16,7 +16,7 @@ use super::exposed::Exposed;
 use super::file;
 use super::layers::{DEFAULT, Layer, Values, variable};
 use super::libpq::LibpqSources;
-use super::problem::{Problem, SettingsError, is_withheld, shown};
+use super::mistake::{Mistake, SettingsError, is_withheld, shown};
 use super::sections::Database;
 use super::shared;
 
@@ -99,13 +99,13 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     let mut layer = Layer::default();
     read_files(sources, &mut layer);
     sources.env.read(&mut layer);
-    if layer.problems.iter().any(|problem| problem.key.is_empty()) {
+    if layer.mistakes.iter().any(|mistake| mistake.key.is_empty()) {
         // A source is unreadable, so a key that seems to be missing may stand in it.
-        let problems = layer.problems;
-        return Err(SettingsError { problems });
+        let mistakes = layer.mistakes;
+        return Err(SettingsError { mistakes });
     }
     let is_on = layer.values.get("libpq.environment") != Some(&false.into());
-    let mut libpq = LibpqSources::of(&sources.env, is_on, &mut layer.problems);
+    let mut libpq = LibpqSources::of(&sources.env, is_on, &mut layer.mistakes);
     let unused_url = database_url(&sources.env, &mut layer);
     libpq.define(&mut layer);
     let libpq = Arc::new(libpq);
@@ -113,22 +113,22 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     let Layer {
         values: given,
         databases: names,
-        mut problems,
+        mut mistakes,
     } = layer;
     let mut described = BTreeMap::new();
     for (name, origin) in names {
         let section = format!("databases.{name}.");
         let own = given.select(|key| key.starts_with(&section).then_some(key));
-        let found = Described::read(&name, &origin, &own, &libpq, &mut problems);
+        let found = Described::read(&name, &origin, &own, &libpq, &mut mistakes);
         described.extend(found.map(|found| (name, found)));
     }
     let defaults = Values::defaults(None);
     let of_databases = described.values().map(|database| &database.values);
     let values = Values::merged([&defaults, &given].into_iter().chain(of_databases));
-    let settings = typed(&values, &described, &mut problems);
-    shared::refuse(&described, &mut problems);
-    let Some(settings) = settings.filter(|_| problems.is_empty()) else {
-        return Err(SettingsError { problems });
+    let settings = typed(&values, &described, &mut mistakes);
+    shared::refuse(&described, &mut mistakes);
+    let Some(settings) = settings.filter(|_| mistakes.is_empty()) else {
+        return Err(SettingsError { mistakes });
     };
     Ok(Loaded {
         entries: entries(&values, &described),
@@ -148,9 +148,9 @@ fn read_files(sources: &Sources, layer: &mut Layer) {
         (Some((path, named_by)), _) if is_withheld(&path.to_string_lossy()) => {
             let found = shown(&path.to_string_lossy());
             let expected = "the path of the settings file";
-            let problem = Problem::mismatch("", named_by, expected, found);
+            let mistake = Mistake::mismatch("", named_by, expected, found);
             let remedy = "a connection string goes into DATABASE_URL, or into the file";
-            return layer.problems.push(problem.remedy(remedy));
+            return layer.mistakes.push(mistake.remedy(remedy));
         }
         (Some((path, named_by)), _) => {
             file::read(path, Some(named_by), credentials, layer);
@@ -171,7 +171,7 @@ fn read_files(sources: &Sources, layer: &mut Layer) {
                 file::read(&path, None, credentials, layer);
             }
         }
-        Err(problem) => layer.problems.push(problem),
+        Err(mistake) => layer.mistakes.push(mistake),
     }
 }
 
@@ -179,10 +179,10 @@ fn read_files(sources: &Sources, layer: &mut Layer) {
 fn typed(
     values: &Values,
     described: &BTreeMap<String, Described>,
-    problems: &mut Vec<Problem>,
+    mistakes: &mut Vec<Mistake>,
 ) -> Option<Settings> {
     let global = values.select(|key| (!key.starts_with("databases.")).then_some(key));
-    let mut settings: Settings = global.deserialize(problems)?;
+    let mut settings: Settings = global.deserialize(mistakes)?;
     let (sync, reconnect) = (&settings.sync, &settings.reconnect);
     let orders = [
         (
@@ -198,7 +198,7 @@ fn typed(
     ];
     for (is_kept, keys, relations) in orders {
         // After a refused value its default is in force, which is no mistake.
-        if is_kept || problems.iter().any(|problem| keys.contains(&&*problem.key)) {
+        if is_kept || mistakes.iter().any(|mistake| keys.contains(&&*mistake.key)) {
             continue;
         }
         // The message points at the one that a source sets.
@@ -206,14 +206,14 @@ fn typed(
         let (key, other, relation) = (keys[at], keys[1 - at], relations[at]);
         let [found, value] = [key, other].map(|key| values.text(key).unwrap_or_default());
         let expected = format!("a duration {relation} than {other} ({value})");
-        let problem = Problem::mismatch(key, values.origin(key), expected, format!("{found:?}"));
-        problems.push(problem.remedy("change one of the two"));
+        let mistake = Mistake::mismatch(key, values.origin(key), expected, format!("{found:?}"));
+        mistakes.push(mistake.remedy("change one of the two"));
     }
     channel::refuse(
         settings.announce.channel.as_deref(),
         values,
         described,
-        problems,
+        mistakes,
     );
     for (name, described) in described {
         if let Some(database) = &described.database {

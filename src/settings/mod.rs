@@ -15,7 +15,7 @@
 //! - `load` runs these steps in order; `effective` lists the values in force.
 //!
 //! Invariants: a [`Settings`] is valid as a whole, and loading it opens no connection. Nothing
-//! prints a secret: not `Debug`, not a [`Problem`], not `agent-sync config`.
+//! prints a secret: not `Debug`, not a [`Mistake`], not `agent-sync config`.
 
 pub(crate) mod bounded;
 mod channel;
@@ -33,8 +33,8 @@ mod install_schema;
 mod layers;
 mod libpq;
 mod load;
+mod mistake;
 mod paths;
-mod problem;
 pub mod schema;
 mod secrets;
 mod sections;
@@ -58,8 +58,8 @@ pub(crate) use file::drop_in_directory;
 pub use identity::IdentityError;
 pub use install_schema::InstallSchema;
 pub use load::{Loaded, Sources};
-pub use problem::{Problem, SettingsError, is_withheld};
-pub(crate) use problem::{WITHHELD, shown};
+pub use mistake::{Mistake, SettingsError, is_withheld};
+pub(crate) use mistake::{WITHHELD, shown};
 pub use sections::{
     Admin, AgentsTable, Announce, Audit, Capture, ConfigurationsTable, Database, History,
     InstallSettings, Libpq, Log, Reconcile, Reconnect, Reload, Rules, Shutdown, SyncSettings,

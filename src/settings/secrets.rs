@@ -15,14 +15,14 @@ use super::database::Described;
 use super::dsn::Dsn;
 use super::layers::Values;
 use super::libpq::LibpqSources;
-use super::problem::{Problem, SettingsError};
+use super::mistake::{Mistake, SettingsError};
 use super::sections::Database;
 
 /// The most bytes of a file with a secret.
 const LONGEST: u64 = 64 * 1024;
 
 /// Reads a secret from its file, without the line feed that editors and shells put at its end.
-pub(super) fn read_secret(file: &Path, key: &str, source: &str) -> Result<SecretString, Problem> {
+pub(super) fn read_secret(file: &Path, key: &str, source: &str) -> Result<SecretString, Mistake> {
     let named = file.display();
     let reason = match bounded::read(file, LONGEST).map(String::from_utf8) {
         Ok(Ok(text)) => {
@@ -36,7 +36,7 @@ pub(super) fn read_secret(file: &Path, key: &str, source: &str) -> Result<Secret
         Ok(Err(_)) => format!("{named} is not UTF-8"),
         Err(error) => format!("cannot read {named}: {error}"),
     };
-    Err(Problem::new(key, source, reason).remedy("name a file that holds nothing but the secret"))
+    Err(Mistake::new(key, source, reason).remedy("name a file that holds nothing but the secret"))
 }
 
 /// The files with the secrets of a database, and the values to build it again.
@@ -101,24 +101,24 @@ impl SecretFiles {
 
     /// The database with the current content of its files. Blocks on the files.
     pub(super) fn read(&self, database: &Database) -> Result<Database, SettingsError> {
-        let mut problems = Vec::new();
+        let mut mistakes = Vec::new();
         let built = match (&self.password, &self.passfile) {
             (Some(file), _) if !self.is_built_again() => {
                 let key = format!("databases.{}.password_file", self.name);
                 let password = read_secret(file, &key, &self.origin);
                 let built = password.map(|password| database.with_password(&password));
-                built.map_err(|problem| problems.push(problem)).ok()
+                built.map_err(|mistake| mistakes.push(mistake)).ok()
             }
             (None, Some(file)) if !self.is_built_again() => Some(database.with_passfile(file)),
             _ => {
                 let (name, origin, given) = (&self.name, &self.origin, &self.given);
-                let described = Described::read(name, origin, given, &self.libpq, &mut problems);
+                let described = Described::read(name, origin, given, &self.libpq, &mut mistakes);
                 described.and_then(|described| described.database)
             }
         };
         built
-            .filter(|_| problems.is_empty())
-            .ok_or(SettingsError { problems })
+            .filter(|_| mistakes.is_empty())
+            .ok_or(SettingsError { mistakes })
     }
 }
 

@@ -6,10 +6,10 @@ use super::connection::Connection;
 use super::database::Described;
 use super::dsn;
 use super::install_schema::InstallSchema;
-use super::problem::Problem;
+use super::mistake::Mistake;
 
 /// Reports entries that would share an install, or a table of configurations (T6).
-pub(super) fn refuse(described: &BTreeMap<String, Described>, problems: &mut Vec<Problem>) {
+pub(super) fn refuse(described: &BTreeMap<String, Described>, mistakes: &mut Vec<Mistake>) {
     let entries: Vec<_> = described.values().collect();
     for (index, entry) in entries.iter().enumerate() {
         let mut earlier = entries[..index].iter();
@@ -20,8 +20,8 @@ pub(super) fn refuse(described: &BTreeMap<String, Described>, problems: &mut Vec
         };
         let found = format!("{} of {} ({})", shared.found, other.key, other.source);
         let Connection { key, source, .. } = &entry.connection;
-        let problem = Problem::mismatch(key, source, shared.expected, found);
-        problems.push(problem.remedy(shared.remedy));
+        let mistake = Mistake::mismatch(key, source, shared.expected, found);
+        mistakes.push(mistake.remedy(shared.remedy));
     }
 }
 

@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::duration;
 use super::install_schema::InstallSchema;
-use super::problem::{is_withheld, shown};
+use super::mistake::{is_withheld, shown};
 
 /// The word that switches off a key with a [`ValueType::Listen`] or [`ValueType::Interval`].
 pub(crate) const OFF: &str = "off";

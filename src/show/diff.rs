@@ -9,7 +9,7 @@ use crate::mapping::{self, Difference, Value};
 impl fmt::Display for Value {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Told(raw) => match json::text(raw) {
+            Self::Json(raw) => match json::text(raw) {
                 Some(text) => out.write_str(&mapping::quoted(&text)),
                 None => out.write_str(raw),
             },
@@ -74,7 +74,7 @@ mod tests {
             column: Column::VoiceSettings,
             inside: Some("k\u{1b}]52;c;eA==\u{7}\u{1b}[2J\nALL IN SYNC\u{9b}\u{202e}".to_owned()),
             current: None,
-            expected: Some(Value::Told("1".to_owned())),
+            expected: Some(Value::Json("1".to_owned())),
         };
         let lines = diff_lines(&[(difference.path(), &difference)], 60);
         let plain: Vec<_> = lines
@@ -93,7 +93,7 @@ mod tests {
             current: Some(Value::Length(1532)),
             expected: Some(Value::Length(1548)),
         };
-        let long = Value::Told(format!("\"{}\"", "x".repeat(200)));
+        let long = Value::Json(format!("\"{}\"", "x".repeat(200)));
         let wide = Difference {
             column: Column::AgentName,
             inside: None,

@@ -1,13 +1,17 @@
 //! The checks of a database (G10): faults that keep agent-sync from working, or make it miss
 //! changes. [`install`] runs at every connect, [`own_tables`] and [`cautions`] run in every sweep,
-//! and [`server`], [`publications`] and [`types`] run in both.
+//! and [`server()`], [`publications`] and [`types`] run in both.
 //!
 //! Authority: the catalog, and the record in `agent_sync.install`. No privilege is tested by its
 //! use, so a check changes nothing and reports all faults at once. `Store::capture_faults` checks
 //! the triggers.
 
+mod record;
+mod server;
+
 use postgres_types::Type;
-use tokio_postgres::error::SqlState;
+use record::{Record, record};
+pub use server::server;
 use tokio_postgres::{Error, Row};
 
 use super::finding::{self, Finding};
@@ -15,34 +19,8 @@ use super::layout::Layout;
 use super::privileges::{missing_privileges, others_may_write};
 use super::rivals;
 use super::{MayRead, Store, index_check, queries, trust};
-use crate::pg::identifier::plain;
 use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::Database;
-
-/// The oldest server that has all that is needed, as `server_version_num` puts it.
-const OLDEST: i32 = 140_000;
-
-/// The findings about the server. This check comes first, because the other checks need a server
-/// of version 14 or later.
-pub async fn server(db: &Db) -> Result<Vec<Finding>, QueryError> {
-    let row = db.one(&queries::server(), &[]).await?;
-    Ok(judge_server(
-        row.try_get("version")?,
-        row.try_get("number")?,
-        row.try_get("is_standby")?,
-        row.try_get("is_read_only")?,
-    ))
-}
-
-fn judge_server(version: String, number: i32, standby: bool, read_only: bool) -> Vec<Finding> {
-    let too_old = (number < OLDEST).then_some(finding::Server::TooOld(version).into());
-    let unwritable = match (standby, read_only) {
-        (true, _) => Some(finding::Server::Standby.into()),
-        (false, true) => Some(finding::Server::ReadOnly.into()),
-        (false, false) => None,
-    };
-    too_old.into_iter().chain(unwritable).collect()
-}
 
 /// The relations of the install that are gone: those that the daemon works with, or those that only
 /// the commands read.
@@ -174,89 +152,6 @@ pub async fn publications(db: &Db, layout: &Layout) -> Result<Vec<Finding>, Quer
     Ok(findings)
 }
 
-/// The columns with the tenant, of the agents and of the configurations.
-type Tenants = (Option<String>, Option<String>);
-
-/// The record of the install.
-enum Record {
-    /// The role may not see it, which the check of its privileges says.
-    Closed,
-    /// There is none.
-    Missing,
-    /// The version of the schema, and whether the install serves others than the settings name.
-    Of {
-        version: i32,
-        other: Option<Finding>,
-    },
-}
-
-async fn record(db: &Db, database: &Database) -> Result<Record, QueryError> {
-    match db.opt(queries::VERSION, &[]).await {
-        Err(QueryError::Postgres(error))
-            if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
-        {
-            Ok(Record::Closed)
-        }
-        Ok(Some(row)) => {
-            let tables = (
-                name(row.try_get(1)?, row.try_get(2)?),
-                name(row.try_get(3)?, row.try_get(4)?),
-            );
-            let tenants = (row.try_get(5)?, row.try_get(6)?);
-            let other = other_tables(database, tables);
-            Ok(Record::Of {
-                version: row.try_get(0)?,
-                other: other.or_else(|| other_tenants(database, &tenants)),
-            })
-        }
-        Ok(None) => Ok(Record::Missing),
-        Err(error) => Err(error),
-    }
-}
-
-/// A table as a person writes it.
-fn name(schema: &str, table: &str) -> String {
-    format!("{}.{}", plain(schema), plain(table))
-}
-
-/// Whether the install was made for other tables than those of the settings.
-fn other_tables(database: &Database, installed: (String, String)) -> Option<Finding> {
-    let (agents, configurations) = (&database.agents, &database.configurations);
-    let expected = (
-        name(&agents.schema, &agents.table),
-        name(&configurations.schema, &configurations.table),
-    );
-    (installed != expected).then_some(
-        finding::Install::OtherTables {
-            installed,
-            expected,
-        }
-        .into(),
-    )
-}
-
-/// Whether the install was made for other tenants than those of the settings.
-fn other_tenants(database: &Database, installed: &Tenants) -> Option<Finding> {
-    let (agents, configurations) = (&database.agents.columns, &database.configurations.columns);
-    let expected = (agents.tenant.clone(), configurations.tenant.clone());
-    let named = |tenants: &Tenants| match tenants {
-        (Some(agents), Some(configurations)) => format!(
-            "tenants in the columns {} of the agents and {} of the configurations",
-            plain(agents),
-            plain(configurations)
-        ),
-        _ => "no tenants".to_owned(),
-    };
-    (*installed != expected).then(|| {
-        let (installed, expected) = (named(installed), named(&expected));
-        finding::Install::OtherTenants {
-            installed,
-            expected,
-        }
-        .into()
-    })
-}
-
 /// Whether the role is kept from rows of the tables of agent-sync.
 async fn own_rows(db: &Db) -> Result<Option<Finding>, QueryError> {
     let rows = db.all(queries::OWN_ROWS_HIDDEN, &[]).await?;
@@ -368,30 +263,5 @@ impl Store {
     pub async fn cautions(&self, notify: bool, history: bool) -> Result<Vec<Finding>, QueryError> {
         let may_read = Some(MayRead::asked_for());
         cautions(&self.db, &self.layout, (notify, history), may_read).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_older_than_14_is_told_apart_from_one_that_will_do() {
-        let old = judge_server("13.18".to_owned(), 130_018, false, false);
-        assert_eq!(old, [finding::Server::TooOld("13.18".to_owned()).into()]);
-        assert!(old[0].is_fatal() && old[0].to_string().contains("13.18"));
-        assert_eq!(judge_server("14.0".to_owned(), 140_000, false, false), []);
-    }
-
-    #[test]
-    fn a_standby_is_told_apart_from_a_primary_that_is_read_only() {
-        assert_eq!(
-            judge_server("16.1".to_owned(), 160_001, true, true),
-            [finding::Server::Standby.into()]
-        );
-        assert_eq!(
-            judge_server("16.1".to_owned(), 160_001, false, true),
-            [finding::Server::ReadOnly.into()]
-        );
     }
 }

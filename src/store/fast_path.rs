@@ -22,7 +22,7 @@ use crate::pg::{Db, QueryError, RowRef, Tid};
 
 /// The most bytes that a value of a single change may take as it is stored; a heavier one is left
 /// to an ordinary batch. A compressed value of this size has a few megabytes of text at most.
-const LIGHT: i32 = 32 * 1024;
+const LARGEST_STORED_VALUE: i32 = 32 * 1024;
 
 /// The statements of a single change, prepared.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl super::Store {
         };
         let rows = self
             .db
-            .all_prepared(&statements.claim, &[&place, &LIGHT])
+            .all_prepared(&statements.claim, &[&place, &LARGEST_STORED_VALUE])
             .await?;
         Ok(Some(Claimed::new(rows)?))
     }

@@ -24,8 +24,8 @@ const ROWS: u64 = 4096;
 /// pause after one that did.
 const YIELD: Duration = Duration::from_secs(1);
 
-/// What a comparison says.
-enum Told {
+/// The result of a comparison.
+enum IndexComparison {
     Agrees,
     Differs,
     /// Nothing, because another session waits for its locks.
@@ -36,7 +36,7 @@ enum Told {
 
 /// Compares the index with the table for at most this time. Where they differ, the session reads
 /// past all indexes from now on.
-pub async fn avoid_lying_index(
+pub async fn avoid_wrong_index(
     db: &Db,
     layout: &Layout,
     within: Duration,
@@ -44,9 +44,9 @@ pub async fn avoid_lying_index(
     let until = Instant::now() + within;
     while Instant::now() < until {
         match compare(db, layout, until).await? {
-            Told::Agrees | Told::Late => break,
-            Told::Yielded => tokio::time::sleep(YIELD).await,
-            Told::Differs => {
+            IndexComparison::Agrees | IndexComparison::Late => break,
+            IndexComparison::Yielded => tokio::time::sleep(YIELD).await,
+            IndexComparison::Differs => {
                 db.batch(queries::PAST_INDEXES).await?;
                 let agents = &layout.agents;
                 let names: [Parameter<'_>; 2] =
@@ -61,7 +61,7 @@ pub async fn avoid_lying_index(
 }
 
 /// One comparison, in one transaction.
-async fn compare(db: &Db, layout: &Layout, until: Instant) -> Result<Told, QueryError> {
+async fn compare(db: &Db, layout: &Layout, until: Instant) -> Result<IndexComparison, QueryError> {
     let left = until.saturating_duration_since(Instant::now());
     // Zero would be no limit.
     let left = left.max(Duration::from_millis(1));
@@ -69,15 +69,15 @@ async fn compare(db: &Db, layout: &Layout, until: Instant) -> Result<Told, Query
     let limit = format!("SET LOCAL statement_timeout = {}", left.as_millis());
     db.batch(&format!("{}; {limit}", queries::ALONG_INDEX))
         .await?;
-    let told = counted(db, layout, until).await;
+    let compared = counted(db, layout, until).await;
     let ended = db.batch("ROLLBACK").await;
-    match told {
-        Err(error) if is_late(&error) => ended.map(|()| Told::Late),
-        told => told.and_then(|told| ended.map(|()| told)),
+    match compared {
+        Err(error) if is_late(&error) => ended.map(|()| IndexComparison::Late),
+        compared => compared.and_then(|compared| ended.map(|()| compared)),
     }
 }
 
-async fn counted(db: &Db, layout: &Layout, until: Instant) -> Result<Told, QueryError> {
+async fn counted(db: &Db, layout: &Layout, until: Instant) -> Result<IndexComparison, QueryError> {
     let agents = &layout.agents;
     let (mut numbers, mut checked) = ([0, 0], Instant::now());
     let cursors = [
@@ -95,21 +95,21 @@ async fn counted(db: &Db, layout: &Layout, until: Instant) -> Result<Told, Query
                 break;
             }
             if Instant::now() >= until {
-                return Ok(Told::Late);
+                return Ok(IndexComparison::Late);
             }
             if checked.elapsed() > YIELD {
                 checked = Instant::now();
                 if db.value(request::BLOCKS, &[]).await? {
-                    return Ok(Told::Yielded);
+                    return Ok(IndexComparison::Yielded);
                 }
             }
         }
     }
     let [along, past] = numbers;
     Ok(if along == past {
-        Told::Agrees
+        IndexComparison::Agrees
     } else {
-        Told::Differs
+        IndexComparison::Differs
     })
 }
 

@@ -57,7 +57,7 @@ pub use batch::{Claimed, Group, Lossy, NotText, Outcome, Pair, Taken, Versions};
 pub use capture::{CaptureFault, FaultKind, Seal, broken_triggers, is_unsealed};
 pub use claim::{Claim, LockWait, Part};
 pub use finding::Finding;
-pub use index_walk::avoid_lying_index;
+pub use index_walk::avoid_wrong_index;
 pub use layout::{Layout, LayoutError};
 pub use leader::Leader;
 pub use looks::Looks;

@@ -24,7 +24,7 @@ use crate::pg::{Db, Parameter, QueryError, RowRef, Tid};
 const FIRE_DEFERRED: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 
 /// Values of a batch up to this size are sent within the ordinary time limits.
-const LIGHT: usize = 256 * 1024;
+const SENT_IN_ORDINARY_TIME: usize = 256 * 1024;
 
 /// The slowest link that a batch is given time for, in bytes a millisecond.
 const SLOWEST: usize = 64;
@@ -358,7 +358,7 @@ impl Store {
     /// transaction counts as idle until all of it has arrived. Returns the connection with the time
     /// for the answer.
     async fn extend_idle(&self, bytes: usize) -> Result<Db, QueryError> {
-        if bytes <= LIGHT {
+        if bytes <= SENT_IN_ORDINARY_TIME {
             return Ok(self.db.clone());
         }
         let sending = Duration::from_millis((bytes / SLOWEST) as u64).min(LONGEST);

@@ -8,10 +8,10 @@
 
 use std::time::Duration;
 
-use super::heavy::LIGHT;
+use super::heavy::MOST_WITHOUT_TURN;
 
 /// The budget of a batch at first, at least and at most, in bytes.
-const BUDGET: (usize, usize, usize) = (LIGHT, 64 * 1024, 8 * 1024 * 1024);
+const BUDGET: (usize, usize, usize) = (MOST_WITHOUT_TURN, 64 * 1024, 8 * 1024 * 1024);
 
 /// A batch that takes less than the first is quick, and one that takes more than the second is
 /// slow.
@@ -50,13 +50,13 @@ impl BatchSize {
         if has_turn {
             self.budget
         } else {
-            self.budget.min(LIGHT)
+            self.budget.min(MOST_WITHOUT_TURN)
         }
     }
 
     /// Whether the turn would let the next batch take more.
     pub(super) fn wants_turn(&self) -> bool {
-        !self.light && self.budget > LIGHT
+        !self.light && self.budget > MOST_WITHOUT_TURN
     }
 
     /// Whether a failed batch is being bisected: then no lock is waited for long.
@@ -156,7 +156,7 @@ mod tests {
             batch_size.on_success(500, 1, 1, SHORT);
         }
         assert_eq!(batch_size.budget(true), BUDGET.2);
-        assert_eq!(batch_size.budget(false), LIGHT);
+        assert_eq!(batch_size.budget(false), MOST_WITHOUT_TURN);
         assert!(batch_size.wants_turn());
         for _ in 0..10 {
             batch_size.on_success(500, 1, 1, Duration::from_secs(2));

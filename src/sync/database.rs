@@ -84,20 +84,22 @@ fn after_error(
     }
     // The next connection does not listen, and so does not end in the same way.
     let pause = if matches!(error, AttemptError::Unreadable(_)) {
-        health.noticed.go_deaf();
+        health.noticed.stop_listening();
         SHORT_PAUSE
     } else {
         backoff.delay()
     };
     // A finding is told though the outage began for another reason: its remedy is another (G10).
-    if health.outage.is_none() || (error.is_finding() && health.told.as_ref() != Some(&cause)) {
+    if health.outage.is_none()
+        || (error.is_finding() && health.reported_cause.as_ref() != Some(&cause))
+    {
         health.outage.get_or_insert_with(Instant::now);
         context.observer.tell(event::Connection::Lost {
             cause: &cause,
             remedy: &remedy,
             is_answered: error.is_answer(),
         });
-        health.told = Some(cause);
+        health.reported_cause = Some(cause);
     } else {
         context.observer.tell(event::Connection::StillLost {
             cause: &cause,

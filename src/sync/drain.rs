@@ -67,8 +67,8 @@ pub(super) struct Drain {
     set_aside: bool,
     /// Whether the first agent of this connection is noted (`store::attempt`), or there was none.
     has_noted: bool,
-    /// Whether that agent is done, or there was none: larger batches may follow.
-    has_begun: bool,
+    /// Whether the noted agent is done, or there is none: larger batches may follow.
+    noted_agent_is_done: bool,
     /// The slugs with a problem that this scan has found.
     settled: Settled,
     requested: Requested,
@@ -127,7 +127,7 @@ impl Drain {
             wrote: false,
             set_aside: false,
             has_noted: false,
-            has_begun: false,
+            noted_agent_is_done: false,
             settled: Settled::default(),
             requested: Requested::default(),
             slow: Slow::new(statement_timeout),
@@ -262,7 +262,7 @@ impl Drain {
                 return Ok(());
             }
         }
-        self.has_begun = true;
+        self.noted_agent_is_done = true;
         self.busy.end_scan();
         self.settled.clear();
         self.requested = Requested::default();
@@ -270,7 +270,7 @@ impl Drain {
         if let Some(key) = self.dangerous.take() {
             self.tell(Input::BatchEnded(Next::Front));
             tools.store.note_dangerous(&key).await?;
-            self.has_begun = false;
+            self.noted_agent_is_done = false;
         } else if self.slow.begin_one(Instant::now()) || self.begin_busy(tools.store).await? {
             self.tell(Input::BatchEnded(Next::Front));
         } else {

@@ -9,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use super::audit::{Told, keep_audited};
+use super::audit::{Reported, keep_audited};
 use super::context::{Context, Options, Turns};
 use super::database::keep_in_sync;
 use crate::mapping::Rules;
@@ -82,7 +82,7 @@ impl Fleet {
             runs: 0,
         };
         for database in databases {
-            fleet.launch(database, None, Told::Nothing);
+            fleet.launch(database, None, Reported::Nothing);
         }
         fleet
     }
@@ -114,16 +114,20 @@ impl Fleet {
                 }
                 Some(member) => {
                     // The comparisons that went on have ended with the former task.
-                    let is_told = !reloaded.rules && self.board.is_drifting(&name);
+                    let is_reported = !reloaded.rules && self.board.is_drifting(&name);
                     self.launch(
                         database,
                         Some(member),
-                        if is_told { Told::Drift } else { Told::Nothing },
+                        if is_reported {
+                            Reported::Drift
+                        } else {
+                            Reported::Nothing
+                        },
                     );
                     reloaded.changed.push(name);
                 }
                 None => {
-                    self.launch(database, None, Told::Nothing);
+                    self.launch(database, None, Reported::Nothing);
                     reloaded.added.push(name);
                 }
             }
@@ -161,13 +165,13 @@ impl Fleet {
     }
 
     /// Starts the task of a database, after the end of the task that it takes the place of.
-    fn launch(&mut self, database: &Database, predecessor: Option<Member>, told: Told) {
+    fn launch(&mut self, database: &Database, predecessor: Option<Member>, reported: Reported) {
         self.runs += 1;
         let run = self.runs;
         let (stop, stopped) = watch::channel(false);
         let (running, ended) = oneshot::channel();
         let context = self.context(database);
-        let auditing = keep_audited(context.clone(), stop.subscribe(), told);
+        let auditing = keep_audited(context.clone(), stop.subscribe(), reported);
         tokio::spawn(auditing.instrument(context.observer.span()));
         let running_in = context.clone();
         // On the heap, so that what moves through the spawn is small.

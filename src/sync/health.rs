@@ -7,7 +7,7 @@ use crate::observe::{Event, Observer, Pause, Totals, event};
 use crate::store::{CaptureFault, Finding, Looks, finding};
 
 /// How long no connection listens after a notification of others has ended one.
-const DEAF: Duration = Duration::from_secs(600);
+const NOT_LISTENING: Duration = Duration::from_secs(600);
 
 /// How the database is doing, over all attempts.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(super) struct Health {
     /// The reported findings that are still in force, and the full checks that are owed.
     pub(super) noticed: Noticed,
     /// The cause of the outage that was reported last.
-    pub(super) told: Option<String>,
+    pub(super) reported_cause: Option<String>,
 }
 
 /// The reported findings that are still in force, over all attempts.
@@ -54,7 +54,7 @@ pub(super) struct Noticed {
     pub(super) layout_changed: bool,
     pub(super) uncaptured: Uncaptured,
     /// Until when no connection listens, because a notification of others has ended one.
-    pub(super) deaf_until: Option<Instant>,
+    pub(super) not_listening_until: Option<Instant>,
 }
 
 /// The saves that could not be captured, as far as they are reported: at once, and then at most
@@ -105,17 +105,18 @@ impl Uncaptured {
 
 impl Noticed {
     /// Lets no connection listen for a while.
-    pub(super) fn go_deaf(&mut self) {
-        self.deaf_until = Some(Instant::now() + DEAF);
+    pub(super) fn stop_listening(&mut self) {
+        self.not_listening_until = Some(Instant::now() + NOT_LISTENING);
     }
 
     /// Until when no connection listens, if that is not over.
-    pub(super) fn deaf_for_now(&self) -> Option<Instant> {
-        self.deaf_until.filter(|until| *until > Instant::now())
+    pub(super) fn not_listening_for_now(&self) -> Option<Instant> {
+        self.not_listening_until
+            .filter(|until| *until > Instant::now())
     }
 
     /// Whether the triggers do not notify, as found last.
-    pub(super) fn is_deaf(&self) -> bool {
+    pub(super) fn triggers_do_not_notify(&self) -> bool {
         self.findings
             .iter()
             .any(|finding| matches!(finding, Finding::Server(finding::Server::QueueFull { .. })))

@@ -1,5 +1,5 @@
 //! The turn of heavy work (G12): of all databases of the process, one at a time works with more
-//! than [`LIGHT`] bytes in a batch.
+//! than [`MOST_WITHOUT_TURN`] bytes in a batch.
 //!
 //! The bound on the memory of one connection holds for each of them, and several agents of 14 MB in
 //! each of eight databases would exceed the limit of the process together. The driver also keeps
@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::observe::pulse;
 
 /// The most bytes that a batch takes without the turn.
-pub(super) const LIGHT: usize = 1024 * 1024;
+pub(super) const MOST_WITHOUT_TURN: usize = 1024 * 1024;
 
 /// The longest time that a connection keeps the turn while it has more to do.
 const LONGEST: Duration = Duration::from_secs(5);

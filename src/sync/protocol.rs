@@ -11,6 +11,10 @@
 //! lock is taken only at the front of a scan. It is released only when more work is known, or when
 //! the effect of a failed statement is unknown.
 
+mod input;
+
+pub use input::{Input, Next};
+
 use crate::session::News;
 use crate::store::IdleLockAction;
 
@@ -47,60 +51,6 @@ struct Scan {
     at_front: bool,
     took_any: bool,
     left_rows: bool,
-}
-
-/// One fact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Input<T> {
-    /// The server has answered a claim.
-    Claimed {
-        /// The action on the idle lock that preceded the claim.
-        action: IdleLockAction,
-        /// Whether [`IdleLockAction::Try`] has taken the lock.
-        got_lock: bool,
-    },
-    /// A claim failed, so the effect of the action on the idle lock is unknown.
-    ClaimFailed {
-        /// The action on the idle lock that preceded the claim.
-        action: IdleLockAction,
-    },
-    /// The batch has taken rows out of the outbox.
-    TookRows,
-    /// The batch leaves rows in the outbox: locked, slow, without a turn, or dangerous.
-    LeftRows,
-    /// The batch is over.
-    BatchEnded(Next),
-    /// The fast path is over.
-    FastPathEnded {
-        /// Whether the change is done. If not, a batch processes it.
-        done: bool,
-    },
-    /// A notification arrived before the sleep began.
-    ArrivedBeforeSleep,
-    /// The pause or the sleep is over.
-    Woken {
-        /// The notifications that have arrived.
-        news: News<T>,
-        /// Whether the database permits the fast path.
-        fast_path: bool,
-    },
-    /// The outbox may have rows that no notification announces.
-    Unannounced,
-    /// A lock of another session has interrupted a statement, whose progress is unknown.
-    Interrupted,
-}
-
-/// The part of the outbox that follows a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// The same part: the batch is repeated, or was cut.
-    Same,
-    /// The part behind it.
-    Further,
-    /// A new scan from the front, whatever the last one has found.
-    Front,
-    /// None: the scan has reached the end.
-    End,
 }
 
 /// The next action of the daemon.
@@ -159,7 +109,7 @@ impl Protocol {
             }
             Input::TookRows => self.scan.took_any = true,
             Input::LeftRows => self.scan.left_rows = true,
-            Input::ArrivedBeforeSleep => self.release_next(),
+            Input::MoreWork => self.release_next(),
             Input::BatchEnded(next) => return self.batch_ended(next),
             Input::FastPathEnded { done } => return self.fast_path_ended(done),
             Input::Woken { news, fast_path } => return self.woken(news, fast_path),
@@ -355,7 +305,7 @@ mod tests {
         assert_eq!(daemon.batch(true, Next::End), TRY);
 
         let mut daemon = Daemon::asleep();
-        daemon.tell(Input::ArrivedBeforeSleep);
+        daemon.tell(Input::MoreWork);
         assert_eq!(daemon.wake(News::Change(7)), RELEASE);
         assert_eq!(Daemon::asleep().tell(Input::Interrupted), RELEASE);
     }

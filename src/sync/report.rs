@@ -27,7 +27,7 @@ pub(super) fn committed(
     let unchanged: HashSet<&str> = unchanged.iter().map(String::as_str).collect();
     for problem in &outcome.problems {
         let known = unchanged.contains(problem.key.as_str());
-        tell_problem(observer, layout, problem, known);
+        report_problem(observer, layout, problem, known);
     }
     if !outcome.not_text.0.is_empty() {
         let reasons = format!(
@@ -38,7 +38,7 @@ pub(super) fn committed(
         observer.tell(Event::NotInSync {
             key: &key,
             known: false,
-            problem: event::Problem::Rejected(&reasons),
+            problem: event::NotInSync::Rejected(&reasons),
             remedy: &layout
                 .remedies
                 .of((ProblemKind::Rejected.name(), &reasons), None, &key),
@@ -52,7 +52,7 @@ pub(super) fn committed(
     }
     for (setting, key) in &plan.unmapped {
         let agent = keys.parts(key);
-        observer.tell_unmapped(setting, &agent, || rules.unmapped_remark(setting));
+        observer.report_unmapped(setting, &agent, || rules.unmapped_remark(setting));
     }
     let written = outcome.changed.iter().zip(&outcome.writes);
     let written: Vec<_> = written
@@ -71,16 +71,16 @@ pub(super) fn committed(
 }
 
 /// Reports an agent that is not in sync. A problem that is `known` is as it was noted before.
-fn tell_problem(observer: &Observer, layout: &Layout, problem: &Problem, known: bool) {
+fn report_problem(observer: &Observer, layout: &Layout, problem: &Problem, known: bool) {
     let (key, detail) = (&layout.keys().parts(&problem.key), &*problem.detail);
     let sqlstate = problem.sqlstate.as_deref();
     let told = match problem.kind {
-        ProblemKind::MissingConfiguration => event::Problem::MissingConfiguration {
+        ProblemKind::MissingConfiguration => event::NotInSync::MissingConfiguration {
             near: problem.near.as_deref(),
         },
-        ProblemKind::Rejected => event::Problem::Rejected(detail),
-        ProblemKind::Ambiguous => event::Problem::Ambiguous,
-        ProblemKind::Failed => event::Problem::Failed {
+        ProblemKind::Rejected => event::NotInSync::Rejected(detail),
+        ProblemKind::Ambiguous => event::NotInSync::Ambiguous,
+        ProblemKind::Failed => event::NotInSync::Failed {
             detail,
             sqlstate: sqlstate.unwrap_or_default(),
         },

@@ -28,7 +28,7 @@ async fn make_trigger(platform: &Platform, statements: &str) {
 
 /// A trigger that changes the session does not disable the wake-up.
 #[tokio::test]
-async fn g14_a_trigger_cannot_make_the_daemon_deaf() {
+async fn g14_a_trigger_cannot_keep_the_daemon_from_listening() {
     for statements in [
         "UNLISTEN *;",
         "PERFORM pg_advisory_unlock_all();",

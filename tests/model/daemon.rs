@@ -118,7 +118,7 @@ impl Model {
                     daemon.news = News::Nothing;
                 }
                 if daemon.news != News::Nothing {
-                    self.pass(daemon, Input::ArrivedBeforeSleep);
+                    self.pass(daemon, Input::MoreWork);
                 }
                 daemon.phase = Phase::Resting;
             }),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use tokio_postgres::config::Host;
 
 use super::{FORM, mistake};
-use crate::settings::problem::Problem;
+use crate::settings::mistake::Mistake;
 
 const PLAIN: &str = "write a password as in `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, \
     percent-encoded, or put it into password_file; a user or a database that has such a name takes \
@@ -15,8 +15,8 @@ const NO_HOST: &str = "name the host, or the directory of the Unix socket as \
     `host=/run/postgresql`";
 
 /// Refuses what `tokio_postgres` would refuse at the connection, and names that may hold a part of
-/// a secret. The problem comes with the parameter that has it.
-pub(super) fn check(config: &tokio_postgres::Config) -> Result<(), (&'static str, Problem)> {
+/// a secret. The mistake comes with the parameter that has it.
+pub(super) fn check(config: &tokio_postgres::Config) -> Result<(), (&'static str, Mistake)> {
     let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs().len());
     let (number, ports) = (hosts.len().max(addresses), config.get_ports().len());
     if number == 0 || hosts.contains(&Host::Tcp(String::new())) {
@@ -53,11 +53,11 @@ pub(super) fn check(config: &tokio_postgres::Config) -> Result<(), (&'static str
 }
 
 /// A host with this character.
-pub(super) fn odd_host(character: &str) -> Problem {
+pub(super) fn odd_host(character: &str) -> Mistake {
     odd_name("host", &format!("`{character}`"))
 }
 
-fn odd_name(which: &str, found: &str) -> Problem {
+fn odd_name(which: &str, found: &str) -> Mistake {
     let what = format!(
         "expected a plain name as the {which}, found one with {found}, which may hold a password"
     );

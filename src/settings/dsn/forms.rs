@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::config::Host;
 
 use super::{ENCODE, FORM, PORT, check, mistake, not_a_dsn};
-use crate::settings::problem::Problem;
+use crate::settings::mistake::Mistake;
 
 pub(super) type Pairs = Vec<(String, String)>;
 
@@ -19,7 +19,7 @@ pub(super) struct Given {
 }
 
 /// Reads a connection string in either form.
-pub(super) fn read(text: &str) -> Result<Given, Problem> {
+pub(super) fn read(text: &str) -> Result<Given, Mistake> {
     // Files, shells and copying put white space around it, which would become part of a name.
     let text = text.trim();
     if text.chars().any(char::is_control) {
@@ -41,7 +41,7 @@ pub(super) fn read(text: &str) -> Result<Given, Problem> {
 }
 
 /// The parameters of a URL.
-fn from_url(scheme: &str, rest: &str) -> Result<Given, Problem> {
+fn from_url(scheme: &str, rest: &str) -> Result<Given, Mistake> {
     // The first `@` ends the credentials. An `@` in the wrong place would put half a password into
     // the name of a host or a user, which messages print, so any doubt leads to a refusal.
     let (credentials, address) = rest.split_at(rest.find('@').map_or(0, |at| at + 1));
@@ -83,7 +83,7 @@ fn from_url(scheme: &str, rest: &str) -> Result<Given, Problem> {
 }
 
 /// The parameters of the part of a URL before the `?`. An empty part counts as not given.
-fn of_base(base: &tokio_postgres::Config, has_ports: bool) -> Result<Given, Problem> {
+fn of_base(base: &tokio_postgres::Config, has_ports: bool) -> Result<Given, Mistake> {
     let hosts = base.get_hosts().iter().map(|host| match host {
         Host::Tcp(name) => Cow::Borrowed(&**name),
         Host::Unix(path) => path.to_string_lossy(),
@@ -187,7 +187,7 @@ fn is_of_a_driver(text: &str) -> bool {
 }
 
 /// Neither a URL of PostgreSQL's nor pairs.
-fn neither(text: &str) -> Problem {
+fn neither(text: &str) -> Mistake {
     let scheme = text.split_once("://").map(|(scheme, _)| scheme);
     let (found, remedy) = match scheme {
         _ if text.starts_with("jdbc:") => (

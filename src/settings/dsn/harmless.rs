@@ -4,11 +4,11 @@
 
 use super::mistake;
 use super::parameters::{HARMLESS, SET_HERE};
-use crate::settings::problem::Problem;
+use crate::settings::mistake::Mistake;
 
 /// The remark on a parameter that has no effect; none if it is not such a parameter. A value that
 /// asks for something else is refused.
-pub(super) fn is_harmless(name: &str, value: &str) -> Result<Option<String>, Problem> {
+pub(super) fn is_harmless(name: &str, value: &str) -> Result<Option<String>, Mistake> {
     let Some((known, values, reason)) = HARMLESS.iter().find(|(known, ..)| *known == name) else {
         return Ok(None);
     };

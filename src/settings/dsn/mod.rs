@@ -26,7 +26,7 @@ use self::parameters::{ONCE, PLACEHOLDERS};
 use self::sorted::Sorted;
 use super::layers::DEFAULT;
 use super::libpq::{Filled, LibpqSources};
-use super::problem::Problem;
+use super::mistake::Mistake;
 
 pub(crate) use self::sorted::{Origin, Parameter};
 pub(crate) use self::target::{describe, is_local, is_same_database, logins};
@@ -49,8 +49,8 @@ pub(crate) struct Dsn {
 
 /// The reason why agent-sync cannot use a connection string. It holds no text of the string. The
 /// caller knows its key and its source.
-fn mistake(what: impl Into<String>, remedy: &str) -> Problem {
-    Problem::new("", "", what).remedy(remedy)
+fn mistake(what: impl Into<String>, remedy: &str) -> Mistake {
+    Mistake::new("", "", what).remedy(remedy)
 }
 
 const FORM: &str = "expected `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `key=value` pairs";
@@ -61,7 +61,7 @@ const PORT: &str = "name a number from 1 to 65535";
 impl Dsn {
     /// Parses a connection string, in either form, and adds the parameters that it lacks. Without a
     /// string, all of them come from the sources of libpq.
-    pub(crate) fn parse(text: Option<&str>, libpq: &LibpqSources) -> Result<Self, Problem> {
+    pub(crate) fn parse(text: Option<&str>, libpq: &LibpqSources) -> Result<Self, Mistake> {
         let given = text.map(read).transpose()?.unwrap_or_default();
         refuse_two_values(&given.pairs)?;
         let mut filled = libpq.fill(&given.pairs)?;
@@ -83,7 +83,7 @@ impl Dsn {
         } in &filled
         {
             let taken = sorted.take(name, value, Some(origin));
-            taken.map_err(|problem| problem.or_from(origin))?;
+            taken.map_err(|mistake| mistake.or_from(origin))?;
         }
         let passed: String = sorted
             .passed
@@ -98,8 +98,8 @@ impl Dsn {
             let found = filled.iter().find(|one| one.name == name);
             found.map_or("", |one| &*one.origin)
         };
-        check(&config).map_err(|(name, problem)| problem.or_from(origin(name)))?;
-        refuse_placeholder(&config).map_err(|problem| problem.or_from(origin("password")))?;
+        check(&config).map_err(|(name, mistake)| mistake.or_from(origin(name)))?;
+        refuse_placeholder(&config).map_err(|mistake| mistake.or_from(origin("password")))?;
         let has_password = config.get_password().is_some_and(|text| !text.is_empty());
         let passfile = libpq.passfile(sorted.passfile.as_deref());
         filled.retain(|one| sorted.passed.iter().any(|(name, _)| *name == one.name));
@@ -126,7 +126,7 @@ impl Dsn {
     }
 }
 
-fn refuse_two_values(pairs: &Pairs) -> Result<(), Problem> {
+fn refuse_two_values(pairs: &Pairs) -> Result<(), Mistake> {
     for (index, (name, value)) in pairs.iter().enumerate() {
         let differs = |(other, earlier): &(String, String)| other == name && earlier != value;
         if let Some(known) = ONCE.iter().find(|known| **known == name)
@@ -140,7 +140,7 @@ fn refuse_two_values(pairs: &Pairs) -> Result<(), Problem> {
 }
 
 /// Reports a string that was copied from a dashboard, without the password put in.
-fn refuse_placeholder(config: &tokio_postgres::Config) -> Result<(), Problem> {
+fn refuse_placeholder(config: &tokio_postgres::Config) -> Result<(), Mistake> {
     let password = config
         .get_password()
         .and_then(|bytes| str::from_utf8(bytes).ok());
@@ -156,7 +156,7 @@ fn refuse_placeholder(config: &tokio_postgres::Config) -> Result<(), Problem> {
     }
 }
 
-fn not_a_dsn() -> Problem {
+fn not_a_dsn() -> Mistake {
     mistake(format!("{FORM}, found something else"), ENCODE)
 }
 

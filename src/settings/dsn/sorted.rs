@@ -5,7 +5,7 @@ use super::forms::pair;
 use super::harmless::{is_harmless, of_options};
 use super::parameters::{FOREIGN, OWN, PASSED, UNKNOWN, UNUSED, VALUES};
 use super::{PORT, mistake};
-use crate::settings::problem::Problem;
+use crate::settings::mistake::Mistake;
 use crate::settings::value_type::ValueType;
 
 /// The origin of a parameter: a source of libpq, or none for the connection string itself.
@@ -38,7 +38,7 @@ impl Sorted {
         name: &str,
         value: &str,
         origin: Option<&str>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Mistake> {
         let origin = || origin.map(str::to_owned);
         if let Some(note) = is_harmless(name, value)? {
             self.notes.push((origin(), note));
@@ -83,7 +83,7 @@ impl Sorted {
     }
 }
 
-fn unknown(name: &str) -> Problem {
+fn unknown(name: &str) -> Mistake {
     let foreign = FOREIGN.iter().find(|(known, _)| *known == name);
     let remedy = match foreign {
         Some((_, remedy)) => remedy,

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use super::connection::UNNAMED;
 use super::env::Environment;
 use super::layers::{Layer, variable};
-use super::problem::Problem;
+use super::mistake::Mistake;
 use super::value_type::ValueType;
 
 /// The variables, each with its parameter. Those that form an address come first: any of them
@@ -112,7 +112,7 @@ pub(crate) struct LibpqSources {
 
 impl LibpqSources {
     /// Takes the variables from the environment; none of them if libpq's sources are switched off.
-    pub(crate) fn of(env: &Environment, is_on: bool, problems: &mut Vec<Problem>) -> Self {
+    pub(crate) fn of(env: &Environment, is_on: bool, mistakes: &mut Vec<Mistake>) -> Self {
         let mut libpq = Self {
             home: env.get("HOME").map(PathBuf::from),
             is_on,
@@ -125,8 +125,8 @@ impl LibpqSources {
             if let Some(text) = value.to_str() {
                 libpq.variables.insert(name, text.to_owned());
             } else {
-                let problem = Problem::mismatch("", variable(name), "UTF-8", "another encoding");
-                problems.push(problem);
+                let mistake = Mistake::mismatch("", variable(name), "UTF-8", "another encoding");
+                mistakes.push(mistake);
             }
         }
         libpq
@@ -160,7 +160,7 @@ impl LibpqSources {
 
     /// The parameters that a connection string lacks, from the service and the variables. `given`
     /// has the parameters of the string.
-    pub(crate) fn fill(&self, given: &[(String, String)]) -> Result<Vec<Filled>, Problem> {
+    pub(crate) fn fill(&self, given: &[(String, String)]) -> Result<Vec<Filled>, Mistake> {
         let is_given = |name: &str| given.iter().any(|(given, _)| given == name);
         let mut filled = self.service(given)?;
         filled.retain(|line| !is_given(&line.name));
@@ -190,7 +190,7 @@ impl LibpqSources {
     }
 
     /// The parameters of the service that the string or `PGSERVICE` names; none without a name.
-    fn service(&self, given: &[(String, String)]) -> Result<Vec<Filled>, Problem> {
+    fn service(&self, given: &[(String, String)]) -> Result<Vec<Filled>, Mistake> {
         let of_string = |name: &str| {
             let found = given.iter().rfind(|(given, _)| given == name);
             found.map(|(_, value)| value)
@@ -215,24 +215,24 @@ impl LibpqSources {
         let directory = system.map_or(SYSTEM, String::as_str);
         let shared = (Path::new(directory).join("pg_service.conf"), false);
         let files: Vec<_> = own.into_iter().chain([shared]).collect();
-        service::find(service, &files).map_err(|problem| match of_string("service") {
-            Some(_) => problem,
-            None => problem.or_from(&variable("PGSERVICE")),
+        service::find(service, &files).map_err(|mistake| match of_string("service") {
+            Some(_) => mistake,
+            None => mistake.or_from(&variable("PGSERVICE")),
         })
     }
 }
 
 /// Refuses a text that is no path, because messages print paths. `name` is its variable; the caller
 /// knows the source of a connection string.
-fn refuse_no_path(path: Option<&String>, name: Option<&str>) -> Result<(), Problem> {
+fn refuse_no_path(path: Option<&String>, name: Option<&str>) -> Result<(), Mistake> {
     if path.is_none_or(|path| ValueType::SecretFile.fits(path)) {
         return Ok(());
     }
-    let problem = Problem::mismatch("", "", ValueType::SecretFile.expected(), "another value");
-    let problem = problem.remedy("write the path in full");
+    let mistake = Mistake::mismatch("", "", ValueType::SecretFile.expected(), "another value");
+    let mistake = mistake.remedy("write the path in full");
     Err(match name {
-        Some(name) => problem.or_from(&variable(name)),
-        None => problem,
+        Some(name) => mistake.or_from(&variable(name)),
+        None => mistake,
     })
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use secrecy::SecretString;
 
 use crate::settings::bounded;
-use crate::settings::problem::shown;
+use crate::settings::mistake::shown;
 
 /// The host of the directories in which servers have their sockets by default, as the file names
 /// it.

@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 
 use super::Filled;
 use crate::settings::bounded;
-use crate::settings::problem::Problem;
+use crate::settings::mistake::Mistake;
 
 /// The parameters of a service, from the first of the files that has it. A file that must exist
 /// comes with `true`.
-pub(crate) fn find(service: &str, files: &[(PathBuf, bool)]) -> Result<Vec<Filled>, Problem> {
+pub(crate) fn find(service: &str, files: &[(PathBuf, bool)]) -> Result<Vec<Filled>, Mistake> {
     for (file, must_exist) in files {
         if !must_exist && !file.try_exists().unwrap_or(true) {
             continue;
         }
         let text = bounded::read_text(file).map_err(|error| {
             let remedy = "name a service file that this user can read, or unset PGSERVICEFILE";
-            Problem::new(
+            Mistake::new(
                 "",
                 file.display().to_string(),
                 format!("cannot be read: {error}"),
@@ -37,11 +37,11 @@ pub(crate) fn find(service: &str, files: &[(PathBuf, bool)]) -> Result<Vec<Fille
         "expected a section with the name of the service in {}, found none",
         files.join(" or ")
     );
-    Err(Problem::new("", "", what).remedy("correct the name, or add the section `[NAME]`"))
+    Err(Mistake::new("", "", what).remedy("correct the name, or add the section `[NAME]`"))
 }
 
 /// The lines of the section of a service; none if the file has no such section.
-fn section(file: &Path, text: &str, service: &str) -> Result<Option<Vec<Filled>>, Problem> {
+fn section(file: &Path, text: &str, service: &str) -> Result<Option<Vec<Filled>>, Mistake> {
     let mut found: Option<Vec<Filled>> = None;
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -62,7 +62,7 @@ fn section(file: &Path, text: &str, service: &str) -> Result<Option<Vec<Filled>>
         }
         let Some(lines) = &mut found else { continue };
         let origin = format!("{}:{}", file.display(), index + 1);
-        let wrong = |what: &str, remedy: &str| Problem::new("", &*origin, what).remedy(remedy);
+        let wrong = |what: &str, remedy: &str| Mistake::new("", &*origin, what).remedy(remedy);
         let (name, value) = match line.split_once('=') {
             _ if line.starts_with("ldap") => {
                 let what = "expected parameters, found a lookup by LDAP";
@@ -101,7 +101,7 @@ mod tests {
 
     fn read(service: &str) -> Result<Option<String>, String> {
         let lines =
-            section(Path::new("/f"), FILE, service).map_err(|problem| problem.to_string())?;
+            section(Path::new("/f"), FILE, service).map_err(|mistake| mistake.to_string())?;
         Ok(lines.map(|lines| {
             let lines = lines
                 .iter()

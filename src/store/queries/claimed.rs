@@ -2,11 +2,10 @@
 
 use std::fmt::Display;
 
-use super::columns::{
-    ROW, Weighed, in_time, result_name, settings, settings_text, settings_weight,
-};
+use super::columns::{result_name, settings, settings_text};
 use super::hidden::rows_may_be_hidden;
 use super::sent::sent;
+use super::weight::{ROW, Weighed, in_time, settings_weight};
 use crate::columns::{AgentColumn, Column, MappedColumn as _};
 use crate::key::Keys;
 use crate::store::layout::{Layout, SqlColumn};

@@ -1,13 +1,15 @@
 //! The queries of the fast path (`store::fast_path`): like those of a batch, for one row of the
 //! outbox, without a lock between the read and the write.
 
-use super::batch::{EQUALS, configuration_as_it_is, configurations_of_changed};
+use super::claim::{configuration_as_it_is, configurations_of_changed};
 use super::claimed::{LONGEST_SLUG, copied, problem, unlike_copy};
 use super::columns::{
-    As, agent_columns, assignments, into_history, is_plain, noted, numbers, parameter, result_name,
-    settings, settings_text,
+    As, agent_columns, assignments, parameter, result_name, settings, settings_text,
 };
+use super::history::{into_history, noted};
 use super::lead::KEEP_LEAD;
+use super::weight::{is_plain, numbers};
+use super::write::EQUALS;
 use crate::columns::{AgentColumn, Column, MappedColumn};
 use crate::key::Keys;
 use crate::store::layout::{Layout, SqlColumn};
@@ -19,8 +21,8 @@ const FEW: u32 = 512;
 /// More bytes of text than a single change may have.
 const TOO_LONG: u32 = 1 << 24;
 
-/// Reads the one row of the outbox at the place `$1` and what it is about, as [`super::claim`] does
-/// for many, without locks.
+/// Reads the one row of the outbox at the place `$1` and what it is about, as [`super::claim()`]
+/// does for many, without locks.
 ///
 /// No table is read unless the condition holds, which names no column.
 ///
@@ -51,7 +53,7 @@ pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
     let (keys, problem) = (layout.keys(), problem(layout.keys()));
     let (read, key) = (keys.looked_up_of_row("o"), keys.of_row("o"));
     let (tenant, slug) = keys.parts_of("changed");
-    // A batch meets the row of an install with tenants: see `super::batch`.
+    // A batch meets the row of an install with tenants: see `super::claim`.
     let like_the_settings = match keys {
         Keys::Slugs => "o.tenant IS NULL AND ",
         Keys::Tenants => "",

@@ -1,17 +1,18 @@
 //! The text of every query that the daemon runs. Values are always parameters; names come quoted
 //! from `store::layout`.
 //!
-//! The queries that depend on the tables ([`claim`], [`write()`], and their forms for a single
+//! The queries that depend on the tables ([`claim()`], [`write()`], and their forms for a single
 //! change) are built once per connection. PostgreSQL plans each of them once, without the number of
 //! rows (`session::planner`), and the plan must be good for one row and for a thousand. So rows are
 //! looked up by index wherever there is one, whatever the number.
 
-mod batch;
 mod capture;
+mod claim;
 mod claimed;
 mod columns;
 mod fast_path;
 mod hidden;
+mod history;
 mod install;
 pub(in crate::store) mod key;
 mod lead;
@@ -26,14 +27,13 @@ mod session;
 mod slug_index;
 mod tables;
 mod upkeep;
+mod weight;
+mod write;
 
-pub use batch::*;
 pub use capture::*;
+pub use claim::*;
 pub use claimed::{LONGEST_SLUG, LOST_ON_THE_WAY, too_long};
-pub(super) use columns::{
-    As, agent_columns, configuration_columns, heavier, heavy, is_result_name,
-};
-pub use columns::{HEAVIEST, MOST_CONFIGURATIONS};
+pub(super) use columns::{As, agent_columns, configuration_columns, is_result_name};
 pub use fast_path::*;
 pub use install::*;
 pub use lead::*;
@@ -48,3 +48,6 @@ pub use session::*;
 pub use slug_index::*;
 pub use tables::*;
 pub use upkeep::*;
+pub use weight::HEAVIEST;
+pub(super) use weight::{heavier, heavy};
+pub use write::*;

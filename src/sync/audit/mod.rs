@@ -35,7 +35,7 @@ use crate::pg::sqlstate::Class;
 use crate::pg::{Db, QueryError};
 use crate::session::{Limits, Session};
 use crate::store::audited::{note_audit, note_position};
-use crate::store::{Layout, avoid_lying_index};
+use crate::store::{Layout, avoid_wrong_index};
 use crate::survey::Step;
 
 /// The first and the longest pause between two passes while a configuration differs. Of a large
@@ -50,7 +50,7 @@ const FAILURES: u32 = 3;
 
 /// The reported drift under the rules in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Reported {
     /// Nothing: the rules have just changed.
     Nothing,
     /// That some configurations differ.
@@ -77,7 +77,7 @@ struct Auditor<'a> {
     failures: u32,
     /// Whether this process leads, as far as the audit knows.
     leads: bool,
-    told: Told,
+    reported: Reported,
     reports: Reports,
     remembered: Remembered,
     patience: Patience,
@@ -85,10 +85,14 @@ struct Auditor<'a> {
     concluded: Option<(Instant, Compared)>,
 }
 
-/// Audits a database until its task is told to stop. What is `told` holds for the first change of
-/// the mapping.
-pub(super) async fn keep_audited(context: Context, mut stop: watch::Receiver<bool>, told: Told) {
-    let mut auditor = Auditor::new(&context, told);
+/// Audits a database until its task has to stop. The drift in `reported` is not reported again
+/// for the first change of the mapping.
+pub(super) async fn keep_audited(
+    context: Context,
+    mut stop: watch::Receiver<bool>,
+    reported: Reported,
+) {
+    let mut auditor = Auditor::new(&context, reported);
     tokio::select! {
         biased;
         _ = stop.wait_for(|stop| *stop) => {}
@@ -97,7 +101,7 @@ pub(super) async fn keep_audited(context: Context, mut stop: watch::Receiver<boo
 }
 
 impl<'a> Auditor<'a> {
-    fn new(context: &'a Context, told: Told) -> Self {
+    fn new(context: &'a Context, reported: Reported) -> Self {
         let mut auditor = Self {
             context,
             rules: context.rules.clone(),
@@ -107,7 +111,7 @@ impl<'a> Auditor<'a> {
             pause: PAUSE.0,
             failures: 0,
             leads: false,
-            told,
+            reported,
             reports: Reports::default(),
             remembered: Remembered::default(),
             patience: Patience::default(),
@@ -137,7 +141,7 @@ impl<'a> Auditor<'a> {
                 None => self.cause().await,
             };
             if self.rules.has_changed().unwrap_or_default() {
-                self.told = Told::Nothing;
+                self.reported = Reported::Nothing;
             }
             let rules = Arc::clone(&self.rules.borrow_and_update());
             let mut others = self.rules.clone();
@@ -161,7 +165,7 @@ impl<'a> Auditor<'a> {
             tokio::select! {
                 biased;
                 () = changed(&mut self.rules) => {
-                    self.told = Told::Nothing;
+                    self.reported = Reported::Nothing;
                     return Cause::Mapping;
                 }
                 () = self.context.mapping_changed.notified() => return Cause::Mapping,
@@ -306,7 +310,7 @@ impl<'a> Auditor<'a> {
     ) -> Result<(bool, Duration), QueryError> {
         let _turn = self.context.turns.checks.wait().await;
         let began = Instant::now();
-        let lies = avoid_lying_index(db, layout, LONGEST).await?;
+        let lies = avoid_wrong_index(db, layout, LONGEST).await?;
         self.reports.index(&self.context.observer, lies.as_ref());
         Ok((lies.is_some(), began.elapsed()))
     }
@@ -319,7 +323,7 @@ impl<'a> Auditor<'a> {
         let (observer, text) = (&self.context.observer, error.to_string());
         match cause {
             // A later failure leaves the earlier report, with its time.
-            Cause::Mapping if self.failures == 1 && self.told == Told::Nothing => {
+            Cause::Mapping if self.failures == 1 && self.reported == Reported::Nothing => {
                 observer.tell(event::Mapping::DriftUnknown(&text));
             }
             // A lock of another session is reported by the session that leads (G16).
@@ -339,7 +343,7 @@ impl<'a> Auditor<'a> {
         let (observer, counts, at) = (&self.context.observer, pass.found.counts, SystemTime::now());
         observer.tell(event::Audit::Finished(Compared { at, counts }));
         self.concluded = Some((Instant::now(), Compared { at, counts }));
-        if cause == Cause::Mapping && self.told == Told::Nothing {
+        if cause == Cause::Mapping && self.reported == Reported::Nothing {
             observer.tell(event::Mapping::Changed(Totals {
                 written: counts.differing,
                 unchanged: counts.equal,
@@ -349,10 +353,10 @@ impl<'a> Auditor<'a> {
             }));
         }
         let differs = counts.differing > 0;
-        self.told = if differs && standing != Standing::Settled {
-            Told::Drift
+        self.reported = if differs && standing != Standing::Settled {
+            Reported::Drift
         } else {
-            Told::Nothing
+            Reported::Nothing
         };
         self.reports
             .pass(observer, &pass, at, self.context.options.audit.repair);

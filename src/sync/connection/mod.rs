@@ -177,7 +177,7 @@ impl<'a> ConnectionLoop<'a> {
         (session, store): (Session, Store),
         batch_size: u32,
     ) -> Self {
-        let deaf_until = health.noticed.deaf_for_now();
+        let deaf_until = health.noticed.not_listening_for_now();
         Self {
             context,
             health,

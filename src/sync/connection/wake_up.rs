@@ -60,11 +60,14 @@ impl ConnectionLoop<'_> {
             return Err(AttemptError::Renewed);
         }
         let listens = self.deaf_until.is_none();
-        if !listens || !self.context.options.capture.notify || self.health.noticed.is_deaf() {
+        if !listens
+            || !self.context.options.capture.notify
+            || self.health.noticed.triggers_do_not_notify()
+        {
             wake_up_at = wake_up_at.min(Instant::now() + self.context.options.sync.poll_interval);
         }
         if self.session.inbox().has_news() {
-            self.drain.tell(Input::ArrivedBeforeSleep);
+            self.drain.tell(Input::MoreWork);
         }
         let in_time = self.rest(wake_up_at).await?;
 
@@ -95,7 +98,7 @@ impl ConnectionLoop<'_> {
             News::Change(_) => Some(WakeUp::Notification),
         };
         if let Some(cause) = cause {
-            self.tell_woken(cause);
+            self.report_woken(cause);
         }
         self.serve(news, &slugs).await
     }
@@ -104,7 +107,7 @@ impl ConnectionLoop<'_> {
         self.next_retry.is_some_and(|due| Instant::now() >= due)
     }
 
-    fn tell_woken(&self, cause: WakeUp) {
+    fn report_woken(&self, cause: WakeUp) {
         if !*self.stop.borrow() && !self.session.inbox().is_closed() {
             self.context.observer.tell(Event::Woken(cause));
         }

@@ -199,7 +199,7 @@ impl Drain {
     ) -> Claim<'a> {
         let (part, limit) = match alone {
             Some(key) => (Part::Slug(key), 1),
-            None if self.has_begun => (Part::From(self.from), self.batch_size.limit()),
+            None if self.noted_agent_is_done => (Part::From(self.from), self.batch_size.limit()),
             None => (Part::First, 1),
         };
         Claim {
@@ -250,7 +250,7 @@ impl Drain {
         }
         if !plan.outcome.every_tenant.is_empty() {
             // The batch has put rows into the outbox, perhaps before the position of this scan.
-            self.tell(Input::ArrivedBeforeSleep);
+            self.tell(Input::MoreWork);
         }
         (self.transient, self.faults) = (0, 0);
         self.batch_size

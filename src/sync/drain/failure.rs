@@ -50,7 +50,7 @@ impl Drain {
             self.busy.waited(super::batch::IN_QUEUE, Instant::now());
             return Ok(Batch::Again);
         }
-        let limit = if self.slow.alone().is_some() || !self.has_begun {
+        let limit = if self.slow.alone().is_some() || !self.noted_agent_is_done {
             1
         } else {
             self.batch_size.limit()
@@ -72,7 +72,7 @@ impl Drain {
                     sqlstate::describe_write(cause),
                     cause.code().map_or("", |state| state.code()),
                 );
-                let set_aside = if self.has_begun {
+                let set_aside = if self.noted_agent_is_done {
                     store.set_aside_first(self.from, &detail, sqlstate).await?
                 } else {
                     store.set_aside_noted(&detail, Some(sqlstate)).await?
@@ -176,7 +176,7 @@ impl Drain {
                 // other slugs go on.
                 self.tell(Input::LeftRows);
                 self.left.get_or_insert_with(|| key.to_owned());
-                let goes_on = self.has_begun && !is_alone;
+                let goes_on = self.noted_agent_is_done && !is_alone;
                 self.forget_first(tools).await?;
                 Ok(if goes_on {
                     Batch::Left(end.last)
@@ -281,11 +281,11 @@ impl Drain {
         tools.observer.tell(Event::NotInSync {
             key: &tools.store.layout().keys().parts(key),
             known,
-            problem: event::Problem::Failed { detail, sqlstate },
+            problem: event::NotInSync::Failed { detail, sqlstate },
             remedy,
         });
         self.set_aside = true;
         self.tell(Input::TookRows);
-        self.has_begun = true;
+        self.noted_agent_is_done = true;
     }
 }

@@ -12,8 +12,8 @@ impl Drain {
     pub(super) async fn note_first(&mut self, tools: Tools<'_>) -> Result<(), AttemptError> {
         let store = tools.store;
         match store.note_first(self.from).await? {
-            Tried::First => self.has_begun = false,
-            Tried::Nothing => self.has_begun = true,
+            Tried::First => self.noted_agent_is_done = false,
+            Tried::Nothing => self.noted_agent_is_done = true,
             Tried::TooOften { times } => {
                 let detail = format!(
                     "the connection ended {times} times in a row while this agent was brought in \
@@ -37,7 +37,7 @@ impl Drain {
 
     /// The first batch of the connection is over, and the connection is not.
     pub(super) async fn forget_first(&mut self, tools: Tools<'_>) -> Result<(), AttemptError> {
-        if !std::mem::replace(&mut self.has_begun, true) {
+        if !std::mem::replace(&mut self.noted_agent_is_done, true) {
             tools.store.forget_first().await?;
         }
         Ok(())

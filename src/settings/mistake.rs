@@ -1,6 +1,6 @@
 //! The mistakes in the settings: all of them at once, one on each line, with place and remedy.
 //!
-//! Invariant: a problem never quotes a secret. It quotes values only through [`shown`], which
+//! Invariant: a mistake never quotes a secret. It quotes values only through [`shown`], which
 //! withholds every text that looks like a connection string, because people put those into wrong
 //! keys.
 
@@ -8,7 +8,7 @@ use std::fmt;
 
 /// One mistake in the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct Mistake {
     /// The key in its dotted form; empty where the mistake is about a whole file.
     pub key: String,
     /// Where the value comes from: a file with its line, or an environment variable.
@@ -19,7 +19,7 @@ pub struct Problem {
     pub remedy: String,
 }
 
-impl Problem {
+impl Mistake {
     pub(crate) fn new(
         key: impl Into<String>,
         source: impl Into<String>,
@@ -42,7 +42,7 @@ impl Problem {
         Self::new(key, source, format!("expected {expected}, found {found}"))
     }
 
-    /// The same problem, with this source if it has none.
+    /// The same mistake, with this source if it has none.
     #[must_use]
     pub(crate) fn or_from(mut self, source: &str) -> Self {
         if self.source.is_empty() {
@@ -51,7 +51,7 @@ impl Problem {
         self
     }
 
-    /// The same problem of another key, with this source if it has none.
+    /// The same mistake of another key, with this source if it has none.
     #[must_use]
     pub(crate) fn at(self, key: &str, source: &str) -> Self {
         let key = key.to_owned();
@@ -65,7 +65,7 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.source)?;
         if !self.key.is_empty() {
@@ -81,14 +81,14 @@ impl fmt::Display for Problem {
 
 /// Every mistake of the settings, in the order of the sources.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", lines(problems))]
+#[error("{}", lines(mistakes))]
 pub struct SettingsError {
     /// The mistakes; never empty.
-    pub problems: Vec<Problem>,
+    pub mistakes: Vec<Mistake>,
 }
 
-fn lines(problems: &[Problem]) -> String {
-    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+fn lines(mistakes: &[Mistake]) -> String {
+    let lines: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
     lines.join("\n")
 }
 
