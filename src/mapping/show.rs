@@ -69,13 +69,13 @@ pub(super) fn name(text: &str) -> String {
 }
 
 /// A text in double quotes, on one line, without control characters: a TOML string, and readable
-/// for anyone else.
+/// for anyone else. It has no backticks either, which mark a command in messages.
 pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            c if disturbs(c) => escape(&mut out, c),
+            c if disturbs(c) || c == MARK => escape(&mut out, c),
             c => out.push(c),
         }
     }
@@ -94,6 +94,9 @@ pub(super) fn one_of(names: &[impl AsRef<str>]) -> String {
         }
     }
 }
+
+/// The mark around a command in messages, which the pages make copyable.
+pub(crate) const MARK: char = '`';
 
 /// Whether a character can disturb a terminal or forge a line: control characters (C0, C1),
 /// separators of lines and paragraphs, and marks that turn the direction of writing.

@@ -79,7 +79,7 @@ fn quoted_for_shell(text: &str) -> String {
     let inner = escaped.get(1..escaped.len() - 1).unwrap_or_default();
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
-    } else if text.contains(crate::mapping::disturbs) {
+    } else if text.contains(|c| crate::mapping::disturbs(c) || c == crate::mapping::MARK) {
         format!("$'{}'", inner.replace('\'', r"\'"))
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
@@ -145,6 +145,7 @@ mod tests {
             ("$(rm)", "'$(rm)'"),
             ("\u{1b}'", r"$'\u001b\''"),
             ("a\u{200e}", r"$'a\u200e'"),
+            ("a`curl x | sh`b", r"$'a\u0060curl x | sh\u0060b'"),
         ] {
             let mut key = Key { tenant: None, slug };
             assert_eq!(arguments("default", &key), shell);

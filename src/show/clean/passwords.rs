@@ -50,10 +50,29 @@ fn urls(text: &str) -> impl Iterator<Item = Range<usize>> {
         }
         let scheme = SCHEMES.iter().find(|scheme| is_at(text, colon, scheme))?;
         let begin = colon + scheme.len() - scheme.find(':').unwrap_or_default();
-        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`');
-        end = text[begin..].find(ends).map_or(text.len(), |at| begin + at);
+        end = begin + length(&text[begin..]);
         Some(begin..end)
     })
+}
+
+/// The length of a connection string at the start of the text.
+///
+/// The text may be JSON, or a constant for a shell or PostgreSQL. So the connection string takes no
+/// part of an escape with it: a quotation mark behind a backslash belongs to it as in JSON, and a
+/// backslash before an apostrophe does not, because it may escape that.
+fn length(text: &str) -> usize {
+    let mut escapes = false;
+    for (at, c) in text.char_indices() {
+        match c {
+            '\\' => escapes = !escapes,
+            '"' if escapes => escapes = false,
+            c if c.is_whitespace() || matches!(c, '"' | '\'' | '`') => {
+                return at - usize::from(escapes);
+            }
+            _ => escapes = false,
+        }
+    }
+    text.len()
 }
 
 /// The part of a connection string after the scheme with its passwords replaced; `None` without a
@@ -89,6 +108,51 @@ fn is_at(text: &str, colon: usize, scheme: &str) -> bool {
 mod tests {
     use super::*;
     use crate::show::Clean;
+
+    /// The mask leaves each escape whole, so JSON is the same JSON but for the password, and a constant
+    /// of a shell or PostgreSQL ends where it ended.
+    #[test]
+    fn s10_the_mask_takes_no_escape_apart() {
+        for secret in [
+            "x", "x\"", "x\\", "x\\\"", "x\\\\\"y", "pa\"ss", "\u{1b}x", "x\u{1b}", "x'", "x\\'y",
+            "\"@", "<a>",
+        ] {
+            for url in [
+                format!("postgres://h/d?password={secret}"),
+                format!("postgres://u:{secret}@h/d"),
+                format!("\tpostgres://?password={secret}; touch pwned #"),
+            ] {
+                let value = serde_json::json!({ "slug": url, "other": [url, "\"", "\\"] });
+                let text = value.to_string();
+                let clean = Clean::line(&text).into_string();
+                let shown: serde_json::Value = serde_json::from_str(&clean).expect(&clean);
+                for same in [1, 2] {
+                    assert_eq!(shown["other"][same], value["other"][same], "{clean}");
+                }
+            }
+        }
+        for (text, shown) in [
+            (
+                r#"{"a":"postgres://u:pa\"ss@h","b":"c@d"}"#,
+                r#"{"a":"postgres://u:********@h","b":"c@d"}"#,
+            ),
+            (
+                r"run $'\u0009postgres://?password=x\'; touch pwned #'",
+                r"run $'\u0009postgres://?password=********\'; touch pwned #'",
+            ),
+            (
+                r"run 'postgres://?password=x\' and go on",
+                r"run 'postgres://?password=********\' and go on",
+            ),
+            (
+                r"E'postgres://?password=x\\''y'",
+                r"E'postgres://?password=********''y'",
+            ),
+            ("postgres://u:a<b>c@h", "postgres://u:********@h"),
+        ] {
+            assert_eq!(Clean::line(text).as_str(), shown);
+        }
+    }
 
     #[test]
     fn g11_the_password_of_a_connection_string_is_masked_wherever_it_stands() {
