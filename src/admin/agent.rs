@@ -61,6 +61,9 @@ pub type Explaining<'a> = Pin<Box<dyn Future<Output = Result<String, Unexplained
 pub trait Explain: Debug + Send + Sync {
     /// The explanation as JSON, of at most [`LONGEST`] bytes.
     fn explain(&self, which: Which) -> Explaining<'_>;
+
+    /// Waits for the ends of the connections of all explanations, but not for long.
+    fn ended(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 /// The pages of agents.

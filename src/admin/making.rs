@@ -63,6 +63,7 @@ fn run(explain: &dyn Explain, mut waiting: mpsc::Receiver<Job>) -> std::io::Resu
             };
             let _ = made.send(agent::answer(explained));
         }
+        explain.ended().await;
     });
     Ok(())
 }
@@ -70,6 +71,7 @@ fn run(explain: &dyn Explain, mut waiting: mpsc::Receiver<Job>) -> std::io::Resu
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::pin::Pin;
     use std::sync::{Mutex, mpsc};
     use std::time::Duration;
 
@@ -94,6 +96,10 @@ mod tests {
                 self.go_on.lock().unwrap().recv().unwrap();
                 Ok("{}".to_owned())
             })
+        }
+
+        fn ended(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            Box::pin(async { self.begun.send(()).unwrap_or_default() })
         }
     }
 
@@ -128,6 +134,18 @@ mod tests {
         let (page, ()) = tokio::join!(page, probes);
         assert_eq!(page, StatusCode::OK);
         assert!(has_begun.try_recv().is_err(), "the page was made once");
+    }
+
+    /// The thread ends after the connections of its pages.
+    #[test]
+    fn g10_the_thread_waits_for_the_ends_of_its_connections() {
+        let ((begun, has_ended), (_, told)) = (mpsc::channel(), mpsc::channel());
+        let making = Making::start(Arc::new(Blocked {
+            begun,
+            go_on: Mutex::new(told),
+        }));
+        drop(making);
+        has_ended.recv_timeout(Duration::from_secs(60)).unwrap();
     }
 
     /// A page of another web site starts no work.

@@ -4,6 +4,7 @@
 //! ([`Reach::PAGE`]), and for the page as a whole ([`LONGEST`]).
 
 use std::io::{self, Write};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -41,6 +42,10 @@ impl Explain for AgentPages {
     fn explain(&self, which: Which) -> Explaining<'_> {
         let in_force = Arc::clone(&self.0.borrow());
         Box::pin(async move { explained(&in_force, &which).await })
+    }
+
+    fn ended(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(session::all_ended())
     }
 }
 

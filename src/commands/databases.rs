@@ -20,8 +20,8 @@ pub fn databases(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit
     let settings = Arc::new(super::settings(config)?);
     let rules = Arc::new(super::rules(&settings).ok());
     let databases = super::select(&settings, &args.databases.names)?;
-    let mut watched = Watched::all(databases.clone());
     super::block_on(async {
+        let mut watched = Watched::all(databases.clone());
         let mut page = Page::new();
         let states = ask(&mut watched, Asker::Databases, &settings, &rules).await;
         for (database, state) in databases.into_iter().zip(&states) {

@@ -16,7 +16,7 @@ use crate::report::{Level, Note, canary, look, unmatched, upkeep};
 use crate::session::Session;
 use crate::settings::{Database, Settings, Tls};
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, indented, plural};
-use crate::store::{MayRead, report};
+use crate::store::{MayRead, finding, report};
 
 /// Examines the databases in turn and prints the checks of each.
 pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
@@ -68,6 +68,9 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
         Err(error) => return vec![Note::unreachable(&error)],
     };
     let mut notes = vec![connection(&session, database).await];
+    if session.was_used() {
+        notes.push(Note::finding(&finding::Server::UsedBackend.into()));
+    }
     let may_read = Some(MayRead::asked_for());
     let look = look(session.db(), database, settings, rules, may_read).await;
     let (fit, is_paused) = (look.installed, look.pause.is_some());

@@ -69,12 +69,19 @@ use crate::store::{LayoutError, MayRead, of_others};
 
 /// Runs the asynchronous part of a command on one thread. agent-sync waits far more than it
 /// computes, and a current-thread runtime wakes up fastest.
+///
+/// The work owns every session that it opens: a session ends in the event loop (`session::farewell`),
+/// and the loop waits for that.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the operating system gave no event loop")?;
-    let outcome = runtime.block_on(work);
+    let outcome = runtime.block_on(async {
+        let outcome = work.await;
+        session::all_ended().await;
+        outcome
+    });
     // The command is done, so blocking work such as a DNS lookup is abandoned.
     runtime.shutdown_background();
     outcome

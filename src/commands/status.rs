@@ -30,8 +30,8 @@ pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
     // The daemon and the commands that need the rules report an unreadable rules file.
     let rules = Arc::new(super::rules(&settings).ok());
     let databases = super::select(&settings, &args.reporting.databases.names)?;
-    let mut watched = Watched::all(databases);
     super::block_on(async {
+        let mut watched = Watched::all(databases);
         let mut page = Page::new();
         loop {
             let states = ask(&mut watched, Asker::Status, &settings, &rules).await;

@@ -107,6 +107,7 @@ fn topic(finding: &Finding) -> &'static str {
             Server::TooOld(_) | Server::Standby | Server::ReadOnly => "server",
             Server::QueueFull { .. } => "notifications",
             Server::PreparedTransactions(_) => "two-phase",
+            Server::UsedBackend => "connection",
         },
         Finding::Install(finding) => match finding {
             Install::OtherNotify(_) => "two-phase",

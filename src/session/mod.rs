@@ -5,8 +5,8 @@
 //! batch back.
 //!
 //! The driver half of the connection runs as a task of its own; it hands notifications to the
-//! [`Inbox`] and marks it closed when the connection ends. Dropping the session aborts the driver,
-//! which closes the socket.
+//! [`Inbox`] and marks it closed when the connection ends. Dropping the session restores the
+//! backend (`farewell`) and aborts the driver, which closes the socket.
 //!
 //! `credentials` reads passwords and certificates again for each connection. `dial` finds every
 //! address of the server, and `open` opens a connection to one of them. `proof` checks that the
@@ -17,6 +17,7 @@
 mod credentials;
 mod dial;
 mod error;
+mod farewell;
 mod guard;
 mod inbox;
 mod limits;
@@ -31,10 +32,12 @@ mod tls;
 use std::sync::Arc;
 use std::time::Duration;
 
+use postgres_types::Type;
 use tokio::task::JoinHandle;
 use tokio_postgres::Config;
 
 pub use error::SessionError;
+pub use farewell::all_ended;
 pub use guard::PasswordRequest;
 pub use inbox::{Inbox, News};
 pub use limits::{BRIEF, LARGE, Limits, UNLIMITED};
@@ -43,9 +46,10 @@ pub use proof::Backend;
 pub use tls::TlsError;
 
 use self::credentials::with_fresh_secrets;
+use self::farewell::{AFRESH, Left, Open};
 use self::limits::ORDINARY;
 use self::settings::{DEADLOCK_TIMEOUT, SET_ONCE, usual_settings};
-use crate::pg::{Db, QueryError};
+use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::{Database, InstallSchema};
 use crate::store;
 
@@ -69,6 +73,11 @@ pub struct Session {
     usual_settings: String,
     /// Whether the server converts text between UTF-8 and the encoding of the database.
     converts: bool,
+    left: Left,
+    /// There until the end.
+    open: Option<Open>,
+    /// Whether the backend had state of an earlier session of agent-sync.
+    is_used: bool,
 }
 
 impl Session {
@@ -103,6 +112,7 @@ impl Session {
         let reason = database.unused_passfile();
         let (mut session, found) = found.map_err(|error| error.without_passfile(reason))?;
         session.target = database.target();
+        session.left = Left::Check;
         session.backend = match proof::prove(&session, database, &found).await {
             // Any role can end a session that listens.
             Err(_) if session.inbox.is_unreadable() => {
@@ -113,6 +123,9 @@ impl Session {
             }
             proven => proven?,
         };
+        session
+            .begin_afresh(&application_name(program, database))
+            .await?;
         session.usual_settings = usual_settings(database, limits);
         let settings = format!("{}; {}; {SET_ONCE}", session.usual_settings, planner::USUAL);
         session.db.batch(&settings).await?;
@@ -131,14 +144,52 @@ impl Session {
         Ok(session)
     }
 
-    /// The server of a new connection. The name of the server may lead to another one by now, which
-    /// an open connection does not notice.
-    pub async fn backend_of_a_new_one(database: &Database) -> Result<Backend, SessionError> {
+    /// Makes the session as if it had just begun: a pooler may give it the backend of an earlier
+    /// client with all that this one has left there, such as the leader lock of a daemon that was
+    /// killed. Its name and its encoding, which a pooler has set in its place, are set again.
+    async fn begin_afresh(&mut self, name: &str) -> Result<(), SessionError> {
+        // Also if this is not done: the answer may be lost.
+        self.left = Left::State;
+        let name: [Parameter<'_>; 1] = [(&name, Type::TEXT)];
+        // In one round trip.
+        let (is_used, begun, named) = tokio::join!(
+            biased;
+            self.db.simple(proof::IS_USED),
+            self.db.batch(AFRESH),
+            self.db.run(settings::OF_THE_CONNECTION, &name),
+        );
+        self.is_used = is_used.is_ok_and(|answer| proof::is_used(&answer));
+        begun?;
+        Ok(named?)
+    }
+
+    /// Whether the backend had state of an earlier session of agent-sync: the pooler in between does
+    /// not reset the backends that it gives to another client.
+    pub fn was_used(&self) -> bool {
+        self.is_used
+    }
+
+    /// The server of a new connection, beside one in the backend `own`. The name of the server may
+    /// lead to another one by now, which an open connection does not notice.
+    ///
+    /// Behind a pooler that resets nothing, the new connection may get the backend of a leader that
+    /// was killed, which then releases its lock.
+    pub async fn backend_of_a_new_one(
+        database: &Database,
+        own: &Backend,
+    ) -> Result<Backend, SessionError> {
         let database = &*with_fresh_secrets(database).await?;
         let mut config = database.connect_config();
         config.application_name("agent-sync probe");
         let (session, _) = Self::find(database, &config, ORDINARY).await?;
-        proof::backend(&session).await
+        let found = proof::backend(&session).await?;
+        if found != *own {
+            let used = session.db.simple(proof::IS_USED).await;
+            if used.is_ok_and(|answer| proof::is_used(&answer)) {
+                session.db.batch(AFRESH).await?;
+            }
+        }
+        Ok(found)
     }
 
     /// Tries every address of every host, and returns the one that answered.
@@ -242,7 +293,9 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.driver.abort();
+        if let Some(open) = self.open.take() {
+            farewell::end(self.db.clone(), self.driver.abort_handle(), self.left, open);
+        }
     }
 }
 

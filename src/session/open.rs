@@ -11,6 +11,7 @@ use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{AsyncMessage, Client, Config, SimpleQueryMessage};
 
 use super::credentials::connector;
+use super::farewell::{Left, Open};
 use super::guard::{self, Driver, Reader};
 use super::stream::Stream;
 use super::{CHANGES, CHANNEL, Inbox, Session, SessionError, proof};
@@ -130,6 +131,9 @@ where
     });
     let (target, backend, usual_settings) = Default::default();
     Session {
+        left: Left::Nothing,
+        open: Some(Open::new()),
+        is_used: false,
         db: Db::new(Arc::new(client), time_limit, most).for_schema(schema.clone()),
         inbox,
         driver,

@@ -5,6 +5,9 @@
 //! the next client, and a SET remains in backends of other clients. So this check comes before the
 //! first SET, and leaves nothing behind.
 //!
+//! A pooler in session mode may give the session a backend with the state of an earlier client. The
+//! check does not depend on it; after the check, the session begins afresh (`Session`).
+//!
 //! A notification that the session sends to itself proves little: without other clients, the pooler
 //! gives the same backend twice, and the backend answers its own notification at once. So a second
 //! connection to the same address sends it while the first one only waits. If the second connection
@@ -31,6 +34,26 @@ use crate::settings::Database;
 /// daemon never wakes another.
 pub(super) const CHANNEL: &str = "agent_sync_probe";
 
+/// Whether the backend has state of an earlier session of agent-sync: its settings, its locks, or
+/// LISTEN. It runs before the path is set.
+pub(super) const IS_USED: &str = "
+    SELECT pg_catalog.current_setting('agent_sync.daemon', true) OPERATOR(pg_catalog.=) 'on'
+      OR EXISTS (SELECT FROM pg_catalog.pg_locks l
+        WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+          AND l.locktype OPERATOR(pg_catalog.=) 'advisory'
+          AND l.classid OPERATOR(pg_catalog.=) 1634169721::pg_catalog.oid)
+      OR EXISTS (SELECT FROM pg_catalog.pg_listening_channels() AS c (name)
+        WHERE c.name OPERATOR(pg_catalog.=) ANY (ARRAY['agent_sync', 'agent_sync_change',
+          'agent_sync_probe']))";
+
+/// The answer to [`IS_USED`].
+pub(super) fn is_used(answer: &[SimpleQueryMessage]) -> bool {
+    answer.iter().any(|message| match message {
+        SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten() == Some("t"),
+        _ => false,
+    })
+}
+
 /// A notification is committed, and waits for no standby.
 const WAITS_FOR_NO_STANDBY: &str = "SET LOCAL synchronous_commit = local";
 
@@ -42,7 +65,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 const LISTENING: Duration = Duration::from_secs(30);
 
 /// The identity of one server process among all servers.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Backend {
     /// When the server was started, in seconds, as a time would be told in the time zone of the
     /// session; and the OID of the database.

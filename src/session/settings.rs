@@ -76,6 +76,12 @@ pub(super) fn usual_settings(database: &Database, limits: Limits) -> String {
     )
 }
 
+/// Sets the application name `$1` and the encoding. Behind a pooler, `DISCARD ALL` takes back those
+/// of the connection: they are none of the backend's own.
+pub(super) const OF_THE_CONNECTION: &str = "
+    SELECT pg_catalog.set_config('application_name', $1::pg_catalog.text, false),
+           pg_catalog.set_config('client_encoding', 'UTF8', false)";
+
 /// The server's `deadlock_timeout` in milliseconds.
 pub(super) const DEADLOCK_TIMEOUT: &str =
     "SELECT setting::int8 FROM pg_settings WHERE name = 'deadlock_timeout'";

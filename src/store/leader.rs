@@ -14,8 +14,12 @@ pub struct Leader {
     pub role: Option<String>,
     /// Whether that role has the privileges of a daemon.
     pub is_able: bool,
-    /// Whether its session has the application name of a daemon. A pooler may hide that.
+    /// Whether its session has the application name of a daemon, which every daemon sets.
     pub is_named: bool,
+    /// That name.
+    pub program: Option<String>,
+    /// Whether its last statement is none of a daemon; false if that is hidden from this role.
+    pub is_others: bool,
     /// The prepared transaction that holds the lock, and its role: no daemon prepares one.
     pub prepared: Option<(String, String)>,
     /// For how long the oldest change has been waiting.
@@ -38,6 +42,8 @@ impl Store {
             role: row.try_get("role")?,
             is_able: row.try_get("is_able")?,
             is_named: row.try_get("is_named")?,
+            program: row.try_get("program")?,
+            is_others: row.try_get("is_others")?,
             oldest: age(row.try_get("seconds")?),
             quiet: age(row.try_get("quiet")?),
             taken: row.try_get("taken")?,

@@ -7,14 +7,14 @@
 
 use super::MayRead;
 use super::layout::Layout;
-use super::queries::{self, IS_ABLE, LOST_SAVE};
+use super::queries::{self, IS_ABLE, IS_OTHERS, LOST_SAVE};
 use crate::key::Keys;
 
 /// The sessions of daemons in this database, the leader first: process, host, whether it is told
 /// where from, user, program, since when and how long it has been connected, whether it leads,
-/// whether it sleeps, whether it holds the leader lock with a role that may not do what a daemon
-/// does, and for how long its session has done nothing. PostgreSQL gives less for sessions that it
-/// hides from this role.
+/// whether it sleeps, whether it holds the leader lock and is no daemon by its role or name, for how
+/// long its session has done nothing, and whether its last statement is none of a daemon. PostgreSQL
+/// gives less for sessions that it hides from this role.
 pub fn daemons() -> String {
     format!(
         "
@@ -33,13 +33,17 @@ pub fn daemons() -> String {
            s.application_name AS program, s.backend_start AS connected_since,
            extract(epoch FROM clock_timestamp() - s.backend_start)::float8 AS connected_seconds,
            s.pid IN (SELECT session.pid FROM session
-             WHERE session.objid = 1 AND NOT session.is_shared) AND role.is_able AS leads,
+             WHERE session.objid = 1 AND NOT session.is_shared) AND role.is_able
+             AND role.is_named AS leads,
            s.pid IN (SELECT session.pid FROM session WHERE session.objid = 2) AS sleeps,
            s.pid IN (SELECT session.pid FROM session
-             WHERE session.objid = 1 AND (session.is_shared OR NOT role.is_able)) AS is_intruder,
-           extract(epoch FROM clock_timestamp() - s.state_change)::float8 AS quiet_seconds
+             WHERE session.objid = 1 AND (session.is_shared OR NOT role.is_able
+               OR NOT role.is_named)) AS is_intruder,
+           extract(epoch FROM clock_timestamp() - s.state_change)::float8 AS quiet_seconds,
+           coalesce({IS_OTHERS}, false) AS is_others
     FROM pg_stat_activity s CROSS JOIN LATERAL (
-        SELECT {IS_ABLE} AS is_able) AS role
+        SELECT {IS_ABLE} AS is_able, coalesce(s.application_name LIKE 'agent-sync/%', false)
+          AS is_named) AS role
     WHERE s.datname = current_database() AND s.pid <> pg_backend_pid()
       -- The name of a daemon of another install ends with its schema, but for the usual one.
       AND (s.application_name LIKE 'agent-sync/%'
@@ -48,7 +52,8 @@ pub fn daemons() -> String {
         WHERE session.objid = 1))
     UNION ALL
     -- A prepared transaction has no process; in place of the name of a program comes its own.
-    SELECT 0, NULL, false, p.owner::text, p.gid, NULL, NULL, false, false, true, NULL
+    SELECT 0, NULL, false, p.owner::text, p.gid, NULL, NULL, false, false, true, NULL,
+           false
     FROM lock
     JOIN pg_locks own ON own.pid IS NULL AND own.locktype = 'transactionid'
       AND own.virtualtransaction = lock.holder

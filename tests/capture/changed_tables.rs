@@ -615,7 +615,7 @@ async fn s7_a_busy_holder_of_the_leader_lock_is_named() {
         .logged("another session leads here, and changes are not applied")
         .await;
     let leader = line["leader"].as_str().unwrap();
-    assert!(leader.contains("applies no changes"), "{line}");
+    assert!(leader.contains("for its application name is"), "{line}");
     let (code, body) = http::get(address, "/readyz").await;
     assert_eq!(code, 503, "{body}");
     for subcommand in ["status", "doctor"] {

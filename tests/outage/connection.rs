@@ -627,3 +627,21 @@ async fn g14_another_server_that_refuses_the_daemon_is_told() {
         1
     );
 }
+
+/// GIVEN a daemon whose server does not answer any more, WHEN it is stopped, THEN it ends within the
+/// grace period and the second that the end of its session may take.
+#[tokio::test]
+async fn g9_a_silent_server_delays_the_exit_by_a_second() {
+    let (platform, proxy) = behind_a_proxy().await;
+    let mut command = platform.command(&["run"]);
+    command
+        .env("DATABASE_URL", proxy.url(platform.name()))
+        .env("AGENT_SYNC__SHUTDOWN__GRACE_PERIOD", "100ms");
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    proxy.stall();
+    let stopped = std::time::Instant::now();
+    assert!(daemon.terminate().await.success());
+    let took = stopped.elapsed();
+    assert!(took < std::time::Duration::from_secs(4), "{took:?}");
+}

@@ -139,6 +139,26 @@ impl Platform {
         platform
     }
 
+    /// A database of this encoding with agent-sync installed.
+    pub async fn encoded(name: &str, encoding: &str) -> Self {
+        let cluster = super::cluster();
+        let (admin, _) = connect(&cluster.url("postgres")).await;
+        let name = format!("{name}_{}", std::process::id());
+        admin
+            .batch_execute(&format!(
+                "CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' \
+                LC_CTYPE 'C'"
+            ))
+            .await
+            .unwrap();
+        let mut platform = Self::new().await;
+        platform.url = cluster.url(&name);
+        platform.client = platform.connect().await.into();
+        platform.run(TABLES).await;
+        platform.install();
+        platform
+    }
+
     /// A new database with agent-sync installed, on a cluster of its own with these lines in its
     /// `postgresql.conf`.
     pub async fn on_own_server(settings: &str) -> (Cluster, Self) {

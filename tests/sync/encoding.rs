@@ -4,32 +4,11 @@
 //! `LATIN1` database cannot store every character: noted texts contain only characters that it can
 //! store.
 
-use crate::support::platform::{TABLES, connect};
 use crate::support::{Daemon, Platform};
 
 /// A platform in a `SQL_ASCII` database.
 async fn ascii(name: &str) -> Platform {
-    encoded(name, "SQL_ASCII").await
-}
-
-/// A platform in a database of this encoding.
-async fn encoded(name: &str, encoding: &str) -> Platform {
-    let cluster = crate::support::cluster();
-    let (admin, _) = connect(&cluster.url("postgres")).await;
-    let name = format!("{name}_{}", std::process::id());
-    admin
-        .batch_execute(&format!(
-            "CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' \
-            LC_CTYPE 'C'"
-        ))
-        .await
-        .unwrap();
-    let mut platform = Platform::new().await;
-    platform.url = cluster.url(&name);
-    platform.client = platform.connect().await.into();
-    platform.run(TABLES).await;
-    platform.install();
-    platform
+    Platform::encoded(name, "SQL_ASCII").await
 }
 
 #[tokio::test]
@@ -103,7 +82,7 @@ async fn g5_text_that_is_no_utf8_rejects_its_agent_and_no_other() {
 
 #[tokio::test]
 async fn s22_an_agent_is_rejected_in_latin1_whatever_its_reason_holds() {
-    let platform = encoded("latin1", "LATIN1").await;
+    let platform = Platform::encoded("latin1", "LATIN1").await;
     // The triggers depend on the type of the column.
     assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
     platform
@@ -146,7 +125,7 @@ async fn s22_an_agent_is_rejected_in_latin1_whatever_its_reason_holds() {
 /// A character outside of the encoding is named.
 #[tokio::test]
 async fn g14_a_character_outside_the_encoding_is_named() {
-    let platform = encoded("latin1json", "LATIN1").await;
+    let platform = Platform::encoded("latin1json", "LATIN1").await;
     assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
     platform
         .run("ALTER TABLE agents ALTER voice_settings TYPE json")
@@ -199,7 +178,8 @@ async fn g5_a_slug_that_utf8_lacks_rejects_its_agent_alone() {
         ("WIN1252", r"\xc3\x81", r"\\303\\201gnes"),
         ("EUC_JP", r"\xa9\xa1", r"\\251\\241gnes"),
     ] {
-        let platform = encoded(&format!("lacks_{encoding}").to_lowercase(), encoding).await;
+        let platform =
+            Platform::encoded(&format!("lacks_{encoding}").to_lowercase(), encoding).await;
         platform
             .run("INSERT INTO agents (slug) VALUES ('plain'); INSERT INTO agent_configurations (agent_slug) VALUES ('plain')")
             .await;
@@ -260,7 +240,7 @@ async fn g5_a_slug_that_utf8_lacks_rejects_its_agent_alone() {
 /// and no batch is repeated for it.
 #[tokio::test]
 async fn g13_a_slug_that_comes_back_as_another_is_rejected() {
-    let platform = encoded("forms", "EUC_JP").await;
+    let platform = Platform::encoded("forms", "EUC_JP").await;
     platform
         .run("INSERT INTO agents (slug) VALUES ('plain'); INSERT INTO agent_configurations (agent_slug) VALUES ('plain')")
         .await;
@@ -329,7 +309,7 @@ async fn g5_a_row_that_no_batch_takes_is_set_aside() {
 /// with such a text, THEN the daemon says so once, applies each change, and calls no agent a problem.
 #[tokio::test]
 async fn g5_a_notification_outside_utf8_stops_no_change() {
-    let platform = encoded("note_win1252", "WIN1252").await;
+    let platform = Platform::encoded("note_win1252", "WIN1252").await;
     let daemon = notified(&platform, "chr(129)", 20).await;
     let lost = daemon.lines("database unavailable");
     let [first] = &lost[..] else {
@@ -353,7 +333,7 @@ async fn g5_a_notification_of_any_bytes_costs_no_connection() {
 /// text in UTF-8, THEN the connection stays.
 #[tokio::test]
 async fn g12_the_longest_notification_costs_no_connection() {
-    let platform = encoded("longest_note", "WIN1252").await;
+    let platform = Platform::encoded("longest_note", "WIN1252").await;
     let daemon = notified(&platform, "repeat(chr(128), 7999)", 20).await;
     assert_eq!(daemon.lines("database unavailable"), [""; 0]);
 }

@@ -81,12 +81,16 @@ pub struct Daemon {
     pub leads: bool,
     /// Whether it sleeps until a save wakes it.
     pub sleeps: bool,
-    /// Whether it holds the leader lock without being a daemon: its role may not process changes.
+    /// Whether it holds the leader lock without being a daemon: its role may not process changes, or
+    /// its application name is another one.
     #[serde(skip)]
     is_intruder: bool,
     /// How long its session has been idle, in seconds; `None` if the server hides it.
     #[serde(skip)]
     quiet_seconds: Option<f64>,
+    /// Whether its last statement is none of a daemon; false if the server hides it.
+    #[serde(skip)]
+    is_others: bool,
     #[serde(skip)]
     knows_host: bool,
 }

@@ -205,6 +205,16 @@ pub(super) fn who_leads(look: &Look) -> Note {
             look.remedy_without_leader(),
         );
     };
+    // A daemon at work may have any statement behind it, for a moment.
+    if leader.is_others && leader.quiet_seconds >= Some(OVERDUE / 2.0) {
+        let text = format!(
+            "{} process {} holds the leader lock with the name of a daemon, and its last statement \
+            is none of a daemon's; {by} stand by",
+            leader.place(),
+            leader.pid
+        );
+        return Note::warn("daemon", text, end_of_an_heir(leader.pid));
+    }
     let state = if leader.sleeps {
         "asleep until a save wakes it"
     } else {
@@ -252,9 +262,19 @@ fn intruder(other: &Daemon) -> Note {
         "daemon",
         format!(
             "process {pid} of the role {role} holds the leader lock and is no daemon (its role may \
-            not take changes, or the lock is shared), so changes are not applied"
+            not take changes, the lock is shared, or its application name, {}, is not that of a \
+            daemon), so changes are not applied",
+            quoted(program)
         ),
-        format!("SELECT pg_terminate_backend({pid}); and keep the role out of this database."),
+        end_of_an_heir(pid),
+    )
+}
+
+/// The remedy for a session that holds the leader lock and is no daemon.
+fn end_of_an_heir(pid: i32) -> String {
+    format!(
+        "SELECT pg_terminate_backend({pid}); and keep its role out of this database, or, where a \
+        pooler gave it the session of a daemon, set server_reset_query = DISCARD ALL in the pooler."
     )
 }
 
@@ -307,17 +327,17 @@ pub(super) fn pending(
                 daemon lead: SELECT pg_terminate_backend({pid});"
             ),
         ),
-        Some(Daemon { pid, program, .. }) if !program.starts_with("agent-sync/") => Note::fail(
+        Some(Daemon {
+            pid,
+            is_others: true,
+            ..
+        }) => Note::fail(
             "outbox",
             format!(
-                "{text}; process {pid} holds the leader lock, and its application name ({}) is not \
-                that of a daemon",
-                quoted(program)
+                "{text}; process {pid} holds the leader lock, and its last statement is none of a \
+                daemon's"
             ),
-            format!(
-                "See in pg_stat_activity what it is. If it is no daemon behind a pooler: SELECT \
-                pg_terminate_backend({pid});"
-            ),
+            end_of_an_heir(*pid),
         ),
         Some(_) => match holder {
             Some(holder) => held_up(&text, holder),

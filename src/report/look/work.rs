@@ -162,6 +162,7 @@ fn daemon(row: &Row) -> Result<Daemon, tokio_postgres::Error> {
         sleeps: row.try_get("sleeps")?,
         is_intruder: row.try_get("is_intruder")?,
         quiet_seconds: row.try_get("quiet_seconds")?,
+        is_others: row.try_get("is_others")?,
     })
 }
 

@@ -36,13 +36,21 @@ pub enum Server {
         notifies"
     )]
     PreparedTransactions(i32),
+    /// The backend had state of an earlier session.
+    #[error(
+        "the connection began with settings, locks or LISTEN that an earlier one of agent-sync had \
+        left, so a pooler passes them on to its other clients as well"
+    )]
+    UsedBackend,
 }
 
 impl Server {
     pub(super) fn consequence(&self) -> Consequence {
         match self {
             Self::TooOld(_) | Self::Standby | Self::ReadOnly => Consequence::Stops,
-            Self::QueueFull { .. } | Self::PreparedTransactions(_) => Consequence::Caution,
+            Self::QueueFull { .. } | Self::PreparedTransactions(_) | Self::UsedBackend => {
+                Consequence::Caution
+            }
         }
     }
 
@@ -63,6 +71,11 @@ impl Server {
             Self::PreparedTransactions(_) => {
                 "Set capture.notify = false if transactions that save agents are prepared \
                 (two-phase commit)."
+            }
+            Self::UsedBackend => {
+                "Set server_reset_query = DISCARD ALL in the pooler, which is the default of \
+                PgBouncer, and of use in session mode only. This connection has cleaned its own \
+                session."
             }
         }
     }

@@ -16,19 +16,29 @@ pub(in crate::store) const IS_ABLE: &str = "(s.usesysid IS NULL OR EXISTS (
       AND coalesce(has_table_privilege(r.oid, to_regclass('agent_sync.outbox')::oid, 'DELETE'),
         true)))";
 
+/// Whether the last statement of a session `s` is none of a daemon, whatever its application name: a
+/// pooler may have given the session of a daemon that was killed to an application, which inherits
+/// the name and the locks. Every statement of a daemon that precedes a wait has one of these words,
+/// or is a probe or the end of a transaction; between two statements of a sweep, any may be the last.
+/// Null if the statement is hidden.
+pub(in crate::store) const IS_OTHERS: &str = "(s.state = 'idle'
+    AND s.query !~ '(agent_sync|1634169721)'
+    AND s.query !~* '^[\\s;]*(begin|commit|rollback)?[\\s;]*$')";
+
 /// Who holds the leader lock, and signs of its work. The columns: the process, its role,
 /// and whether that role could be a daemon's; whether the session has the name of a daemon; for how
 /// long the oldest of the first rows of the
 /// outbox has been in it, in seconds, null if there is none; for how long the session has done
 /// nothing, and, for where that is hidden, how many rows have been taken out of the outbox, as far
-/// as the server counts that.
+/// as the server counts that; the application name; and whether its last statement is none of a
+/// daemon.
 pub fn leader() -> String {
     format!(
         "
     SELECT holder.pid, holder.role, coalesce(holder.is_able, true) AS is_able,
            coalesce(holder.is_named, false) AS is_named, oldest.seconds,
            holder.quiet, pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')::oid) AS taken,
-           holder.gid, holder.owner
+           holder.gid, holder.owner, holder.program, coalesce(holder.is_others, false) AS is_others
     FROM (SELECT extract(epoch FROM clock_timestamp() - min(o.at))::float8 AS seconds
           FROM (SELECT o.at FROM agent_sync.outbox o LIMIT 1000) AS o
           WHERE isfinite(o.at)) AS oldest
@@ -37,7 +47,7 @@ pub fn leader() -> String {
                {IS_ABLE} AS is_able,
                s.application_name LIKE 'agent-sync/%' AS is_named,
                extract(epoch FROM clock_timestamp() - s.state_change)::float8 AS quiet, p.gid,
-                 p.owner::text AS owner
+                 p.owner::text AS owner, s.application_name AS program, {IS_OTHERS} AS is_others
         FROM pg_locks l JOIN pg_database d ON d.oid = l.database LEFT JOIN pg_stat_activity s
           ON s.pid = l.pid
         -- The locks of a prepared transaction have no process; it is known by the lock on its own

@@ -5,6 +5,8 @@
 //! an event reports the cause, because the other server may refuse the daemon for good. A single
 //! failure can be a restart.
 
+use std::borrow::Cow;
+
 use tokio::task::JoinSet;
 
 use super::ConnectionLoop;
@@ -25,14 +27,29 @@ pub(super) struct Elsewhere {
     refusal: Option<observe::Finding>,
 }
 
+/// The remedy for a new connection that fails while another is open: a pooler lets a client wait
+/// where every connection of its pool is taken.
+fn remedy(error: &SessionError) -> Cow<'static, str> {
+    match error {
+        SessionError::Silent(_) => format!(
+            "{} Or the pool of a pooler is full: agent-sync needs three of its connections for a \
+            database.",
+            error.remedy()
+        )
+        .into(),
+        error => error.remedy(),
+    }
+}
+
 impl ConnectionLoop<'_> {
     /// Begins a look, unless one is running.
     pub(super) fn look_elsewhere(&mut self) {
         if self.elsewhere.running.is_empty() {
             let database = self.context.database.clone();
+            let own = self.session.backend().clone();
             self.elsewhere
                 .running
-                .spawn(async move { Session::backend_of_a_new_one(&database).await });
+                .spawn(async move { Session::backend_of_a_new_one(&database, &own).await });
         }
     }
 
@@ -72,7 +89,7 @@ impl ConnectionLoop<'_> {
             what: format!(
                 "a new connection to this database fails, and the present one goes on: {cause}"
             ),
-            remedy: schema.localize(&error.remedy()).into_owned(),
+            remedy: schema.localize(&remedy(error)).into_owned(),
             misses_changes: false,
         };
         if self.elsewhere.refusal.as_ref() == Some(&refusal) {

@@ -7,6 +7,7 @@ use super::{ConnectionLoop, Phase, REPORT_LEFT_AFTER};
 use crate::observe::{self, Event, event, pulse};
 use crate::pg::identifier::Literal;
 use crate::session::SessionError;
+use crate::show::quoted;
 use crate::store::{LeadAttempt, Leader, Mapping};
 use crate::sync::error::{AttemptError, refuse_pause};
 
@@ -49,12 +50,16 @@ impl LeaderSeen {
     }
 
     /// Whether the leader does nothing. The session of a daemon is idle for long only where it
-    /// hangs. Any other session, and one whose state is hidden, is told by the changes that it
-    /// takes.
+    /// hangs. One whose state is hidden, and one that does something else, is told by the changes
+    /// that it takes: a daemon may wait for a lock or a slow write, with no change taken meanwhile.
     fn hangs(&self, leader: &Leader) -> bool {
+        let is_unmoved = || self.unmoved_since.elapsed() >= REPORT_LEFT_AFTER / 2;
         match leader.quiet {
-            Some(quiet) if leader.is_named => quiet >= REPORT_LEFT_AFTER / 2,
-            _ => self.unmoved_since.elapsed() >= REPORT_LEFT_AFTER / 2,
+            Some(quiet) => {
+                quiet >= REPORT_LEFT_AFTER / 2
+                    || (leader.is_others || !leader.is_named) && is_unmoved()
+            }
+            None => is_unmoved(),
         }
     }
 }
@@ -89,21 +94,57 @@ fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
             misses_changes: true,
         });
     }
+    let program = leader.program.as_deref().unwrap_or_default();
+    // A command or a look at the address lets go of inherited locks at once.
+    let is_passing = program.starts_with("agent-sync ");
+    let program = quoted(program);
+    if !leader.is_named && !is_passing {
+        return Some(observe::Finding {
+            what: format!(
+                "process {pid} of the role {role} holds the leader lock and is no daemon, for its \
+                application name is {program}; changes are not applied"
+            ),
+            remedy: end_of_an_heir(pid),
+            misses_changes: true,
+        });
+    }
     let waiting = leader
         .oldest
         .filter(|age| hangs && *age >= REPORT_LEFT_AFTER)?;
+    let (does, remedy) = idleness(leader.is_others, pid, &program);
     Some(observe::Finding {
         what: format!(
-            "process {pid} of the role {role} leads and applies no changes; the oldest has been \
+            "process {pid} of the role {role} {does} and applies no changes; the oldest has been \
             waiting for {} s",
             waiting.as_secs()
         ),
-        remedy: format!(
-            "See in pg_stat_activity what it waits for. If it hangs, let another daemon lead: \
-            SELECT pg_terminate_backend({pid});"
-        ),
+        remedy,
         misses_changes: true,
     })
+}
+
+/// What the session of the process `pid` does that applies no changes, and the remedy. `is_others`:
+/// whether its last statement is none of a daemon.
+fn idleness(is_others: bool, pid: i32, program: &str) -> (String, String) {
+    if is_others {
+        let does = format!(
+            "holds the leader lock as {program}, runs statements that are none of a daemon's,"
+        );
+        return (does, end_of_an_heir(pid));
+    }
+    let remedy = format!(
+        "See in pg_stat_activity what it waits for. If it hangs, let another daemon lead: \
+        SELECT pg_terminate_backend({pid});"
+    );
+    ("leads".to_owned(), remedy)
+}
+
+/// The remedy for an application that holds the leader lock, which it may have inherited.
+fn end_of_an_heir(pid: i32) -> String {
+    format!(
+        "SELECT pg_terminate_backend({pid}); and where a pooler gave it the session of a daemon, \
+        set server_reset_query = DISCARD ALL in the pooler."
+    )
 }
 
 impl ConnectionLoop<'_> {

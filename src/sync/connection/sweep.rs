@@ -149,6 +149,9 @@ impl ConnectionLoop<'_> {
             }
         }
         findings.extend(self.bad_indexes.iter().cloned());
+        if self.session.was_used() {
+            findings.push(finding::Server::UsedBackend.into());
+        }
         let misses = !faults.is_empty() || findings.iter().any(Finding::misses_changes);
         Ok(Capture {
             faults,
