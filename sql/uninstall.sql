@@ -141,9 +141,11 @@ BEGIN
                         'nor counted'
             USING ERRCODE = 'program_limit_exceeded',
             HINT = format('Remove them in portions, as their owner, until none is left: SELECT '
-                          'count(lo_unlink(objoid)) FROM (SELECT objoid FROM pg_description WHERE '
-                          'classoid = ''pg_largeobject''::regclass AND description = %L LIMIT 1000) '
-                          'AS part; then run the uninstall again.', lost_save);
+                          'count(lo_unlink(m.oid)) FROM (SELECT m.oid FROM pg_largeobject_metadata '
+                          'm JOIN pg_description d ON d.objoid = m.oid AND d.classoid = '
+                          '''pg_largeobject''::regclass WHERE d.description = %L AND '
+                          'pg_has_role(m.lomowner, ''USAGE'') LIMIT 1000) AS m; then run the '
+                          'uninstall again.', lost_save);
     END IF;
     PERFORM lo_unlink(l.oid) FROM unnest(lost) AS l (oid);
 

@@ -34,9 +34,17 @@ pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
                 .exposed
                 .iter()
                 .filter(|exposed| exposed.database == database.name);
-            notes.extend(
-                exposed.map(|exposed| Note::warn("secrets", exposed.text(), exposed.remedy())),
-            );
+            notes.extend(exposed.map(|exposed| {
+                Note::warn(
+                    if exposed.is_secret {
+                        "secrets"
+                    } else {
+                        "settings"
+                    },
+                    exposed.text(),
+                    exposed.remedy(),
+                )
+            }));
             let worst = notes
                 .iter()
                 .map(|note| note.level)

@@ -245,8 +245,12 @@ fn remark(notes: &[String], exposed: &[Exposed]) {
     }
     for exposed in exposed {
         let (file, remedy) = (exposed.file.display(), exposed.remedy());
-        warn!(%file, access = exposed.access, remedy, "others can read or change a file that holds \
-            a secret");
+        if exposed.is_secret {
+            warn!(%file, access = exposed.access, remedy, "others can read or change a file that \
+                holds a secret");
+        } else {
+            warn!(%file, access = exposed.access, remedy, "others can change the settings");
+        }
     }
 }
 

@@ -221,9 +221,10 @@ fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
                 count(lost)
             ),
             format!(
-                "As their owner, until none is left: SELECT count(lo_unlink(objoid)) FROM (SELECT \
-                objoid FROM pg_description WHERE classoid = 'pg_largeobject'::regclass AND \
-                description = '{LOST_SAVE}' LIMIT 1000) AS part;"
+                "As their owner, until none is left: SELECT count(lo_unlink(m.oid)) FROM (SELECT \
+                m.oid FROM pg_largeobject_metadata m JOIN pg_description d ON d.objoid = m.oid AND \
+                d.classoid = 'pg_largeobject'::regclass WHERE d.description = '{LOST_SAVE}' AND \
+                pg_has_role(m.lomowner, 'USAGE') LIMIT 1000) AS m;"
             ),
         ));
     }

@@ -1,4 +1,5 @@
-//! Files with a secret that more people can read or change than should.
+//! Files with a secret, and other files of the settings, that more people can read or change than
+//! should.
 //!
 //! A file that every user can change is reported in any place. A file that every user can read, or
 //! that its group can change, is not reported where a supervisor provides it: below `/run` (secrets
@@ -10,6 +11,9 @@
 //! Elsewhere, the owner of the file counts as well. So do the mode and the owner of its folder, by
 //! its name and behind links: the owner of a folder, and every user where all can write to it, can
 //! replace the file.
+//!
+//! A file without a secret is reported only if every user can change or replace it, as is the
+//! directory `databases.d` if every user can add a file: settings can name a program to run.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
@@ -17,15 +21,17 @@ use std::path::{Component, Path, PathBuf};
 
 use super::mistake::shown;
 
-/// A file with a secret, and the access that other users have to it.
+/// A file of the settings, and the access that other users have to it and should not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exposed {
-    /// The database whose secret it is.
+    /// The database whose secret it is, or one that is configured by it.
     pub database: String,
     /// The file, as the settings name it.
     pub file: PathBuf,
     /// The access, in words.
     pub access: &'static str,
+    /// Whether it holds a secret.
+    pub is_secret: bool,
     /// The command that removes the access.
     mend: String,
 }
@@ -38,22 +44,40 @@ impl Exposed {
             database: database.to_owned(),
             file: file.to_owned(),
             access,
+            is_secret: true,
+            mend,
+        })
+    }
+
+    /// The report on a file without a secret, or on a directory; none if only some users can change
+    /// it.
+    pub(super) fn without_secret(database: &str, file: &Path) -> Option<Self> {
+        let (access, mend) = open_to_all(file)?;
+        Some(Self {
+            database: database.to_owned(),
+            file: file.to_owned(),
+            access,
+            is_secret: false,
             mend,
         })
     }
 
     /// In a sentence.
     pub fn text(&self) -> String {
-        format!(
-            "{} holds a secret, and {}",
-            self.file.display(),
-            self.access
-        )
+        let what = if self.is_secret {
+            "holds a secret"
+        } else {
+            "is a part of the settings"
+        };
+        format!("{} {what}, and {}", self.file.display(), self.access)
     }
 
     /// The remedy.
     pub fn remedy(&self) -> String {
         let mend = &self.mend;
+        if !self.is_secret {
+            return format!("Remove the access: {mend}.");
+        }
         format!(
             "Remove the access: {mend}; and change the secret if another user may have read \
             it."
@@ -61,6 +85,8 @@ impl Exposed {
     }
 }
 
+const CHANGE: &str = "every user of this machine can change it";
+const ADD: &str = "every user of this machine can add a file to it";
 const OWNED: &str = "a user who is neither root nor the one of this program owns it";
 const OWNED_FOLDER: &str = "a user who is neither root nor the one of this program owns its \
     directory, and so can replace it";
@@ -100,6 +126,20 @@ fn fault(file: &Path) -> Option<(&'static str, String)> {
     })
 }
 
+/// The access of every user to a file or directory, and the command that removes it.
+fn open_to_all(file: &Path) -> Option<(&'static str, String)> {
+    let metadata = fs::metadata(file).ok()?;
+    if metadata.mode() & 0o002 != 0 {
+        let access = if metadata.is_dir() { ADD } else { CHANGE };
+        return Some((access, command("chmod o-w", file)));
+    }
+    let folder = file.parent()?;
+    let is_named = !folder.as_os_str().is_empty();
+    let folder = if is_named { folder } else { Path::new(".") };
+    let is_open = is_open(fs::metadata(folder).ok()?.mode());
+    is_open.then(|| (OPEN_FOLDER, command("chmod o-w", folder)))
+}
+
 /// Whether the owner is a user besides root and the user of this process, as far as Linux shows it.
 fn is_of_another(metadata: &Metadata) -> bool {
     let own = fs::metadata("/proc/self").map(|process| process.uid());
@@ -116,7 +156,7 @@ fn is_open(mode: u32) -> bool {
 /// The access that a file of this mode gives to too many users.
 fn access(mode: u32, provided: bool) -> Option<&'static str> {
     match mode {
-        _ if mode & 0o002 != 0 => Some("every user of this machine can change it"),
+        _ if mode & 0o002 != 0 => Some(CHANGE),
         _ if provided => None,
         _ if mode & 0o004 != 0 => Some("every user of this machine can read it"),
         _ if mode & 0o020 != 0 => Some("every member of its group can change it"),

@@ -132,7 +132,7 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     };
     Ok(Loaded {
         entries: entries(&values, &described),
-        exposed: exposed(&values, &described),
+        exposed: exposed(sources, &values, &described),
         notes: notes(&libpq, &described),
         file: sources.main_file().map(Path::to_owned),
         named_files: named_files(&values, &described),
@@ -240,10 +240,24 @@ fn notes(libpq: &LibpqSources, described: &BTreeMap<String, Described>) -> Vec<S
         .collect()
 }
 
-/// The files that others can read or change: files with a secret, and settings files with a
-/// password in a URL.
-fn exposed(values: &Values, described: &BTreeMap<String, Described>) -> Vec<Exposed> {
+/// The files that others can read or change: files with a secret, settings files with a password in
+/// a URL; and the other files of the settings that every user can change.
+fn exposed(
+    sources: &Sources,
+    values: &Values,
+    described: &BTreeMap<String, Described>,
+) -> Vec<Exposed> {
     let mut exposed = Vec::new();
+    let mut of_settings: Vec<_> = sources
+        .main_file()
+        .map(Path::to_owned)
+        .into_iter()
+        .collect();
+    if let Some(main) = sources.main_file() {
+        of_settings.push(file::drop_in_directory(main));
+        of_settings.extend(file::drop_ins(main).unwrap_or_default());
+    }
+    of_settings.extend(named_files(values, described));
     for (name, described) in described {
         let Described { connection, .. } = described;
         let key = |key: &str| format!("databases.{name}.{key}");
@@ -262,6 +276,17 @@ fn exposed(values: &Values, described: &BTreeMap<String, Described>) -> Vec<Expo
             .as_ref()
             .and_then(Database::passfile_in_use);
         exposed.extend(passfile.and_then(|file| Exposed::of(name, file)));
+        let others = of_settings
+            .iter()
+            .filter_map(|file| Exposed::without_secret(name, file));
+        for other in others {
+            if exposed
+                .iter()
+                .all(|known: &Exposed| known.file != other.file)
+            {
+                exposed.push(other);
+            }
+        }
     }
     exposed
 }

@@ -7,7 +7,7 @@
 
 use super::MayRead;
 use super::layout::Layout;
-use super::queries::{self, IS_ABLE, IS_OTHERS, LOST_SAVE};
+use super::queries::{self, IS_ABLE, IS_OTHERS};
 use crate::key::Keys;
 
 /// The sessions of daemons in this database, the leader first: process, host, whether it is told
@@ -46,7 +46,8 @@ pub fn daemons() -> String {
           AS is_named) AS role
     WHERE s.datname = current_database() AND s.pid <> pg_backend_pid()
       -- The name of a daemon of another install ends with its schema, but for the usual one.
-      AND (s.application_name LIKE 'agent-sync/%'
+      -- Anybody can give a session that name, and a daemon has the privileges of one.
+      AND (role.is_named AND role.is_able
         AND coalesce(substring(s.application_name FROM '[[](.*)[]]$'), 'agent' || '_sync')
           = 'agent_sync' OR s.pid IN (SELECT session.pid FROM session
         WHERE session.objid = 1))
@@ -370,12 +371,12 @@ pub const RECORD_HOLDER: &str = "
 /// the GRANTs of the functions that the capture may not call after a failure.
 pub fn tables() -> String {
     let after_a_failure = queries::CALLED_AFTER_A_FAILURE.join("', '");
+    let lost_saves = queries::lost_saves();
     format!(
         "
     SELECT pg_relation_size(o.oid) AS size, pg_stat_get_dead_tuples(o.oid) AS dead,
            pg_stat_get_live_tuples(o.oid) AS live,
-           (SELECT count(*) FROM pg_description d WHERE d.classoid = 'pg_largeobject'::regclass
-              AND d.description = '{LOST_SAVE}') AS lost,
+           (SELECT count(*) FROM {lost_saves}) AS lost,
            (SELECT string_agg(DISTINCT format('GRANT EXECUTE ON FUNCTION %s TO %s;',
                                               c.oid::regprocedure, f.proowner::regrole), ' ')
             FROM pg_proc f CROSS JOIN unnest(ARRAY['{after_a_failure}']) AS called (signature)

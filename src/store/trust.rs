@@ -78,8 +78,8 @@ const OWNERS: &str = "
                  ORDER BY part.place)";
 
 /// The owners of the schema `agent_sync` and of its objects, as quoted names, that cannot act as a
-/// superuser, and have not logged in here; the role that has; and the rights over others and over
-/// the server that it has. No row where it has none. A capture function runs with the rights of its
+/// superuser, and have not logged in here; the role that has; and the greatest of the rights that it
+/// has and such an owner has not. No row where there is none. A capture function runs with the rights of its
 /// owner.
 fn query_of_others() -> String {
     format!(
@@ -93,22 +93,25 @@ fn query_of_others() -> String {
         SELECT f.proowner FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
           WHERE n.nspname = 'agent_sync'
             AND NOT (f.proname IN ('capture_agent', 'capture_configuration') AND f.pronargs = 0)
-    ), power (name) AS (
-        SELECT CASE WHEN r.rolsuper THEN 'a superuser'
-                    WHEN r.rolcreaterole THEN 'CREATEROLE' ELSE r.rolname::text END
-        FROM pg_roles r
-        WHERE {IS_WITHIN_REACH} AND (r.rolsuper OR r.rolcreaterole
-          OR r.rolname IN ('pg_execute_server_program', 'pg_read_server_files',
-            'pg_write_server_files'))
-        ORDER BY r.rolsuper DESC, r.rolcreaterole DESC LIMIT 1
+    ), power (owner, name, rank) AS (
+        SELECT o.rolname,
+               CASE WHEN r.rolsuper THEN 'a superuser' WHEN r.rolcreaterole THEN 'CREATEROLE'
+                    WHEN r.rolreplication THEN 'REPLICATION' ELSE quote_ident(r.rolname) END,
+               CASE WHEN r.rolsuper THEN 0 WHEN r.rolcreaterole THEN 1
+                    WHEN r.rolreplication THEN 2 ELSE 3 END
+        FROM object JOIN pg_roles o ON o.oid = object.owner, pg_roles r
+        WHERE o.rolname <> session_user
+          AND NOT EXISTS (SELECT FROM pg_roles s
+                          WHERE s.rolsuper AND pg_has_role(o.oid, s.oid, 'MEMBER'))
+          AND {IS_WITHIN_REACH} AND NOT pg_has_role(o.oid, r.oid, 'MEMBER')
+          AND (r.rolsuper OR r.rolcreaterole OR r.rolreplication
+            -- These only tell of the server, and monitoring needs them.
+            OR r.rolname NOT IN (session_user, current_user, 'pg_monitor', 'pg_read_all_settings',
+              'pg_read_all_stats', 'pg_stat_scan_tables'))
     )
-    SELECT string_agg(quote_ident(o.rolname), ', ' ORDER BY o.rolname), quote_ident(session_user),
-           power.name
-    FROM power, object JOIN pg_roles o ON o.oid = object.owner
-    WHERE o.rolname <> session_user
-      AND NOT EXISTS (SELECT FROM pg_roles s
-                      WHERE s.rolsuper AND pg_has_role(o.oid, s.oid, 'MEMBER'))
-    GROUP BY power.name"
+    SELECT (SELECT string_agg(DISTINCT quote_ident(o.owner), ', ') FROM power o),
+           quote_ident(session_user), p.name
+    FROM power p ORDER BY p.rank, p.name LIMIT 1"
     )
 }
 

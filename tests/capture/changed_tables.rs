@@ -1169,6 +1169,8 @@ async fn s8_marked_large_objects_of_others_cost_one_scan() {
             queries::LOST_SAVE
         ))
         .await;
+    let said = platform.says(&["doctor", "--json"]).await;
+    assert!(!said.out.contains("large objects"), "{said:?}");
     let query = queries::layout_version()
         .replace("$1", "'\"public\".\"agents\"'")
         .replace("$2", "'\"public\".\"agent_configurations\"'");

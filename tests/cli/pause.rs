@@ -1,6 +1,6 @@
 //! `pause` and `resume`: nothing is applied during a pause, and nothing is lost.
 
-use crate::support::platform::{EXAMPLE, EXPECTED};
+use crate::support::platform::{EXAMPLE, EXPECTED, connect};
 use crate::support::{Daemon, Platform, http};
 
 const UNLED: &str = "SELECT NOT EXISTS (SELECT FROM pg_locks l JOIN pg_database d \
@@ -129,7 +129,14 @@ async fn g2_a_pause_ends_a_long_drain() {
 #[tokio::test]
 async fn i1_a_released_database_has_no_daemon() {
     let (platform, daemon) = led().await;
+    // Anybody can give a session the name of a daemon.
+    let stranger = format!("stranger_{}", platform.name());
+    platform.run(&format!("CREATE ROLE {stranger} LOGIN")).await;
+    let (named, _) = connect(&platform.url_as(&stranger)).await;
+    let name = "SET application_name = 'agent-sync/0.1.0 [agent_sync]'";
+    named.batch_execute(name).await.unwrap();
     pauses(&platform, &["--release"]).await;
+    drop(named);
     let other = platform.daemon();
     other.logged("the database is paused").await;
     platform.holds(UNCONNECTED).await;

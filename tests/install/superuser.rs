@@ -198,6 +198,59 @@ async fn s27_a_superuser_uses_no_install_of_another_role() {
     }
 }
 
+/// GIVEN an install of the owner of the tables, WHEN a command that uses it runs as a role with rights
+/// that the owner does not have, THEN it is refused and names them; a role for monitoring is not.
+#[tokio::test]
+async fn s27_a_role_with_more_rights_uses_no_install_of_another() {
+    let platform = Platform::new().await;
+    let name = platform.name();
+    let owner = owner_of(&platform).await;
+    let said = platform.says_as(&owner, &["install"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let other = format!("other_{name}");
+    platform.run(&format!("CREATE ROLE {other}")).await;
+    let login = format!("login_{name}");
+    for (made, rights) in [
+        ("IN ROLE pg_read_all_data".to_owned(), "pg_read_all_data"),
+        ("IN ROLE pg_write_all_data".to_owned(), "pg_write_all_data"),
+        ("REPLICATION".to_owned(), "REPLICATION"),
+        ("CREATEROLE".to_owned(), "CREATEROLE"),
+        (format!("IN ROLE {other}"), &*other),
+        (format!("IN ROLE {owner}, {other}"), &*other),
+    ] {
+        platform
+            .run(&format!(
+                "CREATE ROLE {login} LOGIN {made};
+                 GRANT USAGE ON SCHEMA agent_sync TO {login};
+                 GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA agent_sync TO {login}"
+            ))
+            .await;
+        for arguments in [
+            &["databases"][..],
+            &["wait", "--timeout", "100ms"][..],
+            &["pause"][..],
+            &["resume"][..],
+        ] {
+            let said = platform.says_as(&login, arguments).await;
+            let text = format!("{} {}", said.out, said.err);
+            let is_told = text.contains(&owner) && text.contains(rights);
+            assert!(said.code != 0 && is_told, "{made}: {arguments:?}: {said:?}");
+        }
+        platform
+            .run(&format!("DROP OWNED BY {login}; DROP ROLE {login}"))
+            .await;
+    }
+    platform
+        .run(&format!("CREATE ROLE {login} LOGIN IN ROLE pg_monitor"))
+        .await;
+    let said = platform
+        .says_as(&owner, &["install", "--monitor", &login])
+        .await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let said = platform.says_as(&login, &["databases"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
 /// GIVEN an install of a member of a superuser, WHEN that member or the superuser uses it, THEN it is
 /// not refused: each of them could act as the other.
 #[tokio::test]

@@ -369,6 +369,56 @@ async fn s16_a_secret_that_becomes_a_pipe_hangs_nothing() {
     world.role.is_served().await;
 }
 
+/// Files of the settings without a secret that every user can change are reported.
+#[tokio::test]
+async fn s16_settings_that_everybody_can_change_are_told() {
+    let world = World::new().await;
+    let mode =
+        |file: &Path, mode| fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+    let secret = How::Rewritten.put(world.folder.path(), &world.content(What::Url, "old"));
+    let drop_ins = world.path("databases.d");
+    fs::create_dir(&drop_ins).unwrap();
+    let [settings, rules, drop_in] =
+        ["agent-sync.toml", "rules.toml", "databases.d/main.toml"].map(|name| world.path(name));
+    fs::copy("config/providers.toml", &rules).unwrap();
+    fs::write(&settings, "[rules]\nfile = 'rules.toml'\n").unwrap();
+    let database = format!("[databases.main]\nurl_file = '{}'\n", secret.display());
+    fs::write(&drop_in, database).unwrap();
+    let change = "every user of this machine can change it";
+    let add = "every user of this machine can add a file to it";
+    for (file, open, closed, access) in [
+        (&settings, 0o646, 0o644, change),
+        (&rules, 0o666, 0o664, change),
+        (&drop_in, 0o606, 0o604, change),
+        (&drop_ins, 0o777, 0o755, add),
+        (&drop_ins, 0o1777, 0o755, add),
+    ] {
+        let command = |subcommand: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+            let command_line = command.env_clear().arg(subcommand);
+            command_line.arg("--config").arg(&settings);
+            command
+        };
+        mode(file, open);
+        let told = format!("{} is a part of the settings, and {access}", file.display());
+        let config = Said::of(command("config")).await.out;
+        assert!(config.contains(&format!("# warning: {told}\n")), "{config}");
+        let doctor = Said::of(command("doctor")).await.out;
+        let doctor = doctor.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            doctor.contains(&format!("warn settings {told}")),
+            "{doctor}"
+        );
+        let daemon = Daemon::start(command("run"));
+        let line = daemon.logged("others can change the settings").await;
+        assert_eq!(line["file"].as_str(), file.to_str());
+        drop(daemon);
+        mode(file, closed);
+        let config = Said::of(command("config")).await.out;
+        assert!(!config.contains("# warning"), "{config}");
+    }
+}
+
 /// Files with a secret that other users can read or change are reported.
 #[tokio::test]
 async fn s16_secret_files_open_to_others_are_told() {

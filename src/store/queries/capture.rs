@@ -4,6 +4,20 @@
 /// noted nor counted.
 pub const LOST_SAVE: &str = "agent_sync: a save could be neither noted nor counted";
 
+/// The large objects `m` that the capture has made, which have the rights of its owner, and not
+/// those of others: the FROM clause and its condition.
+pub fn lost_saves() -> String {
+    // An array costs one scan. A join may cost one for each large object, and any role can make as
+    // many as it likes.
+    format!(
+        "pg_largeobject_metadata m
+         JOIN pg_description d ON d.objoid = m.oid AND d.classoid = 'pg_largeobject'::regclass
+             AND d.description = '{LOST_SAVE}'
+         WHERE m.lomowner = ANY (ARRAY(SELECT f.proowner FROM pg_proc f
+           WHERE f.pronamespace = to_regnamespace('agent_sync')))"
+    )
+}
+
 /// The functions of PostgreSQL that the capture calls to note a change: without one of them saves
 /// fail, or no change is noted. `sql/attach.sql` has the same list.
 pub const CALLED: &[&str] = &[

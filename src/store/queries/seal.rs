@@ -1,6 +1,6 @@
 //! The seal: the version of the rows of the catalog that the capture rests on.
 
-use super::capture::LOST_SAVE;
+use super::capture::lost_saves;
 use super::install::INSTALL;
 use super::rights::PARTS_OF_A_TYPE;
 use super::tables::QUOTED_NAME;
@@ -76,6 +76,7 @@ const ACCESS: &str = "
 /// (`sql/capture.sql`). VACUUM, ANALYZE and indexes leave these rows in place. A trigger of others
 /// that is made and dropped between two looks leaves no trace here.
 fn sealed() -> String {
+    let lost_saves = lost_saves();
     format!(
         "
     WITH RECURSIVE root (relation) AS (
@@ -96,13 +97,7 @@ fn sealed() -> String {
         {TABLES} UNION ALL {CODE} UNION ALL {ACCESS}
         UNION ALL
         SELECT concat_ws(' ', 'lost', m.oid)
-        FROM pg_largeobject_metadata m
-        JOIN pg_description d ON d.objoid = m.oid AND d.classoid = 'pg_largeobject'::regclass
-            AND d.description = '{LOST_SAVE}'
-        -- An array costs one scan. A join may cost one for each large object, and any role can make
-        -- as many as it likes.
-        WHERE m.lomowner = ANY (ARRAY(SELECT f.proowner FROM pg_proc f
-          WHERE f.pronamespace = to_regnamespace('agent_sync')))
+        FROM {lost_saves}
     ), now (seal) AS (
         SELECT 'md5 ' || md5(coalesce(string_agg(p.version, ','
           ORDER BY p.version COLLATE \"C\"), '')) FROM part p
