@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 
 use super::guard::PasswordRequest;
 use super::password_command::CommandError;
-use super::tls::{self, TlsError};
+use super::tls::{self, LongChain, TlsError};
 use crate::pg::{QueryError, sqlstate};
 use crate::settings::SettingsError;
 use crate::store::Finding;
@@ -40,6 +40,9 @@ pub enum SessionError {
     /// The server's certificate is not accepted, or no TLS can be agreed on.
     #[error("the server's certificate is not accepted: {}", tls::rejection(.0))]
     Certificate(rustls::Error),
+    /// The server sends more certificates than agent-sync takes (S29).
+    #[error("the server sends too many certificates: {0}")]
+    LongChain(LongChain),
     /// The server does not accept the certificate of the client, or demands one.
     #[error(
         "the server does not accept the certificate of this client: expected one that an authority \
@@ -118,6 +121,11 @@ impl SessionError {
                 "Check the host in the URL of this database, and the name service."
             }
             Self::Certificate(error) => of_certificate(error),
+            Self::LongChain(_) => {
+                "Let ssl_cert_file of the server have its certificate and those of the authorities \
+                up to the one of tls_root_cert, each of them once; or the same in what stands in \
+                front of the server. No tls of this database takes more."
+            }
             Self::Password(_) => {
                 "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public \
                 one; or have the server ask for SCRAM: password_encryption = 'scram-sha-256', the \
@@ -167,6 +175,7 @@ impl SessionError {
         match self {
             Self::Postgres(error) => error.code().is_some(),
             Self::Certificate(_)
+            | Self::LongChain(_)
             | Self::ClientCertificate(_)
             | Self::Passfile { .. }
             | Self::Password(_)
@@ -194,25 +203,26 @@ impl SessionError {
     }
 }
 
-/// The remedy for a certificate of a server that is not accepted.
+/// The remedy for a certificate of a server that is not accepted: what proves the server comes first.
 fn of_certificate(error: &rustls::Error) -> &'static str {
     use rustls::{CertificateError as Wrong, Error};
     match error {
         Error::InvalidCertificate(
             Wrong::NotValidForName | Wrong::NotValidForNameContext { .. },
         ) => {
-            "Connect by a name that the certificate is made out to, or set tls = \"verify-ca\" \
-            with a tls_root_cert. If the server cannot be verified, choose tls = \"require\": \
-            it encrypts and trusts any server that answers."
+            "Connect by a name that the certificate is made out to; or set tls = \"verify-ca\" \
+            with a tls_root_cert of an authority that signs for your servers only."
         }
         Error::InvalidCertificate(Wrong::UnknownIssuer) => {
-            "Set tls_root_cert to the certificate of the authority that signed the server's. \
-            If the server cannot be verified, choose tls = \"require\": it encrypts and trusts \
-            any server that answers."
+            "Set tls_root_cert to the certificate of the authority that signed the server's: \
+            providers have it for download. If no authority did, set tls_root_cert to the \
+            certificate of the server, with tls = \"verify-ca\". The last resort is tls = \
+            \"require\": then whoever stands in between reads and changes the whole session."
         }
         _ => {
-            "Correct the certificate of the server. If the server cannot be verified, choose \
-            tls = \"require\": it encrypts and trusts any server that answers."
+            "Correct the certificate of the server, and set tls_root_cert to that of the authority \
+            that signed it. The last resort is tls = \"require\": then whoever stands in between \
+            reads and changes the whole session."
         }
     }
 }
@@ -229,7 +239,10 @@ impl From<tokio_postgres::Error> for SessionError {
                     Some(alert) if tls::is_about_the_client(alert) => {
                         Self::ClientCertificate(alert.clone())
                     }
-                    Some(certificate) => Self::Certificate(certificate.clone()),
+                    Some(certificate) => match LongChain::of(certificate) {
+                        Some(chain) => Self::LongChain(*chain),
+                        None => Self::Certificate(certificate.clone()),
+                    },
                     None => Self::Postgres(error),
                 }
             }

@@ -43,7 +43,7 @@ pub use inbox::{Inbox, News};
 pub use limits::{BRIEF, LARGE, Limits, UNLIMITED};
 pub use password_command::CommandError;
 pub use proof::Backend;
-pub use tls::TlsError;
+pub use tls::{LongChain, TlsError};
 
 use self::credentials::with_fresh_secrets;
 use self::farewell::{AFRESH, Left, Open};

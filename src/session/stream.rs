@@ -9,7 +9,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, ToSocketAddrs, UnixStream};
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
-use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
 /// A stream without encryption.
 #[derive(Debug)]
@@ -53,12 +52,6 @@ async fn tcp(address: impl ToSocketAddrs, config: &Config) -> io::Result<Stream>
         }
     }
     Ok(Stream::Tcp(stream))
-}
-
-impl TlsStream for Stream {
-    fn channel_binding(&self) -> ChannelBinding {
-        ChannelBinding::none()
-    }
 }
 
 impl AsyncRead for Stream {

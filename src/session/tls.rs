@@ -1,23 +1,22 @@
 //! TLS by rustls, in libpq's terms: what is verified depends on the mode, and nothing is ever
 //! negotiated down.
 
+mod verifier;
+
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
-    SignatureScheme,
-};
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+pub use verifier::LongChain;
+
+use self::verifier::{Proof, Verifier};
 use crate::settings::identity::Identity;
 use crate::settings::{IdentityError, Tls, bounded};
 
@@ -89,30 +88,22 @@ pub(super) fn connector(mode: Tls, files: &Files) -> Result<MakeRustlsConnect, T
         .with_safe_default_protocol_versions()
         .map_err(|error| unusable(&error))?;
     let algorithms = provider.signature_verification_algorithms;
-    let lenient = |authority| {
-        Arc::new(Lenient {
-            authority,
-            algorithms,
-        })
+    let known = || {
+        let roots = Arc::new(roots(files.roots.as_deref())?);
+        WebPkiServerVerifier::builder_with_provider(roots, provider)
+            .build()
+            .map_err(|error| unusable(&error))
     };
-    let verifier: Arc<dyn ServerCertVerifier> = match mode {
-        Tls::Disable | Tls::Require => lenient(None),
-        Tls::VerifyCa | Tls::VerifyFull => {
-            let roots = Arc::new(roots(files.roots.as_deref())?);
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
-                .build()
-                .map_err(|error| unusable(&error))?;
-            if mode == Tls::VerifyCa {
-                lenient(Some(verifier))
-            } else {
-                verifier
-            }
-        }
+    let proof = match mode {
+        Tls::Disable | Tls::Require => Proof::None,
+        Tls::VerifyCa => Proof::Authority(known()?),
+        Tls::VerifyFull => Proof::Name(known()?),
     };
+    let verifier = Arc::new(Verifier { proof, algorithms });
     let builder = builder
         .dangerous()
         .with_custom_certificate_verifier(verifier);
-    let config = match &files.identity {
+    let mut config = match &files.identity {
         None => builder.with_no_client_auth(),
         Some((cert, key)) => {
             let Identity { chain, key } = Identity::read(cert, key).map_err(TlsError::Identity)?;
@@ -121,6 +112,8 @@ pub(super) fn connector(mode: Tls, files: &Files) -> Result<MakeRustlsConnect, T
                 .map_err(|error| unusable(&error))?
         }
     };
+    // Each connection has a connector of its own, so no session is ever resumed.
+    config.resumption = Resumption::disabled();
     Ok(MakeRustlsConnect::new(config))
 }
 
@@ -182,58 +175,5 @@ fn roots(root_cert: Option<&Path>) -> Result<RootCertStore, TlsError> {
         Err(wrong("none".to_owned()))
     } else {
         Ok(roots)
-    }
-}
-
-/// Verifies less than the whole. As in libpq, `require` trusts any server that answers, and
-/// `verify-ca` one with a certificate of a known authority, for whatever name.
-#[derive(Debug)]
-struct Lenient {
-    /// The verifier of `verify-ca`.
-    authority: Option<Arc<WebPkiServerVerifier>>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for Lenient {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let Some(authority) = &self.authority else {
-            return Ok(ServerCertVerified::assertion());
-        };
-        // The name is looked at last, so an error about the name says that the rest is in order.
-        match authority.verify_server_cert(certificate, intermediates, name, ocsp, now) {
-            Err(Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
-            verdict => verdict,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
     }
 }

@@ -12,3 +12,4 @@ mod recovery;
 mod role;
 mod secrets;
 mod tls;
+mod tls_limits;

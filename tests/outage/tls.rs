@@ -9,14 +9,19 @@ use std::time::Duration;
 use agent_sync::session::{PasswordRequest, Session, SessionError};
 use agent_sync_testbed::{Cluster, Options};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::crypto::cipher::{OutboundChunks, OutboundPlainMessage};
+use rustls::crypto::ring::cipher_suite::TLS13_AES_256_GCM_SHA384;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{
+    ConnectionTrafficSecrets, ContentType, ProtocolVersion, ServerConfig, ServerConnection,
+    StreamOwned,
+};
 
 use crate::outage::connection::{database, session};
 use crate::support::{Said, own_address};
 
 /// The name in the server's certificate.
-const NAME: &str = "db.test";
+pub(super) const NAME: &str = "db.test";
 
 /// A server that accepts only TLS over TCP, and the files of two authorities; the first one has
 /// signed its certificate.
@@ -102,7 +107,7 @@ impl Server {
     }
 }
 
-fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+pub(super) fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
     params
         .distinguished_name
@@ -111,8 +116,8 @@ fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-const TLS: &str = "AGENT_SYNC__DATABASES__DEFAULT__TLS";
-const ROOT: &str = "AGENT_SYNC__DATABASES__DEFAULT__TLS_ROOT_CERT";
+pub(super) const TLS: &str = "AGENT_SYNC__DATABASES__DEFAULT__TLS";
+pub(super) const ROOT: &str = "AGENT_SYNC__DATABASES__DEFAULT__TLS_ROOT_CERT";
 const PASSWORD_FILE: &str = "AGENT_SYNC__DATABASES__DEFAULT__PASSWORD_FILE";
 
 async fn is_encrypted(session: &Session) -> bool {
@@ -234,17 +239,28 @@ async fn scram_over_tls_binds_to_the_channel() {
 
 /// An impostor: it speaks TLS with its own certificate, or no TLS, requests the password by its own
 /// method, and keeps the answer.
-struct Impostor {
-    port: u16,
-    root: tempfile::NamedTempFile,
-    got: std::sync::mpsc::Receiver<Vec<u8>>,
+pub(super) struct Impostor {
+    pub(super) port: u16,
+    /// The authority of its certificate.
+    pub(super) root: tempfile::NamedTempFile,
+    pub(super) got: std::sync::mpsc::Receiver<Vec<u8>>,
 }
 
-const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+pub(super) const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
 const MD5: &[u8] = b"R\0\0\0\x0c\0\0\0\x05salt";
 
 impl Impostor {
     fn start(address: IpAddr, request: &'static [u8]) -> Self {
+        Self::with(address, request, Vec::new(), None)
+    }
+
+    /// One that sends these certificates behind its own, and such records without end.
+    pub(super) fn with(
+        address: IpAddr,
+        request: &'static [u8],
+        others: Vec<CertificateDer<'static>>,
+        surplus: Option<Record>,
+    ) -> Self {
         let authority = authority("impostor");
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(vec![NAME.to_owned()])
@@ -252,15 +268,17 @@ impl Impostor {
             .signed_by(&key, &authority)
             .unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
+        let own = CertificateDer::from(certificate.der().to_vec());
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(
-                vec![CertificateDer::from(certificate.der().to_vec())],
+                [vec![own], others].concat(),
                 PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
             )
             .unwrap();
+        config.enable_secret_extraction = true;
         let mut root = tempfile::NamedTempFile::new().unwrap();
         root.write_all(authority.pem().as_bytes()).unwrap();
         let listener = TcpListener::bind((address, 0)).unwrap();
@@ -268,14 +286,24 @@ impl Impostor {
         let (keep, got) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let _ = keep.send(Self::answer(stream.unwrap(), &config, request));
+                let _ = keep.send(Self::answer(
+                    stream.unwrap(),
+                    &config,
+                    request,
+                    surplus.as_ref(),
+                ));
             }
         });
         Self { port, root, got }
     }
 
     /// The message of a client after the request for a password.
-    fn answer(mut stream: TcpStream, config: &ServerConfig, request: &[u8]) -> Vec<u8> {
+    fn answer(
+        mut stream: TcpStream,
+        config: &ServerConfig,
+        request: &[u8],
+        surplus: Option<&Record>,
+    ) -> Vec<u8> {
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();
@@ -287,6 +315,10 @@ impl Impostor {
             let mut stream = StreamOwned::new(connection, stream);
             if stream.read_exact(&mut head).is_err() {
                 // The client refused the certificate.
+                return Vec::new();
+            }
+            if let Some(record) = surplus {
+                flood(stream.conn, stream.sock, record);
                 return Vec::new();
             }
             return Self::ask(&mut stream, head, request);
@@ -314,7 +346,11 @@ impl Impostor {
     }
 
     /// Connects to the impostor. Returns the error, and the bytes that it received.
-    async fn session(&self, address: IpAddr, more: &[(&str, &str)]) -> (SessionError, Vec<u8>) {
+    pub(super) async fn session(
+        &self,
+        address: IpAddr,
+        more: &[(&str, &str)],
+    ) -> (SessionError, Vec<u8>) {
         let url = format!(
             "postgres://app:s3cret@{NAME}:{}/postgres?hostaddr={address}",
             self.port
@@ -324,6 +360,31 @@ impl Impostor {
             error,
             self.got.recv_timeout(Duration::from_secs(30)).unwrap(),
         )
+    }
+}
+
+/// A record of TLS: its type and its content.
+pub(super) type Record = (ContentType, Vec<u8>);
+
+/// Sends a record again and again, until the client has closed the connection.
+fn flood(connection: ServerConnection, mut stream: TcpStream, (typ, content): &Record) {
+    let (mut number, secrets) = connection.dangerous_extract_secrets().unwrap().tx;
+    let ConnectionTrafficSecrets::Aes256Gcm { key, iv } = secrets else {
+        panic!("the client has chosen another cipher");
+    };
+    let suite = TLS13_AES_256_GCM_SHA384.tls13().unwrap();
+    let mut encrypter = suite.aead_alg.encrypter(key, iv);
+    loop {
+        let message = OutboundPlainMessage {
+            typ: *typ,
+            version: ProtocolVersion::TLSv1_3,
+            payload: OutboundChunks::Single(content),
+        };
+        let record = encrypter.encrypt(message, number).unwrap().encode();
+        if stream.write_all(&record).is_err() {
+            return;
+        }
+        number += 1;
     }
 }
 
@@ -409,13 +470,17 @@ async fn s12_another_host_is_verified_by_default() {
         "{text}"
     );
     assert!(text.contains("found one of another authority"), "{text}");
-    for choice in ["tls_root_cert", "tls = \"require\""] {
-        assert!(
-            error.remedy().contains(choice),
-            "{choice}: {}",
-            error.remedy()
-        );
-    }
+    // What proves the server comes first, and what `require` gives up is told.
+    let remedy = error.remedy();
+    let (root, require) = (
+        remedy.find("tls_root_cert"),
+        remedy.find("tls = \"require\""),
+    );
+    assert!(root.is_some() && root < require, "{remedy}");
+    assert!(
+        remedy.contains("reads and changes the whole session"),
+        "{remedy}"
+    );
 }
 
 /// An unverified server is accepted with SCRAM, and `doctor` reports it.

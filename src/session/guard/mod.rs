@@ -18,8 +18,8 @@
 //! (`parameters`) and of descriptions of prepared statements, and no type of the server, because it
 //! gets none that it would ask for (`descriptions`).
 //!
-//! Messages of no answer can arrive without end. So the stream ends its turn on the event loop after
-//! [`TURN`] bytes, and a flood of them ends the connection (`flood`).
+//! Messages of no answer can arrive without end. So the stream ends its turn on the event loop now
+//! and then, and a flood of them ends the connection (`flood`). This holds below TLS, too (`wire`).
 //!
 //! Code of others and the values of agents decide on the length of an error or a notice. Such a
 //! message must not end the connection, so the driver gets an error with shorter fields, and no
@@ -30,7 +30,8 @@
 //! so the reader ends the connection with that cause (`is_unreadable`).
 //!
 //! [`Driver`] is the only connection of a session, and `over_tls` and `in_the_clear` are the only
-//! functions that make one. So there is none without a reader, over TCP or a Unix socket.
+//! functions that make one. So there is none without a reader, and none without a [`Wire`] below it,
+//! over TCP or a Unix socket.
 
 mod descriptions;
 mod error_text;
@@ -39,16 +40,17 @@ mod note;
 mod parameters;
 mod reader;
 mod refusal;
+mod wire;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::io;
 use std::mem::{self, MaybeUninit};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready as done};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::yield_now;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres::{Client, Config, Connection, Error};
@@ -58,13 +60,11 @@ pub(super) use reader::Reader;
 pub use refusal::PasswordRequest;
 
 use self::refusal::Refusal;
+use self::wire::{Surplus, Wire};
 use super::stream::Stream;
 
 /// The most bytes of one read.
 const PIECE: usize = 16 * 1024;
-
-/// The bytes after which other tasks have a turn.
-const TURN: usize = 16 * 1024;
 
 /// A stream that fails where the server asks for a password that must not be sent, or sends too
 /// much.
@@ -74,18 +74,18 @@ pub(super) struct Guarded<S> {
     /// What the reader has let through, and how much of it the driver has.
     passed: Vec<u8>,
     given: usize,
-    /// How many bytes have been read in this turn.
-    spent: usize,
+    /// That of the [`Wire`] below.
+    surplus: Arc<Surplus>,
 }
 
 impl<S> Guarded<S> {
-    fn new(inner: S, reader: Reader) -> Self {
+    fn new(inner: S, reader: Reader, surplus: Arc<Surplus>) -> Self {
         Self {
             inner,
             reader,
             passed: Vec::new(),
             given: 0,
-            spent: 0,
+            surplus,
         }
     }
 
@@ -124,20 +124,10 @@ where
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         while !this.give(buffer) && buffer.remaining() > 0 {
-            if this.spent >= TURN {
-                this.spent = 0;
-                // It wakes this task after the sockets of the others have been looked at. A task
-                // that wakes itself keeps the event loop from that for 61 turns.
-                done!(pin!(yield_now()).poll(context));
-            }
             let mut piece = [MaybeUninit::uninit(); PIECE];
             let mut piece = ReadBuf::uninit(&mut piece);
-            let read = Pin::new(&mut this.inner).poll_read(context, &mut piece);
-            this.spent = match read {
-                Poll::Pending => 0,
-                Poll::Ready(_) => this.spent + piece.filled().len(),
-            };
-            done!(read)?;
+            done!(Pin::new(&mut this.inner).poll_read(context, &mut piece))?;
+            this.surplus.take_content(piece.filled().len());
             if piece.filled().is_empty() {
                 break;
             }
@@ -203,7 +193,7 @@ pub(super) async fn over_tls(
         // No certificate is made out to it.
         (_, None) => String::new(),
     };
-    let Ok(tls) = MakeTlsConnect::<Stream>::make_tls_connect(&mut tls, &name);
+    let Ok(tls) = MakeTlsConnect::<Wire<Stream>>::make_tls_connect(&mut tls, &name);
     connect(config, stream, Guard { tls, reader }).await
 }
 
@@ -213,7 +203,13 @@ pub(super) async fn in_the_clear(
     config: &Config,
     stream: Stream,
     reader: Reader,
-) -> Result<(Client, Driver<Stream>), Error> {
+) -> Result<
+    (
+        Client,
+        Driver<impl AsyncRead + AsyncWrite + Unpin + Send + use<>>,
+    ),
+    Error,
+> {
     let mut config = config.clone();
     config.ssl_negotiation(SslNegotiation::Direct);
     let guard = Guard { tls: Plain, reader };
@@ -226,7 +222,7 @@ async fn connect<T>(
     guard: Guard<T>,
 ) -> Result<(Client, Driver<T::Stream>), Error>
 where
-    T: TlsConnect<Stream>,
+    T: TlsConnect<Wire<Stream>>,
     T::Future: Send + 'static,
 {
     let mut config = config.clone();
@@ -243,7 +239,7 @@ struct Guard<T> {
 
 impl<T> TlsConnect<Stream> for Guard<T>
 where
-    T: TlsConnect<Stream>,
+    T: TlsConnect<Wire<Stream>>,
     T::Future: Send + 'static,
 {
     type Stream = Guarded<T::Stream>;
@@ -251,21 +247,23 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, Self::Error>> + Send>>;
 
     fn connect(self, stream: Stream) -> Self::Future {
-        let (connecting, reader) = (self.tls.connect(stream), self.reader);
-        Box::pin(async move { Ok(Guarded::new(connecting.await?, reader)) })
+        let surplus = Arc::new(Surplus::default());
+        let wire = Wire::new(stream, Arc::clone(&surplus));
+        let (connecting, reader) = (self.tls.connect(wire), self.reader);
+        Box::pin(async move { Ok(Guarded::new(connecting.await?, reader, surplus)) })
     }
 }
 
 /// No TLS.
 struct Plain;
 
-impl TlsConnect<Stream> for Plain {
-    type Stream = Stream;
+impl TlsConnect<Wire<Stream>> for Plain {
+    type Stream = Wire<Stream>;
     type Error = Infallible;
-    type Future = Ready<Result<Stream, Infallible>>;
+    type Future = Ready<Result<Wire<Stream>, Infallible>>;
 
-    fn connect(self, stream: Stream) -> Self::Future {
-        ready(Ok(stream))
+    fn connect(self, wire: Wire<Stream>) -> Self::Future {
+        ready(Ok(wire))
     }
 }
 
@@ -277,13 +275,19 @@ mod tests {
     use crate::pg::AnswerLimit;
     use crate::pg::password::Secrets;
 
+    /// A stream as of a session without TLS.
+    fn guarded<S>(stream: S, reader: Reader) -> Guarded<Wire<S>> {
+        let surplus = Arc::new(Surplus::default());
+        Guarded::new(Wire::new(stream, Arc::clone(&surplus)), reader, surplus)
+    }
+
     const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
 
     #[tokio::test]
     async fn s12_the_driver_never_gets_such_a_request() {
         let (mut server, client) = tokio::io::duplex(64);
         let reader = Reader::new(true, AnswerLimit::new(999), Secrets::default());
-        let mut stream = Guarded::new(client, reader);
+        let mut stream = guarded(client, reader);
         server.write_all(CLEARTEXT).await.ok();
         let mut got = Vec::new();
         let error = stream.read_buf(&mut got).await.err();
@@ -299,7 +303,7 @@ mod tests {
         const READY_FOR_QUERY: &[u8] = b"Z\0\0\0\x05I";
         let (mut server, client) = tokio::io::duplex(1 << 20);
         let reader = Reader::new(false, AnswerLimit::default(), Secrets::default());
-        let mut stream = Guarded::new(client, reader);
+        let mut stream = guarded(client, reader);
         let notices = b"N\0\0\0\x04".repeat(200_000);
         server
             .write_all(&[READY_FOR_QUERY, &notices, READY_FOR_QUERY].concat())
@@ -323,7 +327,7 @@ mod tests {
     async fn g5_what_is_left_out_does_not_end_the_stream() -> io::Result<()> {
         let (mut server, client) = tokio::io::duplex(1 << 20);
         let reader = Reader::new(false, AnswerLimit::default(), Secrets::default());
-        let mut stream = Guarded::new(client, reader);
+        let mut stream = guarded(client, reader);
         let notice = [&b"N\0\x01\0\x04"[..], &vec![b'x'; 65_536]].concat();
         let (ready, text) = (b"Z\0\0\0\x05I", b"C\0\0\0\x09text\0");
         let all = [&ready[..], &notice, &notice, text].concat();

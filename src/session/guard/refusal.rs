@@ -3,6 +3,7 @@
 use super::descriptions::Descriptions;
 use super::flood::Flood;
 use super::parameters::Parameters;
+use super::wire::Surplus;
 
 /// How a server has asked for the password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +70,12 @@ pub(super) enum Refusal {
         Flood::PERIOD.as_secs()
     )]
     Flood,
+    /// The server sends messages of TLS that have no content, such as session tickets or new keys.
+    #[error(
+        "the server sends more than {} bytes of TLS without content",
+        Surplus::MOST
+    )]
+    NoContent,
     /// The server cannot send the text of a notification, and has ended the session on account of it
     /// (or, before the minor versions of November 2025, sends an error that answers no question).
     #[error("the server cannot send the text of a notification (NOTIFY) in UTF-8")]
