@@ -116,7 +116,8 @@ DECLARE
     tenant         CONSTANT text := given #>> '{agents,columns,tenant}';
     agent_tenant   CONSTANT text := given #>> '{configurations,columns,tenant}';
     with_configs   CONSTANT boolean := (given -> 'capture_configurations')::boolean;
-    -- The columns of the agents that the trigger watches: the slug and the mapped columns.
+    -- The columns of the agents that the trigger watches: the slug and the mapped columns. The second
+    -- one is voice_settings (same_settings).
     mapped         CONSTANT text[] := ARRAY[
         slug,
         given #>> '{agents,columns,voice_settings}',
@@ -128,20 +129,25 @@ DECLARE
     key            CONSTANT text := 'COALESCE(pg_catalog.replace(pg_catalog.replace(r.tenant, '
         '''%'', ''%25''), ''/'', ''%2F''), ''%'') OPERATOR(pg_catalog.||) ''/'' '
         'OPERATOR(pg_catalog.||) r.slug';
+    -- The parts of the statement that capture.sql marks, beside key_parts.
+    marked_parts   CONSTANT text[] := ARRAY['/* function */capture_agent', '/* slug */slug',
+        '/* renamed */false', '/* notify */true', '/* filter */'];
     -- Where tenants are set: the parts of the trigger function that hold the slug alone, each with
-    -- the text that holds the tenant as well; %1$I is the slug column and %2$I that of the tenant.
+    -- the text that holds the tenant as well; %I is the column of the tenant.
     key_parts      CONSTANT text[] := ARRAY[
-        ['(slug) VALUES (new_slug)', '(slug, tenant) VALUES (new_slug, new_tenant)'],
-        ['(slug) VALUES (OLD.%1$I)', '(slug, tenant) VALUES (OLD.%1$I, OLD.%2$I::pg_catalog.text)'],
-        ['(slug) VALUES (old_slug)', '(slug, tenant) VALUES (old_slug, OLD.%2$I::pg_catalog.text)'],
-        ['a.attname OPERATOR(pg_catalog.=) ''slug''',
+        ['/* key */(slug) VALUES (new_slug)', '(slug, tenant) VALUES (new_slug, new_tenant)'],
+        ['/* key */(slug) VALUES (OLD./* slug */slug)',
+            '(slug, tenant) VALUES (OLD./* slug */slug, OLD.%I::pg_catalog.text)'],
+        ['/* key */(slug) VALUES (old_slug)',
+            '(slug, tenant) VALUES (old_slug, OLD.%I::pg_catalog.text)'],
+        ['/* key */a.attname OPERATOR(pg_catalog.=) ''slug''',
             'EXISTS (SELECT FROM pg_catalog.pg_attribute t '
             'WHERE t.attrelid OPERATOR(pg_catalog.=) c.oid '
             'AND t.attname OPERATOR(pg_catalog.=) ''tenant'' '
             'AND t.atttypid OPERATOR(pg_catalog.=) ''pg_catalog.text''::pg_catalog.regtype) '
             'AND a.attname OPERATOR(pg_catalog.=) ''slug'''],
-        [E'    old_slug     pg_catalog.text;\n',
-            E'    old_slug     pg_catalog.text;\n    new_tenant   pg_catalog.text;\n']];
+        ['old_slug     pg_catalog.text;/* key */',
+            E'old_slug     pg_catalog.text;\n    new_tenant   pg_catalog.text;']];
     -- Whether the row had another slug before, and whether it had another key. Without a row before,
     -- as in an insert, neither is true.
     other_slug     CONSTANT text := 'OLD.%1$I::pg_catalog.text COLLATE pg_catalog."C" '
@@ -179,6 +185,9 @@ DECLARE
     incomplete     boolean;
     wanted         text;
     found          record;
+    template       text; -- The statement of capture.sql, with its marks.
+    remainder      text; -- The same without the marked texts.
+    marked         text;
     definition     text;
 BEGIN
     PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
@@ -246,6 +255,27 @@ BEGIN
         agent_filter := '';
     END IF;
 
+    -- A replacement that finds nothing would make a function without the tenant, or without a
+    -- condition. So each marked text has to occur, and nothing else that looks like one.
+    template := current_setting('agent_sync.capture');
+    remainder := template;
+    -- First those that have another mark inside.
+    FOREACH marked IN ARRAY ARRAY(
+        SELECT key_parts[part][1] FROM generate_series(1, array_length(key_parts, 1)) AS part)
+        || marked_parts
+    LOOP
+        IF strpos(template, marked) = 0 THEN
+            RAISE EXCEPTION 'sql/capture.sql lacks the text "%"', marked
+                USING HINT = 'sql/attach.sql replaces it: change a marked text in both files';
+        END IF;
+        remainder := replace(remainder, marked, '');
+    END LOOP;
+    IF remainder ~ '/[*]|[(]slug[)] VALUES' THEN
+        RAISE EXCEPTION 'sql/capture.sql has a text that sql/attach.sql does not replace: "%"',
+            substring(remainder FROM '[^\n]*(?:/[*]|[(]slug[)] VALUES)[^\n]*')
+            USING HINT = 'mark it, and change a marked text in both files';
+    END IF;
+
     FOR found IN
         SELECT * FROM (VALUES
             ('capture_agent', agents, slug, tenant,
@@ -266,22 +296,23 @@ BEGIN
                   is_wanted)
         WHERE f.is_wanted
     LOOP
-        definition := replace(replace(
-            split_part(current_setting('agent_sync.capture'), '$capture$', 2),
-            '/* notify */true', given ->> 'notify'),
-            '/* slug */slug', quote_ident(found.slug));
+        definition := split_part(template, '$capture$', 2);
+        IF found.tenant IS NULL THEN
+            definition := replace(definition, '/* key */', '');
+        ELSE
+            FOR part IN 1 .. array_length(key_parts, 1) LOOP
+                definition := replace(definition, key_parts[part][1],
+                                      format(key_parts[part][2], found.tenant));
+            END LOOP;
+        END IF;
+        definition := replace(replace(definition, '/* notify */true', given ->> 'notify'),
+                              '/* slug */slug', quote_ident(found.slug));
         definition := replace(definition, '/* renamed */false', format(
             CASE WHEN found.tenant IS NULL THEN other_slug ELSE other_key END,
             found.slug, found.tenant));
-        IF found.tenant IS NOT NULL THEN
-            FOR part IN 1 .. array_length(key_parts, 1) LOOP
-                definition := replace(definition, format(key_parts[part][1], found.slug),
-                                      format(key_parts[part][2], found.slug, found.tenant));
-            END LOOP;
-        END IF;
         function_statements := function_statements || ARRAY[
             -- The body as a literal of its own: a name of a column may contain any quote.
-            replace(split_part(current_setting('agent_sync.capture'), '$capture$', 1),
+            replace(split_part(template, '$capture$', 1),
                     '/* function */capture_agent', found.name)
                 || quote_literal(replace(definition, '/* filter */', found.filter)),
             format('REVOKE ALL ON FUNCTION agent_sync.%I() FROM PUBLIC', found.name),

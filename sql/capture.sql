@@ -9,8 +9,11 @@
 --   /* filter */    the comment itself, by a statement or by nothing. Agents: a return if no mapped
 --                   column has changed; nothing where the trigger has a WHEN clause.
 --                   Configurations: take the former slug if the row has none any more.
--- Where tenants are set, it also adds the tenant to what is appended and to the check of the outbox
--- (key_parts in attach.sql).
+--   /* key */       where tenants are set, the text beside it, by one with the tenant (key_parts in
+--                   attach.sql); otherwise the comment itself, by nothing
+-- A marked text is this comment and the text beside it. attach.sql raises an exception if one of its
+-- texts does not occur here, and if there is another mark or an append without one: so change a marked
+-- text in both files.
 --
 -- The function has no `SET search_path`, which PostgreSQL would set anew for every row. Instead,
 -- nothing in it is looked up by the path of the session that saves: functions, types, collations
@@ -69,7 +72,7 @@ $capture$
 DECLARE
     noted        pg_catalog.text := pg_catalog.current_setting('agent_sync.appended', true);
     new_slug     pg_catalog.text;
-    old_slug     pg_catalog.text;
+    old_slug     pg_catalog.text;/* key */
     outbox_ctid  pg_catalog.tid; -- Of the appended row, if the daemon needs a notification.
     mark         pg_catalog.text; -- The number and the time of this transaction.
     appended     pg_catalog.text; -- How many guarded appends it has had; null: none.
@@ -102,9 +105,9 @@ BEGIN
                 NULL; -- The guarded append below meets the same error and reports it.
             END;
             IF safe THEN
-                INSERT INTO agent_sync.outbox (slug) VALUES (new_slug);
+                INSERT INTO agent_sync.outbox /* key */(slug) VALUES (new_slug);
                 IF /* renamed */false THEN
-                    INSERT INTO agent_sync.outbox (slug) VALUES (OLD./* slug */slug);
+                    INSERT INTO agent_sync.outbox /* key */(slug) VALUES (OLD./* slug */slug);
                 END IF;
                 RETURN NULL;
             END IF;
@@ -121,12 +124,13 @@ BEGIN
                AND (pg_catalog.current_setting('agent_sync.daemon', true)
                     OPERATOR(pg_catalog.=) 'on') IS NOT TRUE
         THEN
-            INSERT INTO agent_sync.outbox (slug) VALUES (new_slug);
+            INSERT INTO agent_sync.outbox /* key */(slug) VALUES (new_slug);
             IF NOT FOUND THEN
                 RAISE EXCEPTION 'another trigger keeps rows from agent_sync.outbox';
             END IF;
         ELSE
-            INSERT INTO agent_sync.outbox (slug) VALUES (new_slug) RETURNING ctid INTO outbox_ctid;
+            INSERT INTO agent_sync.outbox /* key */(slug) VALUES (new_slug)
+                RETURNING ctid INTO outbox_ctid;
             IF outbox_ctid IS NULL THEN
                 RAISE EXCEPTION 'another trigger keeps rows from agent_sync.outbox';
             END IF;
@@ -151,7 +155,7 @@ BEGIN
         END IF;
         IF /* renamed */false THEN
             old_slug := OLD./* slug */slug;
-            INSERT INTO agent_sync.outbox (slug) VALUES (old_slug);
+            INSERT INTO agent_sync.outbox /* key */(slug) VALUES (old_slug);
         END IF;
         IF appended IS NULL THEN
             appended := pg_catalog.set_config('agent_sync.appended',
@@ -167,7 +171,7 @@ BEGIN
                   AND c.relkind OPERATOR(pg_catalog.=) 'r'
                   AND c.relchecks OPERATOR(pg_catalog.=) 0
                   AND NOT (c.relhasindex OR c.relhastriggers OR c.relhasrules OR c.relrowsecurity)
-                  AND a.attname OPERATOR(pg_catalog.=) 'slug'
+                  AND /* key */a.attname OPERATOR(pg_catalog.=) 'slug'
                   AND a.atttypid OPERATOR(pg_catalog.=) 'pg_catalog.text'::pg_catalog.regtype)
             THEN
                 appended := pg_catalog.set_config('agent_sync.appended',

@@ -1,6 +1,6 @@
 //! The commands of the program (I1), one file each. A command loads the settings, does its work and
-//! returns an exit code. The functions of this file are shared by them: settings, connections,
-//! errors and exit codes.
+//! returns an exit code. The functions of this file are shared by them: settings, connections
+//! and exit codes; `faults` has the errors.
 //!
 //! The other files are parts of commands (`resume` is in `pause`):
 //! - `run`: `agent_pages`, `watch`; `status`: `table`, and with `databases` `state`
@@ -8,7 +8,7 @@
 //!   `unmatched` and `verdicts`
 //! - `reconcile`: `outcome`, `slugs`, `todo`
 //! - `why`: `explained`, `story`, both also for the pages of agents
-//! - several commands: `asking`, `groups`, `named`, `output`, `page`, `tenant`
+//! - several commands: `asking`, `faults`, `groups`, `named`, `output`, `page`, `tenant`
 
 mod agent_pages;
 mod asking;
@@ -19,6 +19,7 @@ pub mod config;
 pub mod databases;
 pub mod doctor;
 mod explained;
+mod faults;
 mod groups;
 mod hidden;
 mod hints;
@@ -54,18 +55,14 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use tokio_postgres::error::{DbError, SqlState};
 
+use self::faults::{interrupted, no_layout, paused, refused, unanswered, unreachable};
 use crate::exit::{Exit, Fault};
-use crate::install::is_raised_by_a_function_of_others;
 use crate::mapping::Rules;
-use crate::observe::Pause;
-use crate::pg::QueryError;
-use crate::pg::sqlstate::{self, Class};
 use crate::session::{self, Limits, Session, SessionError};
 use crate::settings::{self, Database, Loaded, Settings};
 use crate::show::{Clean, quoted};
-use crate::store::{LayoutError, MayRead, of_others};
+use crate::store::{MayRead, of_others};
 
 /// Runs the asynchronous part of a command on one thread. agent-sync waits far more than it
 /// computes, and a current-thread runtime wakes up fastest.
@@ -142,24 +139,6 @@ fn settings_to_write(
                 .remedy(remedy)
                 .into())
         }
-    }
-}
-
-/// Turns the error of an aborted survey into a fault. The usual cause is a reader of the output
-/// that stopped reading.
-fn interrupted(database: &Database, error: QueryError) -> anyhow::Error {
-    let idle = &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT;
-    match &error {
-        QueryError::Postgres(cause) if cause.code() == Some(idle) => {
-            let what = format!(
-                "database {}: the reader of the output paused for more than five seconds",
-                database.name
-            );
-            let remedy =
-                "write it to a file, and read that: an open check keeps vacuum from cleaning up";
-            anyhow::Error::new(error).context(Fault::new(Exit::Failed, what).remedy(remedy))
-        }
-        _ => unanswered(database, error),
     }
 }
 
@@ -266,73 +245,6 @@ async fn open_or_fault(
         .map_err(|error| unreachable(database, error))
 }
 
-/// The fault for a failed connection.
-fn unreachable(database: &Database, error: SessionError) -> anyhow::Error {
-    let schema = &database.install.schema;
-    let remedy = schema.localize(&error.remedy()).into_owned();
-    let what = format!(
-        "database {}: could not connect ({})",
-        database.name,
-        database.target()
-    );
-    let cause = match error {
-        SessionError::Untrusted(finding) => {
-            anyhow::Error::msg(schema.localize(&finding.to_string()).into_owned())
-        }
-        error => anyhow::Error::new(error),
-    };
-    cause.context(Fault::unavailable(what).remedy(remedy))
-}
-
-/// The fault for a database that is paused.
-fn paused(database: &Database, pause: &Pause) -> Fault {
-    Fault::unavailable(format!("database {}: {pause}", database.name)).remedy(Pause::REMEDY)
-}
-
-/// The fault for tables that do not match the settings.
-fn no_layout(database: &Database, error: LayoutError) -> anyhow::Error {
-    let what = format!("database {}: its tables cannot be used", database.name);
-    let fault = match &error {
-        LayoutError::Store(_) => Fault::unavailable(what),
-        _ => Fault::new(Exit::Failed, what),
-    };
-    let remedy = database.install.schema.localize(error.remedy());
-    anyhow::Error::new(error).context(fault.remedy(remedy))
-}
-
-/// The remedy where the role of a command lacks a privilege.
-const AS_ANOTHER_ROLE: &str = "Run this as the role of the daemon, which `agent-sync install --role \
-    NAME` grants its privileges. A role of `--monitor` can run `status`, `doctor` and `wait`.";
-
-/// The remedy of a command for a lock. A daemon would try again.
-const ONCE_UNLOCKED: &str = "Another session holds a lock on the row or the table: run this again \
-    after its end. `agent-sync doctor` names the session where it has locked the row of \
-    agent_sync.install.";
-
-/// The fault for a failed query: exit code 69 if the database is unavailable, otherwise 1.
-fn unanswered(database: &Database, error: QueryError) -> anyhow::Error {
-    let what = format!("database {}: a query failed", database.name);
-    let exit = match &error {
-        QueryError::Silent(_) => Exit::Unavailable,
-        QueryError::Postgres(cause) if sqlstate::policy(cause).class == Class::Connection => {
-            Exit::Unavailable
-        }
-        QueryError::Postgres(_) | QueryError::Large(_) => Exit::Failed,
-    };
-    let remedy = match (&error, error.class()) {
-        (QueryError::Postgres(cause), _)
-            if cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
-        {
-            AS_ANOTHER_ROLE
-        }
-        (_, Some(Class::Locked)) => ONCE_UNLOCKED,
-        (_, Some(Class::Transient)) => "Run this again.",
-        (error, _) => error.remedy(),
-    };
-    let remedy = database.install.schema.localize(remedy);
-    anyhow::Error::new(error).context(Fault::new(exit, what).remedy(remedy))
-}
-
 /// The exit code for several databases: the most severe one, unavailable before usage, failure and
 /// drift.
 fn worst(exits: impl IntoIterator<Item = Exit>) -> Exit {
@@ -348,53 +260,4 @@ fn worst(exits: impl IntoIterator<Item = Exit>) -> Exit {
         .position(|e| e == exit)
     };
     exits.into_iter().max_by_key(rank).unwrap_or(Exit::Done)
-}
-
-/// The fault for a refused `install` or `uninstall`. It quotes the server's message: such a message
-/// is about objects and not about rows, so it contains no secret. The error policy of the daemon
-/// does not apply.
-fn refused(database: &Database, what: &str, error: QueryError) -> anyhow::Error {
-    let fault = |exit| Fault::new(exit, format!("database {}: {what}", database.name));
-    if let QueryError::Postgres(error) = &error
-        && let Some(db) = error.as_db_error()
-    {
-        let detail = db
-            .detail()
-            .map(|detail| format!("\n{detail}"))
-            .unwrap_or_default();
-        let cause = format!("{} (SQLSTATE {}){detail}", db.message(), db.code().code());
-        let remedy = remedy_of_refusal(error, db);
-        let remedy = database.install.schema.localize(&remedy).into_owned();
-        return anyhow::Error::msg(cause).context(fault(Exit::Failed).remedy(remedy));
-    }
-    let remedy = error.remedy();
-    anyhow::Error::new(error).context(fault(Exit::Unavailable).remedy(remedy))
-}
-
-/// The remedy for an install or uninstall that PostgreSQL refused.
-fn remedy_of_refusal(error: &tokio_postgres::Error, db: &DbError) -> String {
-    if is_raised_by_a_function_of_others(db) {
-        return "An event trigger or function of this database refuses it; the message above is its \
-            own: ask its owner, or run the install as a role that it lets through."
-            .to_owned();
-    }
-    let known = match (db.code().code(), db.hint()) {
-        ("42809", _) => "name tables in the settings of this database that can have triggers",
-        ("25006", _) => {
-            "give the address of the primary, and a role and database that are not read-only"
-        }
-        ("2BP01", _) => "move the objects of others out of the schema agent_sync, or drop them",
-        ("55P03", None) => {
-            "run it again when the session that holds one of the tables has ended: SELECT * FROM \
-            pg_locks JOIN pg_stat_activity USING (pid)"
-        }
-        ("42501", None) => {
-            "run it as the role that owns the two tables (and the schema agent_sync, if it is \
-            there), which needs CREATE on the database, and CREATEROLE for a --role that does not \
-            exist yet"
-        }
-        (_, Some(hint)) => hint,
-        (_, None) => sqlstate::policy(error).remedy,
-    };
-    known.to_owned()
 }

@@ -56,31 +56,31 @@ impl Drop for Open {
     }
 }
 
-/// What a session has left in its backend so far.
+/// What a session has changed in its backend so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Left {
+pub(super) enum BackendState {
     /// Nothing.
-    Nothing,
+    Untouched,
     /// LISTEN for the session check, during which the backend may be that of others.
-    Check,
+    Listens,
     /// Settings, locks, LISTEN and prepared statements.
-    State,
+    SetUp,
 }
 
-impl Left {
+impl BackendState {
     /// The statement that takes it back.
     fn taken_back(self) -> Option<Cow<'static, str>> {
         match self {
-            Self::Nothing => None,
-            Self::Check => Some(format!("UNLISTEN {}", proof::CHANNEL).into()),
-            Self::State => Some(AFRESH.into()),
+            Self::Untouched => None,
+            Self::Listens => Some(format!("UNLISTEN {}", proof::CHANNEL).into()),
+            Self::SetUp => Some(AFRESH.into()),
         }
     }
 }
 
 /// Ends a session: restores its backend, and stops its driver, which closes the connection.
-pub(super) fn end(db: Db, driver: AbortHandle, left: Left, open: Open) {
-    let statement = left.taken_back().filter(|_| !driver.is_finished());
+pub(super) fn end(db: Db, driver: AbortHandle, state: BackendState, open: Open) {
+    let statement = state.taken_back().filter(|_| !driver.is_finished());
     match (Handle::try_current(), statement) {
         (Ok(runtime), Some(statement)) => {
             runtime.spawn(async move {

@@ -19,7 +19,7 @@ use crate::pg::Tid;
 pub struct Inbox {
     state: Mutex<State>,
     arrival: Notify,
-    proof: Notify,
+    session_check_arrival: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ struct State {
     /// Their [weight] in all.
     bytes: usize,
     /// The token of the session check that is to arrive (`session::proof`).
-    expected: Option<String>,
+    expected_session_check: Option<String>,
     /// Why the connection ended.
     closed: Option<String>,
     /// Whether it ended because the server cannot send a notification.
@@ -102,34 +102,34 @@ impl Inbox {
     pub fn close(&self, cause: String) {
         self.lock().closed = Some(cause);
         self.arrival.notify_one();
-        self.proof.notify_one();
+        self.session_check_arrival.notify_one();
     }
 
     /// Sets the token of the session check that is to arrive.
-    pub(super) fn expect(&self, token: &str) {
-        self.lock().expected = Some(token.to_owned());
+    pub(super) fn expect_session_check(&self, token: &str) {
+        self.lock().expected_session_check = Some(token.to_owned());
     }
 
     /// Receives the notification of a session check: that of this daemon, or of another one.
     pub(super) fn deliver_session_check(&self, token: &str) {
         let mut state = self.lock();
-        if state.expected.as_deref() == Some(token) {
-            state.expected = None;
+        if state.expected_session_check.as_deref() == Some(token) {
+            state.expected_session_check = None;
             drop(state);
-            self.proof.notify_one();
+            self.session_check_arrival.notify_one();
         }
     }
 
     /// Waits until the expected session check has arrived, or the connection is gone.
-    pub(super) async fn heard(&self) {
+    pub(super) async fn session_check_arrived(&self) {
         loop {
             {
                 let state = self.lock();
-                if state.expected.is_none() || state.closed.is_some() {
+                if state.expected_session_check.is_none() || state.closed.is_some() {
                     return;
                 }
             }
-            self.proof.notified().await;
+            self.session_check_arrival.notified().await;
         }
     }
 
@@ -262,12 +262,16 @@ mod tests {
     #[tokio::test]
     async fn the_session_check_of_another_daemon_is_neither_ours_nor_a_wake_up() {
         let inbox = Inbox::default();
-        inbox.expect("ours");
+        inbox.expect_session_check("ours");
         inbox.deliver_session_check("theirs");
         let soon = std::time::Duration::from_millis(1);
-        assert!(tokio::time::timeout(soon, inbox.heard()).await.is_err());
+        assert!(
+            tokio::time::timeout(soon, inbox.session_check_arrived())
+                .await
+                .is_err()
+        );
         inbox.deliver_session_check("ours");
-        inbox.heard().await;
+        inbox.session_check_arrived().await;
         assert!(tokio::time::timeout(soon, inbox.arrival()).await.is_err());
     }
 

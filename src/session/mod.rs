@@ -46,7 +46,7 @@ pub use proof::Backend;
 pub use tls::{LongChain, TlsError};
 
 use self::credentials::with_fresh_secrets;
-use self::farewell::{AFRESH, Left, Open};
+use self::farewell::{AFRESH, BackendState, Open};
 use self::limits::ORDINARY;
 use self::settings::{DEADLOCK_TIMEOUT, SET_ONCE, usual_settings};
 use crate::pg::{Db, Parameter, QueryError};
@@ -73,7 +73,7 @@ pub struct Session {
     usual_settings: String,
     /// Whether the server converts text between UTF-8 and the encoding of the database.
     converts: bool,
-    left: Left,
+    backend_state: BackendState,
     /// There until the end.
     open: Option<Open>,
     /// Whether the backend had state of an earlier session of agent-sync.
@@ -112,7 +112,7 @@ impl Session {
         let reason = database.unused_passfile();
         let (mut session, found) = found.map_err(|error| error.without_passfile(reason))?;
         session.target = database.target();
-        session.left = Left::Check;
+        session.backend_state = BackendState::Listens;
         session.backend = match proof::prove(&session, database, &found).await {
             // Any role can end a session that listens.
             Err(_) if session.inbox.is_unreadable() => {
@@ -149,7 +149,7 @@ impl Session {
     /// killed. Its name and its encoding, which a pooler has set in its place, are set again.
     async fn begin_afresh(&mut self, name: &str) -> Result<(), SessionError> {
         // Also if this is not done: the answer may be lost.
-        self.left = Left::State;
+        self.backend_state = BackendState::SetUp;
         let name: [Parameter<'_>; 1] = [(&name, Type::TEXT)];
         // In one round trip.
         let (is_used, begun, named) = tokio::join!(
@@ -209,7 +209,7 @@ impl Session {
                 }
             };
             for address in addresses {
-                match Self::dial(database, &address, time_limit, most).await {
+                match Self::open_one(database, &address, time_limit, most).await {
                     Ok(session) => return Ok((session, address)),
                     Err(error) => refused = if refused.is_answer() { refused } else { error },
                 }
@@ -294,7 +294,12 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
-            farewell::end(self.db.clone(), self.driver.abort_handle(), self.left, open);
+            farewell::end(
+                self.db.clone(),
+                self.driver.abort_handle(),
+                self.backend_state,
+                open,
+            );
         }
     }
 }

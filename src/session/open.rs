@@ -11,7 +11,7 @@ use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{AsyncMessage, Client, Config, SimpleQueryMessage};
 
 use super::credentials::connector;
-use super::farewell::{Left, Open};
+use super::farewell::{BackendState, Open};
 use super::guard::{self, Driver, Reader};
 use super::stream::Stream;
 use super::{CHANGES, CHANNEL, Inbox, Session, SessionError, proof};
@@ -22,7 +22,7 @@ use crate::settings::{Database, InstallSchema, Tls, is_local};
 
 impl Session {
     /// Opens one connection to one address.
-    pub(super) async fn dial(
+    pub(super) async fn open_one(
         database: &Database,
         config: &Config,
         time_limit: Duration,
@@ -45,7 +45,7 @@ impl Session {
                 let (client, driver) = guard::over_tls(config, stream, tls, reader).await?;
                 start(client, driver, time_limit, most, schema)
             };
-            session.takes_what_it_should(config).await?;
+            session.check_target_session_attrs(config).await?;
             Ok(session)
         };
         pulse::timeout(time_limit, opening)
@@ -54,7 +54,7 @@ impl Session {
     }
 
     /// Refuses a server that `target_session_attrs` excludes.
-    async fn takes_what_it_should(&self, config: &Config) -> Result<(), SessionError> {
+    async fn check_target_session_attrs(&self, config: &Config) -> Result<(), SessionError> {
         let excluded = match config.get_target_session_attrs() {
             TargetSessionAttrs::ReadWrite => "on",
             TargetSessionAttrs::ReadOnly => "off",
@@ -131,7 +131,7 @@ where
     });
     let (target, backend, usual_settings) = Default::default();
     Session {
-        left: Left::Nothing,
+        backend_state: BackendState::Untouched,
         open: Some(Open::new()),
         is_used: false,
         db: Db::new(Arc::new(client), time_limit, most).for_schema(schema.clone()),

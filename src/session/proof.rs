@@ -87,7 +87,7 @@ pub(super) async fn prove(
 ) -> Result<Backend, SessionError> {
     let (db, inbox) = (session.db(), session.inbox());
     let token = format!("{:016x}", fastrand::u64(..));
-    inbox.expect(&token);
+    inbox.expect_session_check(&token);
     let own = match ask_within(LISTENING, db, &format!("LISTEN {CHANNEL}"), "").await {
         // A standby takes no LISTEN; the checks of the server say so in their own words.
         Err(SessionError::Postgres(error))
@@ -138,7 +138,7 @@ async fn arrives(
         }
         sent => sent?,
     }
-    match pulse::timeout(TIME_LIMIT, inbox.heard()).await {
+    match pulse::timeout(TIME_LIMIT, inbox.session_check_arrived()).await {
         Ok(()) if !inbox.is_closed() => Ok(()),
         Ok(()) => Err(SessionError::Closed(inbox.cause())),
         Err(_) => Err(SessionError::Pooler),
@@ -153,7 +153,7 @@ async fn notified(
     database: &Database,
     config: &Config,
 ) -> Result<(), SessionError> {
-    match from_elsewhere(notify, database, config).await {
+    match from_second_connection(notify, database, config).await {
         Ok(other) if other == *own => Err(SessionError::Pooler),
         Ok(other) if other.server == own.server => Ok(()),
         Err(error) if is_full(&error) => Err(error),
@@ -185,7 +185,7 @@ async fn stays(
     }
 }
 
-async fn from_elsewhere(
+async fn from_second_connection(
     notify: &str,
     database: &Database,
     config: &Config,
@@ -199,7 +199,7 @@ async fn second(database: &Database, config: &Config) -> Result<Session, Session
     let mut config = config.clone();
     config.application_name("agent-sync probe");
     let time_limit = TIME_LIMIT.min(database.connect_timeout);
-    Session::dial(database, &config, time_limit, super::ORDINARY).await
+    Session::open_one(database, &config, time_limit, super::ORDINARY).await
 }
 
 /// Runs a statement, and says in which backend that was. In the simple protocol, because poolers

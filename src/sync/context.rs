@@ -82,13 +82,13 @@ pub(super) enum Lead {
 pub(super) struct LeadOf<'a>(pub(super) &'a watch::Sender<Lead>);
 
 impl LeadOf<'_> {
-    /// Nothing is left that can be taken now.
-    pub(super) fn rests(&self) {
+    /// Tells that nothing is left that can be taken now.
+    pub(super) fn set_idle(&self) {
         self.set(|_| Lead::Idle);
     }
 
-    /// There may be more to drain. Before the end of the catch-up, nothing is told.
-    pub(super) fn works(&self) {
+    /// Tells that there may be more to drain. Before the end of the catch-up, nothing is told.
+    pub(super) fn set_working(&self) {
         self.set(|known| match known {
             Lead::None => Lead::None,
             Lead::Working | Lead::Idle => Lead::Working,

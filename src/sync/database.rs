@@ -29,7 +29,7 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
     context.observer.tell(Event::Phase(Phase::Connecting));
     while let Err(error) = Box::pin(connection::run(&context, &mut health, stop.clone())).await {
         let pause = match &error {
-            AttemptError::Renewed => continue,
+            AttemptError::ReconnectNow => continue,
             AttemptError::Paused(paused) => {
                 health.note_pause(&context.observer, paused);
                 // The end of a pause that closes no connection is awaited over a new one.

@@ -54,7 +54,7 @@ pub enum AttemptError {
     Moved,
     /// The connection has done heavy work, whose memory is released with it.
     #[error("the connection ends to release the memory of large agents")]
-    Renewed,
+    ReconnectNow,
     /// The session is not as the daemon has set it up.
     #[error("something in this session has changed {0}")]
     SessionChanged(&'static str),
@@ -77,7 +77,7 @@ impl AttemptError {
             Self::Unreadable(_) => UNREADABLE,
             Self::Paused(_) => Pause::REMEDY,
             Self::TablesChanged => "None: the daemon reads the tables again.",
-            Self::Renewed => "None: the daemon connects again at once.",
+            Self::ReconnectNow => "None: the daemon connects again at once.",
             Self::Moved => {
                 "None: the daemon connects to the other one. Switch the former one off, so that no \
                 agent is saved there."

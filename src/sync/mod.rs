@@ -23,8 +23,8 @@
 //! - `health`, `context` and `error` are the data that the others share.
 //! - `heavy` gives one database at a time the turn to use much memory.
 //!
-//! A module uses only modules below it in this list, and the modules below `sync` in
-//! `ARCHITECTURE.md`.
+//! A module names only modules below it in this list, and the modules below `sync` in
+//! `ARCHITECTURE.md`. `not_text` adds methods to the plan of `batch_plan`, which calls them.
 
 mod audit;
 mod backlog_poll;

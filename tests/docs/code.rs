@@ -5,11 +5,13 @@
 //! - Every cited number of the contract is defined, and every defined number is cited.
 //! - The map of modules in ARCHITECTURE.md lists the dependencies of the code, and they form no
 //!   circle.
+//! - The lists of the mapped columns in tests, demo and benchmarks have every one.
 //! - No file and no function of the program is longer than the limits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use agent_sync::columns::{AgentColumn, Column, MappedColumn};
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use syn::Lit;
 
@@ -432,6 +434,45 @@ fn the_guide_to_a_mapped_column_names_every_file() {
         .collect();
     assert_eq!(named, listed, "docs/how-to.md, Add a mapped column");
     assert!(named.len() <= 4, "{named:?}");
+}
+
+/// Every list of the mapped columns outside of the program has every one of them. Without a column, the
+/// test or the benchmark with such a list would stay green and not cover it.
+#[test]
+fn every_list_of_the_mapped_columns_is_complete() {
+    let agents = AgentColumn::ALL.map(MappedColumn::name);
+    let configurations = Column::ALL.map(MappedColumn::name);
+    let (agents, configurations) = (&agents[..], &configurations[..]);
+    let both = &[agents, configurations].concat()[..];
+    let lists = [
+        ("tests/support/platform.sql", both),
+        ("testbed/tables.sql", both),
+        ("tests/cases/mapping/columns.toml", both),
+        ("tests/capture/triggers.rs", agents),
+        ("tests/chaos/storm/writers.rs", agents),
+        ("tests/chaos/storm/oracle.sql", both),
+        ("tests/chaos/storm/tables.sql", both),
+        ("tests/chaos/corpora.rs", both),
+        ("tests/outage/checks.rs", both),
+        ("tests/sync/basics.rs", configurations),
+        ("demo/src/agents.sql", both),
+        ("benches/sql/digest.sql", configurations),
+        ("benches/sql/set_based.sql", both),
+        ("benches/support/database.rs", both),
+    ];
+    let (guide, mut missing) = (read("docs/how-to.md"), Vec::new());
+    for (file, columns) in lists {
+        let text = read(file);
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let words: BTreeSet<&str> = text.split(|c| !is_word(c)).collect();
+        for column in columns {
+            if !words.contains(column) {
+                missing.push(format!("{file}: {column}"));
+            }
+        }
+        assert!(guide.contains(&format!("`{file}`")), "{file} in the guide");
+    }
+    assert_eq!(missing, Vec::<String>::new());
 }
 
 /// The words in backquotes in a table cell, without file extensions.

@@ -3,6 +3,20 @@
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 use crate::support::{Daemon, Platform, Said};
 
+/// The files of an install, in the order of the header of `sql/proof.sql`.
+const INSTALL: [&str; 10] = [
+    "names.sql",
+    "proof.sql",
+    "guard.sql",
+    "mend.sql",
+    "0001_schema.sql",
+    "mend.sql",
+    "capture.sql",
+    "tables.sql",
+    "attach.sql",
+    "grant.sql",
+];
+
 /// The catalog entries that an install could change or leave behind.
 const CATALOG: &str = "
     SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
@@ -266,21 +280,8 @@ async fn i6_the_files_can_be_run_by_psql() {
             String::from_utf8_lossy(&output.stderr)
         );
     };
-    // In the order of the header of proof.sql.
-    let install = [
-        "names.sql",
-        "proof.sql",
-        "guard.sql",
-        "mend.sql",
-        "0001_schema.sql",
-        "mend.sql",
-        "capture.sql",
-        "tables.sql",
-        "attach.sql",
-        "grant.sql",
-    ];
-    psql(&install);
-    psql(&install);
+    psql(&INSTALL);
+    psql(&INSTALL);
     platform.save("a", "{}").await;
     assert_eq!(platform.outbox().await, ["a"]);
     psql(&["names.sql", "proof.sql", "uninstall.sql"]);
@@ -290,6 +291,64 @@ async fn i6_the_files_can_be_run_by_psql() {
             .value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL")
             .await
     );
+}
+
+/// GIVEN a text of `sql/capture.sql` that `sql/attach.sql` replaces, WHEN only one of the two files has
+/// it, THEN the install fails and names it: the function would not note the tenant, for instance.
+#[tokio::test]
+async fn t5_an_install_refuses_a_text_that_it_cannot_replace() {
+    let platform = Platform::new().await;
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
+    let append = "(slug) VALUES (old_slug)";
+    for (from, to, cause) in [
+        (format!("/* key */{append}"), append, "lacks the text"),
+        (
+            append.to_owned(),
+            "(slug) SELECT (old_slug)",
+            "lacks the text",
+        ),
+        (
+            "/* key */a.attname".to_owned(),
+            "a.attname",
+            "lacks the text",
+        ),
+        (
+            "agent_sync./* function */".to_owned(),
+            "agent_sync.",
+            "lacks the text",
+        ),
+        // One of several.
+        (
+            "/* key */(slug) VALUES (new_slug)".to_owned(),
+            "(slug) VALUES (new_slug)",
+            "does not replace",
+        ),
+        (
+            "NOT /* notify */true".to_owned(),
+            "NOT /* notify */ true",
+            "does not replace",
+        ),
+    ] {
+        let client = platform.connect().await;
+        client.batch_execute("BEGIN").await.unwrap();
+        let mut refused = None;
+        for file in INSTALL {
+            let mut text = std::fs::read_to_string(folder.join(file)).unwrap();
+            if file == "capture.sql" {
+                assert!(text.contains(&from), "{from}");
+                text = text.replacen(&from, to, 1);
+            }
+            if let Err(error) = client.batch_execute(&text).await {
+                refused = Some((file, error.as_db_error().unwrap().message().to_owned()));
+                break;
+            }
+        }
+        let (file, message) = refused.unwrap_or_else(|| panic!("{from}: no error"));
+        assert!(
+            file == "attach.sql" && message.contains(cause),
+            "{from}: {file}: {message}"
+        );
+    }
 }
 
 /// Install waits for a busy table up to a limit and then reports it.

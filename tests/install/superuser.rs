@@ -1,7 +1,62 @@
 //! A superuser over tables of a role that is none (S27), and objects of strangers with the names of
 //! an install (S28).
 
+use std::collections::BTreeSet;
+
+use agent_sync::cli::Cli;
+use clap::CommandFactory as _;
+
 use crate::support::Platform;
+
+/// The commands that use the install of a database and do not need the rows of the two tables
+/// (`commands::open_with_care`), with the exit code for an install of one's own; none: any. The tests
+/// of S27 run each of them.
+const CAREFUL: [(&[&str], Option<i32>); 4] = [
+    (&["databases"], Some(0)),
+    (&["wait", "--timeout", "100ms"], None),
+    (&["pause", "--timeout", "5s"], Some(0)),
+    (&["resume"], Some(0)),
+];
+
+/// The commands that change the install, and check its owner themselves.
+const INSTALLING: [&str; 2] = ["install", "uninstall"];
+
+/// The commands whose purpose is the rows of the two tables.
+const OF_ROWS: [&str; 6] = ["run", "check", "reconcile", "status", "why", "doctor"];
+
+/// The commands that connect to no database.
+const WITHOUT_DATABASE: [&str; 6] = ["config", "rules", "render", "probe", "completions", "man"];
+
+/// Every command has its place in the lists of S27, and the pages name those that it protects.
+#[test]
+fn s27_every_command_is_in_a_list() {
+    let careful = CAREFUL.map(|(arguments, _)| arguments[0]);
+    let listed: Vec<&str> = [
+        &careful[..],
+        &INSTALLING[..],
+        &OF_ROWS[..],
+        &WITHOUT_DATABASE[..],
+    ]
+    .concat();
+    let command = Cli::command();
+    let commands: BTreeSet<&str> = command
+        .get_subcommands()
+        .map(|one| one.get_name())
+        .collect();
+    assert_eq!(commands, listed.iter().copied().collect(), "{listed:?}");
+    assert_eq!(commands.len(), listed.len(), "in one list: {listed:?}");
+
+    let names = careful.map(|name| format!("`{name}`"));
+    let (last, others) = names.split_last().unwrap();
+    let sentence = format!("{} and {last}", others.join(", "));
+    for (page, times) in [
+        (include_str!("../../docs/security.md"), 2),
+        (include_str!("../../docs/operating.md"), 1),
+    ] {
+        let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(page.matches(&sentence).count(), times, "{sentence}");
+    }
+}
 
 /// The role that owns both tables, which may create schemas.
 async fn owner_of(platform: &Platform) -> String {
@@ -82,19 +137,19 @@ async fn s27_a_superuser_runs_no_code_of_the_owner() {
         let wait = [&["wait", "a", "--timeout", "100ms"], tenant].concat();
         let role = format!("daemon_{}", platform.name());
         let mut ran = Vec::new();
-        for (arguments, code) in [
+        let installs = [
             (&["install"][..], Some(0)),
             (&["install"][..], Some(0)),
             (&["install", "--role", &role][..], Some(0)),
             (&["install", "--move", "--yes"][..], Some(0)),
             (&["install", "--print"][..], Some(0)),
-            (&["databases"][..], Some(0)),
             (&wait[..], None),
-            (&["pause", "--timeout", "5s"][..], Some(0)),
-            (&["resume"][..], Some(0)),
+        ];
+        let uninstalls = [
             (&["uninstall"][..], None),
             (&["uninstall", "--yes"][..], Some(0)),
-        ] {
+        ];
+        for (arguments, code) in installs.into_iter().chain(CAREFUL).chain(uninstalls) {
             let said = platform.says(arguments).await;
             let is_expected = code.is_none_or(|code| code == said.code);
             assert!(is_expected, "{arguments:?}: {said:?}");
@@ -171,14 +226,8 @@ async fn s27_a_superuser_uses_no_install_of_another_role() {
         }
         let member = reach.prepare(&platform, &owner).await;
         let mut wrong = Vec::new();
-        for arguments in [
-            &["databases"][..],
-            &["wait", "--timeout", "100ms"][..],
-            &["pause"][..],
-            &["resume"][..],
-            &["install"][..],
-            &["uninstall", "--yes"][..],
-        ] {
+        let installing = [&["install"][..], &["uninstall", "--yes"][..]];
+        for arguments in CAREFUL.map(|(one, _)| one).into_iter().chain(installing) {
             let said = match &member {
                 Some(member) => platform.says_as(member, arguments).await,
                 None => platform.says(arguments).await,
@@ -225,12 +274,7 @@ async fn s27_a_role_with_more_rights_uses_no_install_of_another() {
                  GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA agent_sync TO {login}"
             ))
             .await;
-        for arguments in [
-            &["databases"][..],
-            &["wait", "--timeout", "100ms"][..],
-            &["pause"][..],
-            &["resume"][..],
-        ] {
+        for (arguments, _) in CAREFUL {
             let said = platform.says_as(&login, arguments).await;
             let text = format!("{} {}", said.out, said.err);
             let is_told = text.contains(&owner) && text.contains(rights);
@@ -266,15 +310,11 @@ async fn s27_an_install_of_a_member_of_a_superuser_is_its_own() {
              ALTER TABLE agent_configurations OWNER TO {member}"
         ))
         .await;
-    for arguments in [
-        &["install"][..],
-        &["install"][..],
-        &["pause", "--timeout", "5s"][..],
-        &["resume"][..],
-        &["databases"][..],
-    ] {
+    let install = (&["install"][..], Some(0));
+    for (arguments, code) in [install, install].into_iter().chain(CAREFUL) {
         let said = platform.says_as(&member, arguments).await;
-        assert_eq!(said.code, 0, "{arguments:?}: {said:?}");
+        let is_expected = code.is_none_or(|code| code == said.code);
+        assert!(is_expected, "{arguments:?}: {said:?}");
     }
     for arguments in [
         &["pause", "--timeout", "5s"][..],

@@ -15,14 +15,15 @@ fn the_metrics_reference_is_what_the_code_says() {
     }
     assert!(
         read("docs/metrics.md") == made,
-        "docs/metrics.md is out of date: UPDATE_DOCS=1 cargo test --test it packaging writes it"
+        "docs/metrics.md is out of date: UPDATE_DOCS=1 cargo test --locked --test it -- generated \
+        packaging writes it"
     );
 }
 
 const HEAD: &str = "\
 # Metrics
 
-<!-- Generated from the code by `UPDATE_DOCS=1 cargo test --test it packaging`. -->
+<!-- Generated from the code by `UPDATE_DOCS=1 cargo test --locked --test it -- generated packaging`. -->
 
 The daemon serves them at `/metrics` on `admin.listen`, in the text format of Prometheus:
 

@@ -18,7 +18,8 @@ fn assert_current(name: &str, made: &str) {
     }
     assert!(
         std::fs::read_to_string(&path).is_ok_and(|text| text == made),
-        "{name} is out of date: UPDATE_DOCS=1 cargo test --test it generated writes it"
+        "{name} is out of date: UPDATE_DOCS=1 cargo test --locked --test it -- generated \
+        packaging writes it"
     );
 }
 
@@ -72,7 +73,7 @@ const DURATIONS: &str =
 const TITLE: &str = "\
 # Settings
 
-<!-- Generated from the code by `UPDATE_DOCS=1 cargo test --test it generated`. -->
+<!-- Generated from the code by `UPDATE_DOCS=1 cargo test --locked --test it -- generated packaging`. -->
 ";
 
 const FILES: &str = "\

@@ -213,7 +213,7 @@ pub(super) fn who_leads(look: &Look) -> Note {
             leader.place(),
             leader.pid
         );
-        return Note::warn("daemon", text, end_of_an_heir(leader.pid));
+        return Note::warn("daemon", text, remedy_for_inherited_lock(leader.pid));
     }
     let state = if leader.sleeps {
         "asleep until a save wakes it"
@@ -266,12 +266,12 @@ fn intruder(other: &Daemon) -> Note {
             daemon), so changes are not applied",
             quoted(program)
         ),
-        end_of_an_heir(pid),
+        remedy_for_inherited_lock(pid),
     )
 }
 
 /// The remedy for a session that holds the leader lock and is no daemon.
-fn end_of_an_heir(pid: i32) -> String {
+fn remedy_for_inherited_lock(pid: i32) -> String {
     format!(
         "SELECT pg_terminate_backend({pid}); and keep its role out of this database, or, where a \
         pooler gave it the session of a daemon, set server_reset_query = DISCARD ALL in the pooler."
@@ -337,7 +337,7 @@ pub(super) fn pending(
                 "{text}; process {pid} holds the leader lock, and its last statement is none of a \
                 daemon's"
             ),
-            end_of_an_heir(*pid),
+            remedy_for_inherited_lock(*pid),
         ),
         Some(_) => match holder {
             Some(holder) => held_up(&text, holder),

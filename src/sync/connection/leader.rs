@@ -104,7 +104,7 @@ fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
                 "process {pid} of the role {role} holds the leader lock and is no daemon, for its \
                 application name is {program}; changes are not applied"
             ),
-            remedy: end_of_an_heir(pid),
+            remedy: remedy_for_inherited_lock(pid),
             misses_changes: true,
         });
     }
@@ -130,7 +130,7 @@ fn idleness(is_others: bool, pid: i32, program: &str) -> (String, String) {
         let does = format!(
             "holds the leader lock as {program}, runs statements that are none of a daemon's,"
         );
-        return (does, end_of_an_heir(pid));
+        return (does, remedy_for_inherited_lock(pid));
     }
     let remedy = format!(
         "See in pg_stat_activity what it waits for. If it hangs, let another daemon lead: \
@@ -140,7 +140,7 @@ fn idleness(is_others: bool, pid: i32, program: &str) -> (String, String) {
 }
 
 /// The remedy for an application that holds the leader lock, which it may have inherited.
-fn end_of_an_heir(pid: i32) -> String {
+fn remedy_for_inherited_lock(pid: i32) -> String {
     format!(
         "SELECT pg_terminate_backend({pid}); and where a pooler gave it the session of a daemon, \
         set server_reset_query = DISCARD ALL in the pooler."
@@ -215,7 +215,7 @@ impl ConnectionLoop<'_> {
         if before.is_some_and(|before| before.at.elapsed() < interval) {
             return Ok(());
         }
-        self.look_elsewhere();
+        self.begin_server_recheck();
         let leader = self.store.leader().await?;
         let seen = LeaderSeen::next(before, leader.taken);
         self.leader_seen = Some(seen);

@@ -19,11 +19,11 @@
 //!   served (I4, I7).
 //! - Only the holder of the leader lock writes, in the session that holds it (G2).
 
-mod elsewhere;
 mod ended;
 mod full_check;
 mod leader;
 mod open;
+mod server_recheck;
 mod sweep;
 mod table_lock;
 mod wake_up;
@@ -33,10 +33,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use elsewhere::Elsewhere;
 use full_check::Unsettled;
 use leader::LeaderSeen;
 pub(super) use open::connect;
+use server_recheck::ServerRecheck;
 use table_lock::Locked;
 use wake_up::LOCKED_PAUSE;
 
@@ -93,7 +93,7 @@ struct ConnectionLoop<'a> {
     store: Store,
     drain: Drain,
     /// Until when the connection does not listen, if it does not.
-    deaf_until: Option<Instant>,
+    not_listening_until: Option<Instant>,
     next_sweep: Instant,
     has_swept: bool,
     next_retry: Option<Instant>,
@@ -119,8 +119,8 @@ struct ConnectionLoop<'a> {
     left_since: Option<(Instant, bool)>,
     /// The last check of the leader, on a standby.
     leader_seen: Option<LeaderSeen>,
-    /// The looks at where a new connection leads.
-    elsewhere: Elsewhere,
+    /// The checks of the server that a new connection reaches.
+    server_recheck: ServerRecheck,
     /// The findings of the last sweep.
     in_force: Vec<observe::Finding>,
 }
@@ -177,7 +177,7 @@ impl<'a> ConnectionLoop<'a> {
         (session, store): (Session, Store),
         batch_size: u32,
     ) -> Self {
-        let deaf_until = health.noticed.not_listening_for_now();
+        let not_listening_until = health.noticed.not_listening_for_now();
         Self {
             context,
             health,
@@ -187,9 +187,9 @@ impl<'a> ConnectionLoop<'a> {
             drain: Drain::new(
                 batch_size,
                 context.options.sync.statement_timeout,
-                context.options.capture.notify && deaf_until.is_none(),
+                context.options.capture.notify && not_listening_until.is_none(),
             ),
-            deaf_until,
+            not_listening_until,
             next_sweep: Instant::now(),
             has_swept: false,
             next_retry: None,
@@ -205,7 +205,7 @@ impl<'a> ConnectionLoop<'a> {
             locked: Locked::default(),
             left_since: None,
             leader_seen: None,
-            elsewhere: Elsewhere::default(),
+            server_recheck: ServerRecheck::default(),
             in_force: Vec::new(),
         }
     }
@@ -214,7 +214,7 @@ impl<'a> ConnectionLoop<'a> {
         if self.session.inbox().is_closed() {
             return Err(self.closed());
         }
-        self.judge_elsewhere()?;
+        self.finish_server_recheck()?;
         if let Some(phase) = self.shown(phase) {
             self.context.observer.tell(Event::Phase(phase));
         }
@@ -263,7 +263,7 @@ impl<'a> ConnectionLoop<'a> {
                 have_gone: !is_first_lead,
             });
         }
-        if self.deaf_until.is_none() {
+        if self.not_listening_until.is_none() {
             self.session.listen().await?;
         }
         self.foreign_code = self.store.foreign_code().await?;
@@ -295,13 +295,13 @@ impl<'a> ConnectionLoop<'a> {
         // A request is sent once, so it is served first.
         let is_done = is_done && !self.session.inbox().has_news();
         if self.has_swept && self.drain.owes_turn(is_done) {
-            return Err(AttemptError::Renewed);
+            return Err(AttemptError::ReconnectNow);
         }
         let (left_rows, next) = match drained {
             Drained::More => {
                 self.no_lock();
                 self.backlog_poll.expect_news();
-                self.lead.works();
+                self.lead.set_working();
                 return Ok(Phase::Draining);
             }
             Drained::Locked => {
@@ -379,6 +379,6 @@ impl<'a> ConnectionLoop<'a> {
         if !std::mem::replace(&mut self.caught_up, true) {
             self.health.mark_caught_up(&self.context.observer, totals);
         }
-        self.lead.rests();
+        self.lead.set_idle();
     }
 }

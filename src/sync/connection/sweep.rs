@@ -55,7 +55,7 @@ impl ConnectionLoop<'_> {
             self.context.audited.send_replace(audited);
         }
         self.look_at_everything().await?;
-        self.look_elsewhere();
+        self.begin_server_recheck();
         self.foreign_code = self.store.foreign_code().await?;
         self.locked.owes_sweep = false;
         Ok(())
@@ -225,7 +225,7 @@ impl ConnectionLoop<'_> {
     /// This precedes a sleep, which depends on LISTEN.
     pub(super) async fn verify_session(&mut self) -> Result<(), AttemptError> {
         let state = self.store.session_state().await?;
-        let changed = if !state.listens && self.deaf_until.is_none() {
+        let changed = if !state.listens && self.not_listening_until.is_none() {
             "the channels that it listens on (UNLISTEN)"
         } else if !state.leads || self.drain.holds_idle_lock() && !state.holds_idle {
             "the locks that it holds (pg_advisory_unlock)"

@@ -55,11 +55,14 @@ impl ConnectionLoop<'_> {
             wake_up_at = wake_up_at.min(Instant::now() + self.locked_pause);
             self.locked_pause = (self.locked_pause * 2).min(self.context.options.sync.lock_timeout);
         }
-        if self.deaf_until.is_some_and(|until| until <= Instant::now()) {
+        if self
+            .not_listening_until
+            .is_some_and(|until| until <= Instant::now())
+        {
             // The next connection listens again.
-            return Err(AttemptError::Renewed);
+            return Err(AttemptError::ReconnectNow);
         }
-        let listens = self.deaf_until.is_none();
+        let listens = self.not_listening_until.is_none();
         if !listens
             || !self.context.options.capture.notify
             || self.health.noticed.triggers_do_not_notify()

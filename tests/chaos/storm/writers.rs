@@ -252,15 +252,14 @@ impl Writer {
     /// Saves one column.
     async fn partly(&mut self) -> Done {
         let (slug, stamp) = (self.slug(), self.stamp());
-        let set = match self.rng.u32(..4) {
-            0 => format!("name = 'name {stamp}'"),
-            1 => format!("system_prompt = 'prompt {stamp}'"),
-            2 => format!("agent_image = '{stamp}.png'"),
-            _ => format!(
-                "voice_settings = {}::jsonb",
-                quote(&settings(&mut self.rng, &stamp))
-            ),
-        };
+        let settings = quote(&settings(&mut self.rng, &stamp));
+        let sets = [
+            format!("name = 'name {stamp}'"),
+            format!("system_prompt = 'prompt {stamp}'"),
+            format!("agent_image = '{stamp}.png'"),
+            format!("voice_settings = {settings}::jsonb"),
+        ];
+        let set = self.rng.choice(&sets).unwrap();
         self.alone(&format!(
             "{SAVE} UPDATE agents SET {set} WHERE slug = '{slug}'"
         ))

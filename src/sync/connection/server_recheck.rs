@@ -17,11 +17,11 @@ use crate::sync::error::AttemptError;
 /// The number of consecutive failed connections after which an event reports the cause.
 const REPORTED_AFTER: u32 = 2;
 
-/// The looks of one connection.
+/// The checks of one connection.
 #[derive(Debug, Default)]
-pub(super) struct Elsewhere {
+pub(super) struct ServerRecheck {
     running: JoinSet<Result<Backend, SessionError>>,
-    /// The looks since the last one that had a connection.
+    /// The checks since the last one that had a connection.
     failed: u32,
     /// Why no new connection is possible, where it is known.
     refusal: Option<observe::Finding>,
@@ -42,24 +42,24 @@ fn remedy(error: &SessionError) -> Cow<'static, str> {
 }
 
 impl ConnectionLoop<'_> {
-    /// Begins a look, unless one is running.
-    pub(super) fn look_elsewhere(&mut self) {
-        if self.elsewhere.running.is_empty() {
+    /// Begins a check, unless one is running.
+    pub(super) fn begin_server_recheck(&mut self) {
+        if self.server_recheck.running.is_empty() {
             let database = self.context.database.clone();
             let own = self.session.backend().clone();
-            self.elsewhere
+            self.server_recheck
                 .running
                 .spawn(async move { Session::backend_of_a_new_one(&database, &own).await });
         }
     }
 
-    /// Takes the result of a look that has ended. An error if this connection is not the one to
+    /// Takes the result of a check that has ended. An error if this connection is not the one to
     /// work with.
-    pub(super) fn judge_elsewhere(&mut self) -> Result<(), AttemptError> {
-        match self.elsewhere.running.try_join_next() {
+    pub(super) fn finish_server_recheck(&mut self) -> Result<(), AttemptError> {
+        match self.server_recheck.running.try_join_next() {
             Some(Ok(Ok(other))) => {
-                self.elsewhere.failed = 0;
-                if self.elsewhere.refusal.take().is_some() {
+                self.server_recheck.failed = 0;
+                if self.server_recheck.refusal.take().is_some() {
                     self.tell_in_force();
                 }
                 let own = self.session.backend();
@@ -79,8 +79,8 @@ impl ConnectionLoop<'_> {
     }
 
     fn note_refusal(&mut self, error: &SessionError) {
-        self.elsewhere.failed = self.elsewhere.failed.saturating_add(1);
-        if self.elsewhere.failed < REPORTED_AFTER {
+        self.server_recheck.failed = self.server_recheck.failed.saturating_add(1);
+        if self.server_recheck.failed < REPORTED_AFTER {
             return;
         }
         let schema = self.session.db().schema();
@@ -92,14 +92,14 @@ impl ConnectionLoop<'_> {
             remedy: schema.localize(&remedy(error)).into_owned(),
             misses_changes: false,
         };
-        if self.elsewhere.refusal.as_ref() == Some(&refusal) {
+        if self.server_recheck.refusal.as_ref() == Some(&refusal) {
             return;
         }
         self.context.observer.tell(event::Connection::NewFails {
             cause: &cause,
             remedy: &refusal.remedy,
         });
-        self.elsewhere.refusal = Some(refusal);
+        self.server_recheck.refusal = Some(refusal);
         self.tell_in_force();
     }
 
@@ -108,7 +108,7 @@ impl ConnectionLoop<'_> {
         let findings: Vec<_> = self
             .in_force
             .iter()
-            .chain(&self.elsewhere.refusal)
+            .chain(&self.server_recheck.refusal)
             .cloned()
             .chain(self.lock_in_force())
             .chain(self.unsettled.in_force())
