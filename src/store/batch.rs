@@ -13,6 +13,7 @@ use tokio_postgres::{Error, Row};
 use super::positions::Positions;
 use super::problems::Problem;
 use super::queries::MOST_CONFIGURATIONS;
+use super::taken::Taken;
 use crate::columns::{MappedColumn, Per};
 use crate::mapping::{Agent, Changes, Configuration};
 use crate::pg::sqlstate::CONNECTION_ENDED;
@@ -36,34 +37,6 @@ pub struct Versions {
     pub change: Version,
     /// Of the configuration.
     pub configuration: Version,
-}
-
-/// The rows of the outbox that a batch takes: each by its place, its version and its key (G13).
-#[derive(Debug, Default)]
-pub struct Taken<'a> {
-    /// The places.
-    pub places: Vec<Tid>,
-    /// The versions.
-    pub versions: Vec<Version>,
-    /// The keys.
-    pub keys: Vec<&'a str>,
-}
-
-impl Taken<'_> {
-    /// The first of them.
-    pub fn first(&self) -> Option<(Tid, Version)> {
-        Some((*self.places.first()?, *self.versions.first()?))
-    }
-
-    /// Leaves the rows of a key where they are.
-    pub fn leave(&mut self, key: &str) {
-        let is_left: Vec<bool> = self.keys.iter().map(|taken| *taken == key).collect();
-        let mut left = is_left.iter();
-        self.places.retain(|_| left.next() == Some(&false));
-        let mut left = is_left.iter();
-        self.versions.retain(|_| left.next() == Some(&false));
-        self.keys.retain(|taken| *taken != key);
-    }
 }
 
 /// One key of a batch: its rows of the outbox, its agent, and its configurations.

@@ -44,6 +44,7 @@ pub mod request;
 mod rivals;
 mod statements;
 pub mod surveyed;
+mod taken;
 pub mod tenants;
 mod transaction;
 mod trust;
@@ -53,7 +54,7 @@ use tokio_postgres::Statement;
 
 pub use attempt::{ForeignCode, Tried};
 pub use audited::Audited;
-pub use batch::{Claimed, Group, Lossy, NotText, Outcome, Pair, Taken, Versions};
+pub use batch::{Claimed, Group, Lossy, NotText, Outcome, Pair, Versions};
 pub use capture::{CaptureFault, FaultKind, Seal, broken_triggers, is_unsealed};
 pub use claim::{Claim, LockWait, Part};
 pub use finding::Finding;
@@ -69,6 +70,7 @@ pub use queries::{HEAVIEST, LONGEST_SLUG, LOST_ON_THE_WAY, MOST_CONFIGURATIONS, 
 pub use reading::MayRead;
 pub use record::Installed;
 pub use remedy::Remedies;
+pub use taken::Taken;
 pub use transaction::{Begun, Finished};
 pub use trust::{Owners, Parts, of_others, owners};
 

@@ -69,16 +69,13 @@ pub(super) struct BatchPlan<'a> {
 impl<'a> BatchPlan<'a> {
     /// Whether the batch takes any row out of the outbox.
     pub(super) fn takes_any(&self) -> bool {
-        !self.outcome.taken.places.is_empty() || self.sets_aside()
+        self.outcome.taken.rows() > 0 || self.sets_aside()
     }
 
     /// Takes the rows of a slug, and remembers how long they have waited.
     pub(super) fn take(&mut self, group: Group<'_>, key: &'a str) -> Result<(), Error> {
         let taken = &mut self.outcome.taken;
-        let places = group.places()?;
-        taken.keys.extend(std::iter::repeat_n(key, places.len()));
-        taken.places.extend(places);
-        taken.versions.extend(group.versions()?);
+        taken.add(key, group.places()?, group.versions()?);
         self.slugs += 1;
         self.ages.extend(group.age()?);
         Ok(())
