@@ -64,3 +64,21 @@ async fn s3_many_rows_of_one_long_slug_take_bounded_memory() {
         is_bounded(&daemon);
     }
 }
+
+/// GIVEN a daemon that has caught up, WHEN a writer saves 12,000 agents without a configuration, whose
+/// slugs have 8,100 bytes, THEN each is a problem, and the memory does not grow with their number.
+#[tokio::test]
+async fn s3_long_slugs_with_problems_take_bounded_memory() {
+    let platform = platform().await;
+    let daemon = platform.caught_up_daemon().await;
+    platform
+        .run(&format!(
+            "INSERT INTO agents (slug, name) SELECT {LONG}, 'n' FROM generate_series(1, 12000) i"
+        ))
+        .await;
+    neighbour_becomes(&platform, "in sync").await;
+    platform
+        .holds("SELECT count(*) = 12000 FROM agent_sync.problem")
+        .await;
+    is_bounded(&daemon);
+}
