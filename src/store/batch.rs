@@ -75,6 +75,19 @@ impl<'a> FromSql<'a> for Bytes<'a> {
     accepts!(TEXT, VARCHAR);
 }
 
+/// Any value that is not null.
+struct Present;
+
+impl FromSql<'_> for Present {
+    fn from_sql(_: &Type, _: &[u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
+        Ok(Self)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
 /// A text for a reader: with a replacement character for each byte that is no UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lossy(pub String);
@@ -119,12 +132,17 @@ impl Claimed {
             .transpose()
     }
 
-    /// The keys with what belongs to each.
+    /// Whether rows of the outbox that were looked at did not come, because the slugs are long:
+    /// they are claimed again. The last row says so.
+    pub fn is_cut(&self) -> Result<bool, Error> {
+        let last = self.rows.last().map(|row| row.try_get("cut"));
+        Ok(last.transpose()?.unwrap_or(false))
+    }
+
+    /// The keys with what belongs to each. The first row of each has its places in the outbox.
     pub fn groups(&self) -> impl Iterator<Item = Group<'_>> {
         let at = &self.positions;
-        let rows = self.rows.chunk_by(|one, next| {
-            slug_bytes(one, at).is_some_and(|of| Some(of) == slug_bytes(next, at))
-        });
+        let rows = self.rows.chunk_by(|_, next| !begins_group(next, at));
         rows.filter_map(move |rows| {
             let first = rows.first()?;
             Some(Group { rows, first, at })
@@ -275,6 +293,11 @@ fn slug_bytes<'a>(row: &'a Row, at: &Positions) -> Option<&'a [u8]> {
         .map(|bytes| bytes.0)
 }
 
+fn begins_group(row: &Row, at: &Positions) -> bool {
+    let places: Result<Option<Present>, Error> = row.try_get(at.places);
+    places.is_ok_and(|places| places.is_some())
+}
+
 fn place(row: &Row, at: &Positions) -> Result<Option<RowRef>, Error> {
     Ok(match row.try_get(at.place)? {
         Some(place) => Some(RowRef {
@@ -305,8 +328,8 @@ fn pair<'a>(row: &'a Row, at: &Positions) -> Result<Result<Pair<'a>, NotText>, E
     Ok(Ok(pair))
 }
 
-/// The mapped columns of one table in a row, by their [positions](super::positions::mapped). A column that
-/// the query leaves out is `None`.
+/// The mapped columns of one table in a row, by their [positions](super::positions::mapped). A
+/// column that the query leaves out is `None`.
 pub(super) fn columns<'a, C: MappedColumn, const N: usize>(
     row: &'a Row,
     positions: &Per<C, Option<usize>, N>,

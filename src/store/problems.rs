@@ -167,14 +167,8 @@ impl Store {
                 &[&keys, &kinds, &details, &states, &retries, &asked],
             )
             .await?;
-        let mut unchanged = Vec::new();
-        for row in &rows {
-            let is_news: bool = row.try_get(1)?;
-            if !is_news {
-                unchanged.push(row.try_get(0)?);
-            }
-        }
-        Ok(unchanged)
+        let unchanged: Result<_, _> = rows.iter().map(|row| row.try_get(0)).collect();
+        Ok(unchanged?)
     }
 
     /// Sets the rows of the outbox aside whose slug is no text, and ends the problems of those that

@@ -48,7 +48,8 @@ pub(super) struct BatchPlan<'a> {
     pub(super) unmapped: BTreeMap<String, &'a str>,
     /// For each slug that was taken, how long its oldest change had been waiting, in seconds.
     pub(super) ages: Vec<f64>,
-    /// How many slugs stay in the outbox because the batch would have been too heavy with them.
+    /// How many slugs stay in the outbox because the batch would have been too heavy with them; at
+    /// least one, if not all of them came.
     pub(super) heavy: usize,
     /// How many slugs are taken.
     pub(super) slugs: usize,
@@ -231,6 +232,9 @@ pub(super) async fn plan_batch<'a>(
             batch.take(group, key)?;
             plan_key(rules, &layout.targets, group, key, &mut batch)?;
         }
+    }
+    if claimed.is_cut()? {
+        batch.heavy = batch.heavy.max(1);
     }
     Ok(batch)
 }

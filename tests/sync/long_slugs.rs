@@ -82,3 +82,112 @@ async fn s3_long_slugs_with_problems_take_bounded_memory() {
         .await;
     is_bounded(&daemon);
 }
+
+/// GIVEN a daemon that has caught up, WHEN a writer saves 600 agents whose slugs have 100 KB, 60 MB in
+/// all, THEN each is rejected, the connection stays, and other agents are in sync.
+#[tokio::test]
+async fn s3_slugs_that_are_too_long_never_reach_the_daemon() {
+    let platform = platform().await;
+    let daemon = platform.caught_up_daemon().await;
+    platform
+        .run(
+            "INSERT INTO agents (slug, name) SELECT repeat(' ', 100000) || i, 'n'
+               FROM generate_series(1, 600) i",
+        )
+        .await;
+    neighbour_becomes(&platform, "in sync").await;
+    let rejected = "SELECT count(*) = 600 FROM agent_sync.problem WHERE kind = 'rejected' AND \
+        detail LIKE 'slug: expected at most 8192 bytes, found 10000%'";
+    platform.holds(rejected).await;
+    // Each of them again, as a problem that is noted already.
+    platform
+        .run("UPDATE agents SET name = 'm' WHERE slug <> 'neighbour'")
+        .await;
+    neighbour_becomes(&platform, "in sync again").await;
+    platform.drained().await;
+    is_bounded(&daemon);
+}
+
+/// GIVEN hash indexes, which hold texts of any length, WHEN one agent has a slug of 17 MB, THEN it is
+/// rejected, also by the next connection, which begins with it, and other agents are in sync.
+#[tokio::test]
+async fn s3_a_slug_of_megabytes_is_set_aside() {
+    let platform = platform().await;
+    platform
+        .run(
+            "ALTER TABLE agents DROP CONSTRAINT agents_slug_key;
+             CREATE INDEX ON agents USING hash (slug);
+             DROP INDEX agent_configurations_agent_slug_idx;
+             CREATE INDEX ON agent_configurations USING hash (agent_slug)",
+        )
+        .await;
+    let long = "INSERT INTO agents (slug, name) VALUES (repeat('q', 17000000), 'n')";
+    let rejected = "SELECT count(*) = 1 FROM agent_sync.problem WHERE kind = 'rejected' AND \
+        detail = 'slug: expected at most 8192 bytes, found 17000000'";
+    platform.run(long).await;
+    let daemon = platform.caught_up_daemon().await;
+    neighbour_becomes(&platform, "in sync").await;
+    platform.holds(rejected).await;
+    platform
+        .run("DELETE FROM agent_sync.problem; UPDATE agents SET name = 'm' WHERE slug LIKE 'q%'")
+        .await;
+    neighbour_becomes(&platform, "in sync again").await;
+    platform.holds(rejected).await;
+    platform.drained().await;
+    is_bounded(&daemon);
+}
+
+/// GIVEN agents with slugs of 8,100 bytes and 5,000 configurations each, 40 MB of slugs, WHEN they are
+/// saved, THEN all of them are in sync.
+#[tokio::test]
+async fn s3_a_long_slug_is_sent_once_for_its_configurations() {
+    let platform = platform().await;
+    platform
+        .run(&format!(
+            "INSERT INTO agents (slug, name) SELECT {LONG}, 'n' FROM generate_series(1, 2) i;
+             INSERT INTO agent_configurations (agent_slug) SELECT {LONG}
+               FROM generate_series(1, 2) i, generate_series(1, 5000)"
+        ))
+        .await;
+    let daemon = platform.caught_up_daemon().await;
+    neighbour_becomes(&platform, "in sync").await;
+    platform
+        .holds("SELECT count(*) = 10000 FROM agent_configurations WHERE agent_name = 'n'")
+        .await;
+    platform.drained().await;
+    is_bounded(&daemon);
+}
+
+/// GIVEN the largest batches, as many light rows of the outbox make them, WHEN 5,000 agents with slugs
+/// of 8,100 bytes are saved, with a configuration each or with none, THEN all of them are processed.
+#[tokio::test]
+async fn s3_long_slugs_make_small_batches() {
+    for configurations in [5000, 0] {
+        let platform = platform().await;
+        let mut command = platform.command(&["run"]);
+        command.env("AGENT_SYNC__SYNC__BATCH_SIZE", "10000");
+        let daemon = Daemon::start(command);
+        daemon.logged("caught up").await;
+        platform
+            .run(&format!(
+                "BEGIN;
+                 INSERT INTO agent_sync.outbox (slug) SELECT 'gone-' || i
+                   FROM generate_series(1, 20000) i;
+                 INSERT INTO agents (slug, name) SELECT {LONG}, 'n' FROM generate_series(1, 5000) i;
+                 INSERT INTO agent_configurations (agent_slug) SELECT {LONG}
+                   FROM generate_series(1, {configurations}) i;
+                 COMMIT"
+            ))
+            .await;
+        neighbour_becomes(&platform, "in sync").await;
+        platform
+            .holds(&format!(
+                "SELECT (SELECT count(*) FROM agent_configurations WHERE agent_name = 'n')
+                          = {configurations}
+                    AND (SELECT count(*) FROM agent_sync.problem) = 5000 - {configurations}"
+            ))
+            .await;
+        platform.drained().await;
+        is_bounded(&daemon);
+    }
+}

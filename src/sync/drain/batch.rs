@@ -54,7 +54,7 @@ impl End {
             looked_at: claimed.looked_at,
             last: claimed.last,
             is_cut: claim.is_one() || plan.heavy > 0 && plan.takes_any(),
-            is_last: claimed.looked_at < claim.limit as usize,
+            is_last: claimed.looked_at < claim.limit as usize && !claimed.is_cut()?,
             oldest_running: claimed.oldest_running()?,
         })
     }
