@@ -62,6 +62,7 @@ pub use index_walk::avoid_wrong_index;
 pub use layout::{Layout, LayoutError};
 pub use leader::Leader;
 pub use looks::Looks;
+pub use near::NearLooks;
 pub use noted_mapping::{Mapping, mapping, noted_mapping};
 pub use pause::LeadAttempt;
 pub use privileges::reads_only;
@@ -105,7 +106,6 @@ pub struct Store {
     try_idle_lock: Statement,
     release_idle_lock: Statement,
     fast_path: Option<fast_path::Statements>,
-    near_looks: near::NearLooks,
 }
 
 impl Store {
@@ -147,7 +147,6 @@ impl Store {
             try_idle_lock,
             release_idle_lock,
             fast_path,
-            near_looks: near::NearLooks::default(),
         })
     }
 

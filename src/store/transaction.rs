@@ -127,8 +127,8 @@ impl Store {
         usual
     }
 
-    /// Which versions of which rows the configurations of a slug are, as a number to be compared. Two
-    /// may have the same one: then the slug is looked at as if nothing had changed.
+    /// Which versions of which rows the configurations of a slug are, as a number to be compared.
+    /// Two may have the same one: then the slug is looked at as if nothing had changed.
     pub async fn versions_of_configurations(&self, slug: &str) -> Result<i64, QueryError> {
         let query = queries::versions_of_configurations(&self.layout);
         self.db.value(&query, &[(&slug, Type::TEXT)]).await

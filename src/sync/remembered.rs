@@ -1,5 +1,5 @@
-//! The keys that a drain remembers from batch to batch, within bounds ([`Remembered`]); and those of
-//! a scan of the outbox: those with a problem, and those that were requested.
+//! The keys that a drain remembers from batch to batch, within bounds ([`Remembered`]); and those
+//! of a scan of the outbox: those with a problem, and those that were requested.
 
 use std::collections::BTreeMap;
 
@@ -226,7 +226,8 @@ mod tests {
         assert!(keys.insert(&"y".repeat(100), 7) && !keys.insert("z", 8));
     }
 
-    /// G12, G1: of keys with a problem, the first MiB is remembered, and no other key counts as tried.
+    /// G12, G1: of keys with a problem, the first MiB is remembered, and no other key counts as
+    /// tried.
     #[test]
     fn g12_settled_keys_are_bounded_in_bytes() {
         let mut settled = Settled::default();

@@ -65,8 +65,9 @@ async fn s3_many_rows_of_one_long_slug_take_bounded_memory() {
     }
 }
 
-/// GIVEN a daemon that has caught up, WHEN a writer saves 12,000 agents without a configuration, whose
-/// slugs have 8,100 bytes, THEN each is a problem, and the memory does not grow with their number.
+/// GIVEN a daemon that has caught up, WHEN a writer saves 12,000 agents without a configuration,
+/// whose slugs have 8,100 bytes, THEN each is a problem, and the memory does not grow with their
+/// number.
 #[tokio::test]
 async fn s3_long_slugs_with_problems_take_bounded_memory() {
     let platform = platform().await;
@@ -83,8 +84,8 @@ async fn s3_long_slugs_with_problems_take_bounded_memory() {
     is_bounded(&daemon);
 }
 
-/// GIVEN a daemon that has caught up, WHEN a writer saves 600 agents whose slugs have 100 KB, 60 MB in
-/// all, THEN each is rejected, the connection stays, and other agents are in sync.
+/// GIVEN a daemon that has caught up, WHEN a writer saves 600 agents whose slugs have 100 KB, 60 MB
+/// in all, THEN each is rejected, the connection stays, and other agents are in sync.
 #[tokio::test]
 async fn s3_slugs_that_are_too_long_never_reach_the_daemon() {
     let platform = platform().await;
@@ -108,8 +109,8 @@ async fn s3_slugs_that_are_too_long_never_reach_the_daemon() {
     is_bounded(&daemon);
 }
 
-/// GIVEN hash indexes, which hold texts of any length, WHEN one agent has a slug of 17 MB, THEN it is
-/// rejected, also by the next connection, which begins with it, and other agents are in sync.
+/// GIVEN hash indexes, which hold texts of any length, WHEN one agent has a slug of 17 MB, THEN it
+/// is rejected, also by the next connection, which begins with it, and other agents are in sync.
 #[tokio::test]
 async fn s3_a_slug_of_megabytes_is_set_aside() {
     let platform = platform().await;
@@ -137,8 +138,8 @@ async fn s3_a_slug_of_megabytes_is_set_aside() {
     is_bounded(&daemon);
 }
 
-/// GIVEN agents with slugs of 8,100 bytes and 5,000 configurations each, 40 MB of slugs, WHEN they are
-/// saved, THEN all of them are in sync.
+/// GIVEN agents with slugs of 8,100 bytes and 5,000 configurations each, 40 MB of slugs, WHEN they
+/// are saved, THEN all of them are in sync.
 #[tokio::test]
 async fn s3_a_long_slug_is_sent_once_for_its_configurations() {
     let platform = platform().await;
@@ -158,8 +159,9 @@ async fn s3_a_long_slug_is_sent_once_for_its_configurations() {
     is_bounded(&daemon);
 }
 
-/// GIVEN the largest batches, as many light rows of the outbox make them, WHEN 5,000 agents with slugs
-/// of 8,100 bytes are saved, with a configuration each or with none, THEN all of them are processed.
+/// GIVEN the largest batches, as many light rows of the outbox make them, WHEN 5,000 agents with
+/// slugs of 8,100 bytes are saved, with a configuration each or with none, THEN all of them are
+/// processed.
 #[tokio::test]
 async fn s3_long_slugs_make_small_batches() {
     for configurations in [5000, 0] {
@@ -190,4 +192,91 @@ async fn s3_long_slugs_make_small_batches() {
         platform.drained().await;
         is_bounded(&daemon);
     }
+}
+
+/// The detail of the problem of an agent without a configuration, once it is noted.
+async fn missing(platform: &Platform, slug: &str) -> String {
+    platform
+        .run(&format!(
+            "INSERT INTO agents (slug, name) VALUES ('{slug}', 'n')"
+        ))
+        .await;
+    platform
+        .holds(&format!(
+            "SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = '{slug}')"
+        ))
+        .await;
+    platform.problem(slug).await.unwrap().1
+}
+
+/// A platform with these configurations, in addition to that of the neighbour, and a daemon whose
+/// statements may take a second.
+async fn with_configurations(sql: &str) -> (Platform, Daemon) {
+    let platform = Platform::new().await;
+    platform.run(sql).await;
+    platform.save("neighbour", "{}").await;
+    platform.configure("neighbour").await;
+    platform.install();
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__SYNC__STATEMENT_TIMEOUT", "1s");
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    platform.drained().await;
+    (platform, daemon)
+}
+
+/// GIVEN 20,000 configurations with slugs of 8 KB of blanks, 160 MB in a few MiB of storage, WHEN
+/// an agent without a configuration is saved, THEN the look for an almost equal slug takes no time
+/// with them, and names the slug of another one: of a long slug, the beginning.
+#[tokio::test]
+async fn s3_slugs_of_blanks_make_no_look_for_near_slugs_long() {
+    let (platform, daemon) = with_configurations(
+        "INSERT INTO agent_configurations (agent_slug) SELECT repeat(' ', 8000) || i
+           FROM generate_series(1, 20000) i;
+         INSERT INTO agent_configurations (agent_slug) VALUES ('Lonely'), (repeat('X', 1000))",
+    )
+    .await;
+    let detail = missing(&platform, "lonely").await;
+    assert!(detail.contains("one has \"Lonely\""), "{detail}");
+    let detail = missing(&platform, &"x".repeat(1000)).await;
+    let beginning = format!("one has \"{}…\"", "X".repeat(200));
+    assert!(detail.contains(&beginning), "{detail}");
+    neighbour_becomes(&platform, "in sync").await;
+    is_bounded(&daemon);
+}
+
+/// GIVEN so many configurations that a look for an almost equal slug takes too long, WHEN agents
+/// without a configuration are saved, THEN they are noted without one, by one look that the next
+/// connection does not repeat, and the other agents are in sync.
+#[tokio::test]
+async fn s3_a_look_for_near_slugs_that_fails_costs_no_batch() {
+    let (platform, daemon) = with_configurations(
+        "ALTER TABLE agent_configurations ALTER agent_slug SET STORAGE EXTERNAL;
+         DROP INDEX agent_configurations_agent_slug_idx;
+         INSERT INTO agent_configurations (agent_slug) SELECT repeat(chr(64922), 300) || i
+           FROM generate_series(1, 50000) i;
+         CREATE INDEX agent_configurations_agent_slug_idx ON agent_configurations (agent_slug);
+         INSERT INTO agent_configurations (agent_slug) VALUES ('First'), ('Second'), ('Third')",
+    )
+    .await;
+    let small = "SELECT pg_relation_size('agent_configurations') < 67108864";
+    assert!(platform.value::<bool>(small).await, "there is a look");
+    let without = "no configuration has this slug";
+    assert_eq!(missing(&platform, "first").await, without);
+    neighbour_becomes(&platform, "in sync").await;
+    is_bounded(&daemon);
+    // What made the look long is gone, and so is the connection.
+    platform
+        .run("DELETE FROM agent_configurations WHERE length(agent_slug) > 100")
+        .await;
+    platform.drained().await;
+    assert_eq!(missing(&platform, "second").await, without);
+    platform
+        .run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = \
+            current_database() AND application_name LIKE 'agent-sync%' AND pid <> pg_backend_pid()",
+        )
+        .await;
+    daemon.logged("database available again").await;
+    assert_eq!(missing(&platform, "third").await, without);
 }

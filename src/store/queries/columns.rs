@@ -24,8 +24,8 @@ pub(super) fn parameter(column: Column) -> String {
     format!("${}", FIRST_VALUE + column.index())
 }
 
-/// The parameter for the values of a mapped column of many rows in [`super::write()`], which has one
-/// more parameter before them.
+/// The parameter for the values of a mapped column of many rows in [`super::write()`], which has
+/// one more parameter before them.
 pub(super) fn array(column: Column) -> String {
     format!("${}", FIRST_VALUE + 1 + column.index())
 }

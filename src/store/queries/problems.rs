@@ -2,8 +2,8 @@
 //!
 //! The leader is the only writer of the problems of agents, so nothing comes between a look for
 //! such a problem and its change. `doctor` deletes one row as well, that of its own made-up slug
-//! (`store::request::FORGET_CANARY`). The indexes on the key and on the slug are hash indexes, which
-//! hold texts of any length; PostgreSQL uses them for one key at a time, hence LATERAL.
+//! (`store::request::FORGET_CANARY`). The indexes on the key and on the slug are hash indexes,
+//! which hold texts of any length; PostgreSQL uses them for one key at a time, hence LATERAL.
 
 use super::claimed::{LONGEST_SLUG, LOST_ON_THE_WAY, too_long};
 use super::sent::{beginning, sent, shown};
@@ -39,11 +39,10 @@ fn is_old_news() -> String {
     format!("(g.asked AND {IS_SAME} AND (k.next_attempt IS NOT NULL) = g.retries)")
 }
 
-/// Notes the problems in the query `given`, with the columns
-/// `slug, kind, detail, sqlstate, retries, asked`; the slugs are distinct. `with` holds common
-/// table expressions that come before. The result is that of `returned`: a query of the rows `g` of
-/// `given` and `k` of `known`. A slug may have any number of bytes, so a query that returns one bounds
-/// it (G12).
+/// Notes the problems in the query `given`, with the columns `slug, kind, detail, sqlstate,
+/// retries, asked`; the slugs are distinct. `with` holds common table expressions that come before.
+/// The result is that of `returned`: a query of the rows `g` of `given` and `k` of `known`. A slug
+/// may have any number of bytes, so a query that returns one bounds it (G12).
 ///
 /// `since` stays while the kind does. What `retries` is tried again after 2 s, doubling to 5
 /// minutes.

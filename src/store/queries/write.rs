@@ -9,9 +9,9 @@ use crate::store::layout::{Configurations, Layout};
 
 /// Writes a batch: the configurations at the places `$1`, in the relations `$2`, for the slugs
 /// `$3`. Takes the rows of the outbox at the places `$4`, of the versions `$5` and with the slugs
-/// `$7`: for each row, `$6` has the number of its slug among them, so that a slug is sent once (G12).
-/// The values of the mapped columns are the parameters (`array`) after these, null for a column that
-/// keeps its value.
+/// `$7`: for each row, `$6` has the number of its slug among them, so that a slug is sent once
+/// (G12). The values of the mapped columns are the parameters (`array`) after these, null for a
+/// column that keeps its value.
 ///
 /// Identity (G13): [`super::claim()`] has locked the configuration in the same transaction, so
 /// neither a rewrite of the table nor another session can have moved it. Its slug must be the slug

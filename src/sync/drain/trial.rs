@@ -47,7 +47,7 @@ impl Drain {
             Err(error) => return self.claim_failed(tools, error).await.map(Some),
         };
         let claimed = begun.claimed;
-        let (mut plan, end) = self.plan(tools.rules, store, &claimed, claim).await?;
+        let (mut plan, end) = self.plan(tools, &claimed, claim).await?;
         let refused = find_refused(tools, &plan, trials).await?;
         let failed = refused
             .iter()
