@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// The most memory for one answer of a server: a batch has 1 MiB of values and slugs of 8 KiB, and
+/// The most memory for one answer of a server: a batch has 1 MiB of values and 2 MiB of slugs, and
 /// other answers are smaller.
 pub(super) const ORDINARY: u64 = 16 * 1024 * 1024;
 

@@ -13,6 +13,7 @@ use tokio_postgres::{Error, Row};
 use super::positions::Positions;
 use super::problems::Problem;
 use super::queries::MOST_CONFIGURATIONS;
+use super::taken::Taken;
 use crate::columns::{MappedColumn, Per};
 use crate::mapping::{Agent, Changes, Configuration};
 use crate::pg::sqlstate::CONNECTION_ENDED;
@@ -36,34 +37,6 @@ pub struct Versions {
     pub change: Version,
     /// Of the configuration.
     pub configuration: Version,
-}
-
-/// The rows of the outbox that a batch takes: each by its place, its version and its key (G13).
-#[derive(Debug, Default)]
-pub struct Taken<'a> {
-    /// The places.
-    pub places: Vec<Tid>,
-    /// The versions.
-    pub versions: Vec<Version>,
-    /// The keys.
-    pub keys: Vec<&'a str>,
-}
-
-impl Taken<'_> {
-    /// The first of them.
-    pub fn first(&self) -> Option<(Tid, Version)> {
-        Some((*self.places.first()?, *self.versions.first()?))
-    }
-
-    /// Leaves the rows of a key where they are.
-    pub fn leave(&mut self, key: &str) {
-        let is_left: Vec<bool> = self.keys.iter().map(|taken| *taken == key).collect();
-        let mut left = is_left.iter();
-        self.places.retain(|_| left.next() == Some(&false));
-        let mut left = is_left.iter();
-        self.versions.retain(|_| left.next() == Some(&false));
-        self.keys.retain(|taken| *taken != key);
-    }
 }
 
 /// One key of a batch: its rows of the outbox, its agent, and its configurations.
@@ -100,6 +73,19 @@ impl<'a> FromSql<'a> for Bytes<'a> {
     }
 
     accepts!(TEXT, VARCHAR);
+}
+
+/// Any value that is not null.
+struct Present;
+
+impl FromSql<'_> for Present {
+    fn from_sql(_: &Type, _: &[u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
+        Ok(Self)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
 }
 
 /// A text for a reader: with a replacement character for each byte that is no UTF-8.
@@ -146,12 +132,17 @@ impl Claimed {
             .transpose()
     }
 
-    /// The keys with what belongs to each.
+    /// Whether rows of the outbox that were looked at did not come, because the slugs are long:
+    /// they are claimed again. The last row says so.
+    pub fn is_cut(&self) -> Result<bool, Error> {
+        let last = self.rows.last().map(|row| row.try_get("cut"));
+        Ok(last.transpose()?.unwrap_or(false))
+    }
+
+    /// The keys with what belongs to each. The first row of each has its places in the outbox.
     pub fn groups(&self) -> impl Iterator<Item = Group<'_>> {
         let at = &self.positions;
-        let rows = self.rows.chunk_by(|one, next| {
-            slug_bytes(one, at).is_some_and(|of| Some(of) == slug_bytes(next, at))
-        });
+        let rows = self.rows.chunk_by(|_, next| !begins_group(next, at));
         rows.filter_map(move |rows| {
             let first = rows.first()?;
             Some(Group { rows, first, at })
@@ -302,6 +293,11 @@ fn slug_bytes<'a>(row: &'a Row, at: &Positions) -> Option<&'a [u8]> {
         .map(|bytes| bytes.0)
 }
 
+fn begins_group(row: &Row, at: &Positions) -> bool {
+    let places: Result<Option<Present>, Error> = row.try_get(at.places);
+    places.is_ok_and(|places| places.is_some())
+}
+
 fn place(row: &Row, at: &Positions) -> Result<Option<RowRef>, Error> {
     Ok(match row.try_get(at.place)? {
         Some(place) => Some(RowRef {
@@ -332,8 +328,8 @@ fn pair<'a>(row: &'a Row, at: &Positions) -> Result<Result<Pair<'a>, NotText>, E
     Ok(Ok(pair))
 }
 
-/// The mapped columns of one table in a row, by their [positions](super::positions::mapped). A column that
-/// the query leaves out is `None`.
+/// The mapped columns of one table in a row, by their [positions](super::positions::mapped). A
+/// column that the query leaves out is `None`.
 pub(super) fn columns<'a, C: MappedColumn, const N: usize>(
     row: &'a Row,
     positions: &Per<C, Option<usize>, N>,

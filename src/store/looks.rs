@@ -27,7 +27,12 @@ impl Looks {
 
     /// A look has taken this long, whatever its end was.
     pub fn took(&mut self, duration: Duration, now: Instant) {
-        self.next = now.checked_add(duration.saturating_mul(PAUSE));
+        self.pause(duration.saturating_mul(PAUSE), now);
+    }
+
+    /// No look begins for so long.
+    pub(super) fn pause(&mut self, duration: Duration, now: Instant) {
+        self.next = now.checked_add(duration);
     }
 }
 

@@ -44,6 +44,7 @@ pub mod request;
 mod rivals;
 mod statements;
 pub mod surveyed;
+mod taken;
 pub mod tenants;
 mod transaction;
 mod trust;
@@ -53,7 +54,7 @@ use tokio_postgres::Statement;
 
 pub use attempt::{ForeignCode, Tried};
 pub use audited::Audited;
-pub use batch::{Claimed, Group, Lossy, NotText, Outcome, Pair, Taken, Versions};
+pub use batch::{Claimed, Group, Lossy, NotText, Outcome, Pair, Versions};
 pub use capture::{CaptureFault, FaultKind, Seal, broken_triggers, is_unsealed};
 pub use claim::{Claim, LockWait, Part};
 pub use finding::Finding;
@@ -61,6 +62,7 @@ pub use index_walk::avoid_wrong_index;
 pub use layout::{Layout, LayoutError};
 pub use leader::Leader;
 pub use looks::Looks;
+pub use near::NearLooks;
 pub use noted_mapping::{Mapping, mapping, noted_mapping};
 pub use pause::LeadAttempt;
 pub use privileges::reads_only;
@@ -69,6 +71,7 @@ pub use queries::{HEAVIEST, LONGEST_SLUG, LOST_ON_THE_WAY, MOST_CONFIGURATIONS, 
 pub use reading::MayRead;
 pub use record::Installed;
 pub use remedy::Remedies;
+pub use taken::Taken;
 pub use transaction::{Begun, Finished};
 pub use trust::{Owners, Parts, of_others, owners};
 
@@ -103,7 +106,6 @@ pub struct Store {
     try_idle_lock: Statement,
     release_idle_lock: Statement,
     fast_path: Option<fast_path::Statements>,
-    near_looks: near::NearLooks,
 }
 
 impl Store {
@@ -145,7 +147,6 @@ impl Store {
             try_idle_lock,
             release_idle_lock,
             fast_path,
-            near_looks: near::NearLooks::default(),
         })
     }
 

@@ -1,7 +1,10 @@
 //! The limit of the look for configurations whose slug is almost that of an agent (T7).
 //!
-//! A look reads all configurations. Invariant: the looks of a session that take long take at most a
-//! tenth of its time, and each compares a few agents of a batch.
+//! A look reads all configurations, within the transaction of a batch. Invariants: a look takes
+//! [`LONGEST`] at most, whatever a writer has put into the slugs, and one that fails costs the
+//! batch nothing else; the looks of a database that take long take at most a tenth of its time, and
+//! each compares a few agents of a batch. They belong to the database, so a new connection is no
+//! way to another look.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -14,9 +17,24 @@ const COMPARED: usize = 20;
 /// A look that takes no longer is followed by no pause.
 const QUICK: Duration = Duration::from_millis(100);
 
-/// When the next look may begin.
+/// The time limit of a look. One that fails is followed by [`PAUSE`].
+pub(super) const LONGEST: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_secs(600);
+
+/// The most characters of an almost equal slug that are named.
+const NAMED: usize = 200;
+
+/// The slug, or the beginning of a long one, which ends with an ellipsis.
+pub(super) fn named(slug: &str) -> String {
+    match slug.char_indices().nth(NAMED) {
+        Some((end, _)) => format!("{}…", &slug[..end]),
+        None => slug.to_owned(),
+    }
+}
+
+/// When the next look in a database may begin, over all of its connections.
 #[derive(Debug, Default)]
-pub(super) struct NearLooks(Mutex<Looks>);
+pub struct NearLooks(Mutex<Looks>);
 
 impl NearLooks {
     /// Those of the keys that are compared now: none during a pause.
@@ -32,6 +50,11 @@ impl NearLooks {
         if duration > QUICK {
             self.looks().took(duration, now);
         }
+    }
+
+    /// A look has failed: it has taken too long, or the server refuses it.
+    pub(super) fn failed(&self, now: Instant) {
+        self.looks().pause(PAUSE, now);
     }
 
     fn looks(&self) -> std::sync::MutexGuard<'_, Looks> {
@@ -60,5 +83,22 @@ mod tests {
             let now = begun + Duration::from_millis(after);
             assert_eq!(looks.of(&keys, now).len(), compared, "after {after} ms");
         }
+        looks.failed(begun);
+        for (after, compared) in [(0, 0), (599, 0), (600, 20)] {
+            let now = begun + Duration::from_secs(after);
+            assert_eq!(
+                looks.of(&keys, now).len(),
+                compared,
+                "{after} s after a failure"
+            );
+        }
+    }
+
+    #[test]
+    fn t7_a_long_almost_equal_slug_is_named_by_its_beginning() {
+        assert_eq!(named("café"), "café");
+        assert_eq!(named(&"é".repeat(NAMED)), "é".repeat(NAMED));
+        let cut = format!("{}…", "é".repeat(NAMED));
+        assert_eq!(named(&"é".repeat(NAMED + 1)), cut);
     }
 }

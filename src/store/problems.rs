@@ -6,6 +6,7 @@ use postgres_types::Type;
 
 use super::Store;
 use super::batch::Outcome;
+use super::near::{self, NearLooks, named};
 use super::queries::{self, HEAVIEST, MOST_CONFIGURATIONS};
 use crate::mapping::quoted;
 use crate::pg::{Db, Parameter, QueryError, Tid, Version};
@@ -55,7 +56,7 @@ pub struct Problem {
     pub detail: String,
     /// Of a failed write.
     pub sqlstate: Option<String>,
-    /// Of a missing configuration: the slug of one that is almost the same.
+    /// Of a missing configuration: the slug of one that is almost the same, or its beginning.
     pub near: Option<String>,
     /// Whether it is tried again after a while, because its end is captured by no trigger: a failed
     /// write, and what is wrong with a configuration.
@@ -102,14 +103,17 @@ pub fn too_many() -> String {
 
 impl Store {
     /// Adds to those of the problems that are about these keys without a configuration the slug of
-    /// one that is almost equal (T7): of a part of the keys, and not during a pause between two looks.
+    /// one that is almost equal (T7): of a part of the keys, and not during a pause between two
+    /// looks. The transaction of the batch goes on as if there had been no look, also where it
+    /// fails.
     pub async fn name_near(
         &self,
+        looks: &NearLooks,
         keys: &[&str],
         problems: &mut [Problem],
     ) -> Result<(), QueryError> {
         let begun = Instant::now();
-        let keys = self.near_looks.of(keys, begun);
+        let keys = looks.of(keys, begun);
         if keys.is_empty() {
             return Ok(());
         }
@@ -121,10 +125,30 @@ impl Store {
         };
         let table = &self.layout.configurations.table;
         let given: [Parameter<'_>; 2] = [(&keys, Type::TEXT_ARRAY), (table, Type::TEXT)];
-        let found = self.db.all(&query, &given).await?;
-        self.near_looks.took(begun.elapsed(), Instant::now());
+        let limited = format!(
+            "SAVEPOINT near; SET LOCAL statement_timeout = {}",
+            near::LONGEST.as_millis()
+        );
+        // The time limit of before comes back with the savepoint.
+        let (set, found, undone) = tokio::join!(
+            biased;
+            self.db.batch(&limited),
+            self.db.all(&query, &given),
+            self.db.batch("ROLLBACK TO near; RELEASE near"),
+        );
+        match &found {
+            Ok(_) => looks.took(begun.elapsed(), Instant::now()),
+            Err(_) => looks.failed(Instant::now()),
+        }
+        set?;
+        undone?;
+        let found = match found {
+            Err(QueryError::Postgres(error)) if error.as_db_error().is_some() => return Ok(()),
+            found => found?,
+        };
         for row in &found {
             let (key, slug): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            let slug = named(&slug);
             if let Some(problem) = problems.iter_mut().find(|problem| problem.key == key) {
                 problem.detail = format!(
                     "{}, and one has {}, which differs in {how} alone",
@@ -167,14 +191,8 @@ impl Store {
                 &[&keys, &kinds, &details, &states, &retries, &asked],
             )
             .await?;
-        let mut unchanged = Vec::new();
-        for row in &rows {
-            let is_news: bool = row.try_get(1)?;
-            if !is_news {
-                unchanged.push(row.try_get(0)?);
-            }
-        }
-        Ok(unchanged)
+        let unchanged: Result<_, _> = rows.iter().map(|row| row.try_get(0)).collect();
+        Ok(unchanged?)
     }
 
     /// Sets the rows of the outbox aside whose slug is no text, and ends the problems of those that

@@ -60,15 +60,17 @@ impl Writes {
             Type::TEXT_ARRAY,
             Type::TID_ARRAY,
             Type::XID_ARRAY,
+            Type::INT4_ARRAY,
             Type::TEXT_ARRAY,
         ];
+        let taken = types[3..].to_vec();
         types.extend(Column::ALL.map(|_| Type::TEXT_ARRAY));
         let keys = layout.keys();
         let (write, take) = (queries::write(layout, history), queries::take(keys));
         let (note, clear) = (queries::note_problems(keys), queries::clear_problems(keys));
         let (write, take, note_problems, clear_problems) = tokio::try_join!(
             db.prepare(&write, &types),
-            db.prepare(&take, &[Type::TID_ARRAY, Type::XID_ARRAY, Type::TEXT_ARRAY]),
+            db.prepare(&take, &taken),
             db.prepare(&note, &[]),
             db.prepare(&clear, &[]),
         )?;

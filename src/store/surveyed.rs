@@ -35,16 +35,20 @@ fn bound(agents: &Agents, comparison: &str, parameter: &str) -> String {
     )
 }
 
-/// The last of the next `$2` keys after `$1` that can be sent, or else the first one behind these,
-/// null where there are none; from the first on, if `$1` is null. And whether there are agents
-/// behind `$1`.
+/// The last of the next `$2` keys after `$1` that can be sent, and are no longer than a slug may be
+/// (G12), or else the first one behind these, null where there are none; from the first on, if `$1`
+/// is null. And whether there are agents behind `$1`.
 pub fn next_keys(layout: &Layout) -> String {
     let agents = &layout.agents;
     let (table, slug, key) = (&agents.table, agents.lookup("a"), agents.key("a"));
     let (after, order) = (bound(agents, ">", "$1"), order(agents));
     // A null slug is no key.
     let key = if agents.tenant.is_some() { key } else { slug };
-    let sent = queries::sent(&key);
+    let sent = format!(
+        "CASE WHEN octet_length({key}) <= {} THEN {} END",
+        queries::LONGEST_SLUG,
+        queries::sent(&key)
+    );
     let behind = format!("FROM {table} a WHERE ($1::text IS NULL OR {after})");
     format!(
         "SELECT coalesce((array_agg(next.slug) FILTER (WHERE next.slug IS NOT NULL))

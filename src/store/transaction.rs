@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use postgres_types::{ToSql, Type};
 
-use super::batch::{Claimed, Outcome, Taken};
+use super::batch::{Claimed, Outcome};
 use super::claim::{Claim, LockWait, Part};
 use super::problems::Problem;
+use super::taken::Taken;
 use super::{IdleLockAction, Store, path, queries};
 use crate::columns::PerColumn;
 use crate::mapping::Changes;
@@ -57,7 +58,7 @@ pub struct Finished {
 impl Finished {
     /// Whether none of the rows that it was to take is left.
     pub fn has_taken_all(&self, outcome: &Outcome<'_>) -> bool {
-        self.taken >= outcome.taken.places.len() as u64
+        self.taken >= outcome.taken.rows() as u64
     }
 }
 
@@ -126,8 +127,9 @@ impl Store {
         usual
     }
 
-    /// Which versions of which rows the configurations of a slug are, as a text to be compared.
-    pub async fn versions_of_configurations(&self, slug: &str) -> Result<String, QueryError> {
+    /// Which versions of which rows the configurations of a slug are, as a number to be compared.
+    /// Two may have the same one: then the slug is looked at as if nothing had changed.
+    pub async fn versions_of_configurations(&self, slug: &str) -> Result<i64, QueryError> {
         let query = queries::versions_of_configurations(&self.layout);
         self.db.value(&query, &[(&slug, Type::TEXT)]).await
     }
@@ -305,7 +307,7 @@ impl Store {
                 .write(db, &outcome.writes, &outcome.changed, taken)
                 .await;
         }
-        if taken.places.is_empty() {
+        if taken.rows() == 0 {
             return Ok(0);
         }
         self.take_rows(db, taken).await
@@ -322,8 +324,8 @@ impl Store {
 
     /// Takes rows out of the outbox. Returns their number.
     async fn take_rows(&self, db: &Db, taken: &Taken<'_>) -> Result<u64, QueryError> {
-        let taken: [&(dyn ToSql + Sync); 3] = [&taken.places, &taken.versions, &taken.keys];
-        db.run_prepared(&self.writes.take, &taken).await
+        db.run_prepared(&self.writes.take, &taken.parameters())
+            .await
     }
 
     /// Writes, each configuration by its place, relation and slug, and takes the rows of the
@@ -344,8 +346,7 @@ impl Store {
         let values: PerColumn<Vec<_>> =
             PerColumn::from_fn(|column| texts.iter().map(|texts| texts[column]).collect());
         let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&rows, &relations, &changed];
-        let taken: [&(dyn ToSql + Sync); 3] = [&taken.places, &taken.versions, &taken.keys];
-        parameters.extend(taken);
+        parameters.extend(taken.parameters());
         for values in values.values() {
             parameters.push(values);
         }

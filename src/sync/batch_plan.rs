@@ -48,7 +48,8 @@ pub(super) struct BatchPlan<'a> {
     pub(super) unmapped: BTreeMap<String, &'a str>,
     /// For each slug that was taken, how long its oldest change had been waiting, in seconds.
     pub(super) ages: Vec<f64>,
-    /// How many slugs stay in the outbox because the batch would have been too heavy with them.
+    /// How many slugs stay in the outbox because the batch would have been too heavy with them; at
+    /// least one, if not all of them came.
     pub(super) heavy: usize,
     /// How many slugs are taken.
     pub(super) slugs: usize,
@@ -69,16 +70,13 @@ pub(super) struct BatchPlan<'a> {
 impl<'a> BatchPlan<'a> {
     /// Whether the batch takes any row out of the outbox.
     pub(super) fn takes_any(&self) -> bool {
-        !self.outcome.taken.places.is_empty() || self.sets_aside()
+        self.outcome.taken.rows() > 0 || self.sets_aside()
     }
 
     /// Takes the rows of a slug, and remembers how long they have waited.
     pub(super) fn take(&mut self, group: Group<'_>, key: &'a str) -> Result<(), Error> {
         let taken = &mut self.outcome.taken;
-        let places = group.places()?;
-        taken.keys.extend(std::iter::repeat_n(key, places.len()));
-        taken.places.extend(places);
-        taken.versions.extend(group.versions()?);
+        taken.add(key, group.places()?, group.versions()?);
         self.slugs += 1;
         self.ages.extend(group.age()?);
         Ok(())
@@ -234,6 +232,9 @@ pub(super) async fn plan_batch<'a>(
             batch.take(group, key)?;
             plan_key(rules, &layout.targets, group, key, &mut batch)?;
         }
+    }
+    if claimed.is_cut()? {
+        batch.heavy = batch.heavy.max(1);
     }
     Ok(batch)
 }

@@ -9,9 +9,10 @@
 //!   hands;
 //! - otherwise after 2 s, and then after ever longer times: one session may hold the lock for hours.
 
-use std::collections::BTreeMap;
 use std::mem;
 use std::time::{Duration, Instant};
+
+use super::remembered::{Most, Remembered};
 
 /// The time between two looks at the versions of the configurations of a slug.
 const BETWEEN: Duration = Duration::from_millis(250);
@@ -23,27 +24,40 @@ const PAUSES: u32 = 4;
 /// and at most.
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
-/// The most slugs that are remembered (G12).
-const REMEMBERED: usize = 1_000;
+/// The most slugs that are remembered.
+const REMEMBERED: Most = Most {
+    keys: 1_000,
+    bytes: 512 * 1024,
+};
 
 /// The slugs with locked configurations.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Busy {
-    slugs: BTreeMap<String, Locked>,
+    slugs: Remembered<Locked>,
     alone: Option<String>,
 }
 
 /// A slug with a locked configuration.
 #[derive(Debug)]
 struct Locked {
-    /// The versions of its configurations at the last look.
-    versions: Option<String>,
+    /// The versions of its configurations at the last look, as one number
+    /// (`Store::versions_of_configurations`).
+    versions: Option<i64>,
     next_look: Instant,
     patience: Duration,
     /// When it is waited for in any case.
     wait_at: Instant,
     /// Whether it was locked in this scan.
     in_scan: bool,
+}
+
+impl Default for Busy {
+    fn default() -> Self {
+        Self {
+            slugs: Remembered::new(REMEMBERED),
+            alone: None,
+        }
+    }
 }
 
 impl Busy {
@@ -56,7 +70,7 @@ impl Busy {
     pub(super) fn add(&mut self, key: &str, now: Instant) {
         if let Some(locked) = self.slugs.get_mut(key) {
             locked.in_scan = true;
-        } else if self.slugs.len() < REMEMBERED {
+        } else {
             let locked = Locked {
                 versions: None,
                 next_look: now + BETWEEN,
@@ -64,25 +78,23 @@ impl Busy {
                 wait_at: now + PATIENCE.0,
                 in_scan: true,
             };
-            self.slugs.insert(key.to_owned(), locked);
+            self.slugs.insert(key, locked);
         }
     }
 
     /// A scan is over: the slugs that it has not skipped are like others again.
     pub(super) fn end_scan(&mut self) {
-        self.slugs
-            .retain(|_, locked| mem::take(&mut locked.in_scan));
+        self.slugs.retain(|locked| mem::take(&mut locked.in_scan));
     }
 
     /// The slug to be looked at, if one is due.
     pub(super) fn due(&self, now: Instant) -> Option<&str> {
         let due = self.slugs.iter().filter(|(_, one)| one.next_look <= now);
-        due.min_by_key(|(_, one)| one.next_look)
-            .map(|(key, _)| key.as_str())
+        due.min_by_key(|(_, one)| one.next_look).map(|(key, _)| key)
     }
 
     /// Notes the versions of the configurations of this slug. Returns whether it is tried alone.
-    pub(super) fn look(&mut self, key: &str, versions: String, now: Instant) -> bool {
+    pub(super) fn look(&mut self, key: &str, versions: i64, now: Instant) -> bool {
         let Some(locked) = self.slugs.get_mut(key) else {
             return false;
         };
@@ -126,10 +138,10 @@ mod tests {
         let (mut busy, mut now) = (Busy::default(), Instant::now());
         busy.add("a", now);
         assert_eq!(busy.due(now), None);
-        for (versions, waits) in [("1", false), ("1", false), ("2", true)] {
+        for (versions, waits) in [(1, false), (1, false), (2, true)] {
             now += BETWEEN;
             assert_eq!(busy.due(now), Some("a"));
-            assert_eq!(busy.look("a", versions.to_owned(), now), waits);
+            assert_eq!(busy.look("a", versions, now), waits);
             assert_eq!(busy.due(now), None);
         }
         assert_eq!(busy.alone(), Some("a"));
@@ -142,7 +154,7 @@ mod tests {
         busy.add("a", now);
         while now < start + Duration::from_secs(600) {
             now += BETWEEN;
-            if busy.due(now).is_some() && busy.look("a", "same".to_owned(), now) {
+            if busy.due(now).is_some() && busy.look("a", 7, now) {
                 waits.push((now - start).as_secs());
                 now += TIME;
                 busy.waited(TIME, now);
@@ -157,15 +169,15 @@ mod tests {
         let (mut busy, mut now) = (Busy::default(), Instant::now());
         busy.add("a", now);
         now += BETWEEN;
-        assert!(!busy.look("a", "1".to_owned(), now));
+        assert!(!busy.look("a", 1, now));
         now += BETWEEN;
-        assert!(busy.look("a", "2".to_owned(), now));
+        assert!(busy.look("a", 2, now));
         busy.waited(TIME, now);
         assert_eq!(busy.alone(), None);
         assert_eq!(busy.due(now + TIME * (PAUSES - 1)), None);
         let next = now + TIME * PAUSES;
         assert_eq!(busy.due(next), Some("a"));
-        assert!(!busy.look("a", "3".to_owned(), next));
+        assert!(!busy.look("a", 3, next));
     }
 
     #[test]
@@ -179,13 +191,18 @@ mod tests {
         busy.end_scan();
         let later = now + BETWEEN;
         assert_eq!(busy.due(later), Some("b"));
-        assert!(!busy.look("b", "1".to_owned(), later));
-        assert!(busy.look("b", "2".to_owned(), later));
+        assert!(!busy.look("b", 1, later));
+        assert!(busy.look("b", 2, later));
         busy.end_one();
         assert_eq!((busy.alone(), busy.due(later + TIME)), (None, None));
-        for number in 0..2 * REMEMBERED {
+        for number in 0..2 * REMEMBERED.keys {
             busy.add(&number.to_string(), now);
         }
-        assert_eq!(busy.slugs.len(), REMEMBERED);
+        assert_eq!(busy.slugs.iter().count(), REMEMBERED.keys);
+        let mut busy = Busy::default();
+        for number in 0..REMEMBERED.keys {
+            busy.add(&format!("{number}{}", "x".repeat(8000)), now);
+        }
+        assert!((60..=65).contains(&busy.slugs.iter().count()));
     }
 }

@@ -11,7 +11,7 @@ use crate::observe::compared::Counts;
 use crate::settings::{
     Announce, Audit, Capture, Database, History, Reconnect, Settings, SyncSettings,
 };
-use crate::store::{Audited, ForeignCode, Store};
+use crate::store::{Audited, ForeignCode, NearLooks, Store};
 
 /// The settings that apply to every database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct Context {
     /// The record of the audits, as it was when this process began to lead.
     pub(super) audited: watch::Sender<Audited>,
     pub(super) turns: Turns,
+    /// When the next look for near slugs may begin.
+    pub(super) near: Arc<NearLooks>,
 }
 
 /// Whether this process leads in the database.
@@ -148,6 +150,7 @@ impl Context {
             lead: watch::Sender::default(),
             audited: watch::Sender::default(),
             turns: Turns::default(),
+            near: Arc::default(),
         }
     }
 
@@ -170,4 +173,6 @@ pub(super) struct Tools<'a> {
     pub(super) foreign_code: ForeignCode,
     /// The turn of heavy batches.
     pub(super) heavy: &'a HeavyWork,
+    /// When the next look for near slugs may begin.
+    pub(super) near: &'a NearLooks,
 }

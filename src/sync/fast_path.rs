@@ -49,7 +49,7 @@ async fn attempt(tools: Tools<'_>, place: Tid, slow: &Slow) -> Result<Option<Tot
     let outcome = &plan.outcome;
     let is_simple =
         outcome.problems.is_empty() && outcome.cleared.is_empty() && plan.gone.is_empty();
-    let (Some(&key), true) = (outcome.taken.keys.first(), is_simple) else {
+    let (Some(key), true) = (outcome.taken.first_key(), is_simple) else {
         return Ok(None);
     };
     let limit = slow.limit(tools.foreign_code);

@@ -76,6 +76,7 @@ impl OneShotDrain {
             announce: self.context.options.announce.channel.as_deref(),
             foreign_code: ForeignCode::WithTheCommit,
             heavy: &self.context.turns.batches,
+            near: &self.context.near,
         };
         let step = self.drain.step(tools).await;
         if matches!(step, Err(AttemptError::LostLead)) {

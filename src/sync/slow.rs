@@ -5,9 +5,9 @@
 //! from try to try up to `sync.statement_timeout`, and it gets at most a fifth of the time of the
 //! session. A write that exceeds the full limit becomes a problem.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::remembered::{Most, Remembered};
 use crate::store::ForeignCode;
 
 /// The time for all writes of a batch, and for the first try of a write alone.
@@ -16,14 +16,17 @@ const BESIDE_OTHERS: Duration = Duration::from_millis(500);
 /// The pause after a try, as a multiple of the duration of the try.
 const PAUSES: u32 = 4;
 
-/// The most agents that are remembered (G12).
-const REMEMBERED: usize = 1_000;
+/// The most agents that are remembered.
+const REMEMBERED: Most = Most {
+    keys: 1_000,
+    bytes: 512 * 1024,
+};
 
 /// The known slow writes.
 #[derive(Debug)]
 pub(super) struct Slow {
     most: Duration,
-    slugs: BTreeMap<String, Trial>,
+    slugs: Remembered<Trial>,
     alone: Option<String>,
     has_met_any: bool,
 }
@@ -40,7 +43,7 @@ impl Slow {
     pub(super) fn new(most: Duration) -> Self {
         Self {
             most,
-            slugs: BTreeMap::new(),
+            slugs: Remembered::new(REMEMBERED),
             alone: None,
             has_met_any: false,
         }
@@ -53,7 +56,7 @@ impl Slow {
 
     /// Whether this slug is left out of a batch.
     pub(super) fn must_wait(&self, key: &str) -> bool {
-        self.alone() != Some(key) && self.slugs.contains_key(key)
+        self.alone() != Some(key) && self.slugs.get(key).is_some()
     }
 
     /// How long the writes of a batch may take.
@@ -79,20 +82,18 @@ impl Slow {
             .filter(|(_, trial)| trial.not_before <= now);
         self.alone = due
             .min_by_key(|(_, trial)| trial.not_before)
-            .map(|(key, _)| key.clone());
+            .map(|(key, _)| key.to_owned());
         self.alone.is_some()
     }
 
     /// The write of this slug did not fit in the time of a batch. False if it cannot be remembered.
     pub(super) fn add(&mut self, key: &str, now: Instant) -> bool {
         self.has_met_any = true;
-        if self.slugs.len() < REMEMBERED {
-            self.slugs.entry(key.to_owned()).or_insert(Trial {
-                not_before: now,
-                time: BESIDE_OTHERS,
-            });
-        }
-        self.slugs.contains_key(key)
+        let trial = Trial {
+            not_before: now,
+            time: BESIDE_OTHERS,
+        };
+        self.slugs.get(key).is_some() || self.slugs.insert(key, trial)
     }
 
     /// The try alone is over: the slug is like others again.
@@ -114,7 +115,7 @@ impl Slow {
             not_before: now + tried * PAUSES,
             time: (tried * 2).min(self.most),
         };
-        self.slugs.insert(key.to_owned(), trial);
+        self.slugs.insert(key, trial);
         tried < self.most
     }
 }
@@ -173,10 +174,16 @@ mod tests {
     #[test]
     fn no_more_slugs_are_remembered_than_there_is_room_for() {
         let (mut slow, now) = (Slow::new(MOST), Instant::now());
-        for number in 0..REMEMBERED {
+        for number in 0..REMEMBERED.keys {
             assert!(slow.add(&number.to_string(), now));
         }
         assert!(!slow.add("one more", now) && slow.add("7", now));
         assert!(!slow.took_too_long("one more", now));
+        let mut slow = Slow::new(MOST);
+        let long = (0..REMEMBERED.keys).filter(|number| {
+            let key = format!("{number}{}", "x".repeat(8000));
+            slow.add(&key, now)
+        });
+        assert!((60..=65).contains(&long.count()));
     }
 }

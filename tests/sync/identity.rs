@@ -239,9 +239,8 @@ async fn g13_no_table_is_rewritten_within_a_batch() {
         let mut outcome = Outcome::default();
         for group in begun.claimed.groups() {
             let slug = group.key().unwrap();
-            outcome.taken.places.extend(group.places().unwrap());
-            outcome.taken.versions.extend(group.versions().unwrap());
-            outcome.taken.keys.push(slug);
+            let (places, versions) = (group.places().unwrap(), group.versions().unwrap());
+            outcome.taken.add(slug, places, versions);
             let pair = group.pairs().next().unwrap().unwrap().unwrap();
             let (place, configuration) = pair.configuration.unwrap();
             let planned = plan(
@@ -273,11 +272,8 @@ async fn g13_an_agent_is_set_aside_with_its_own_rows_alone() {
         let place = place_of(&platform, "a5").await;
         let claimed = store.read_change(place).await.unwrap().unwrap();
         let group = claimed.groups().next().unwrap();
-        let taken = Taken {
-            places: group.places().unwrap(),
-            versions: group.versions().unwrap(),
-            keys: vec!["a5"],
-        };
+        let mut taken = Taken::default();
+        taken.add("a5", group.places().unwrap(), group.versions().unwrap());
         assert!(rewrite(&platform, &statements).await, "{what}");
         let others = |slugs: Vec<String>| {
             slugs

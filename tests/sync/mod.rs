@@ -10,6 +10,7 @@ mod flood;
 mod history;
 mod identity;
 mod keys;
+mod long_slugs;
 mod long_texts;
 mod narrowing;
 mod poison;

@@ -242,20 +242,25 @@ pub(super) fn configuration_as_it_is(configurations: &Configurations) -> String 
     format!("c.tableoid AS relation, c.ctid AS place, c.xmin AS version, {columns}")
 }
 
-/// Locks the configurations of the slug `$1`, and waits for them.
+/// Locks the configurations of the slug `$1`, and waits for them; of one that has more than
+/// [`MOST_CONFIGURATIONS`], which is rejected, no more. Gives their number, and not a row for each
+/// (G12).
 pub fn lock_configurations(layout: &Layout) -> String {
     format!(
-        "SELECT FROM {} FOR NO KEY UPDATE OF c",
+        "SELECT count(*) FROM (SELECT FROM {} LIMIT {MOST_CONFIGURATIONS} + 1
+                               FOR NO KEY UPDATE OF c) AS locked",
         configurations_of_given(layout)
     )
 }
 
-/// Which versions of which rows the configurations of the slug `$1` are.
+/// Which versions of which rows the configurations of the slug `$1` are, as one number: their text
+/// would grow with their number (G12). Two may have the same number.
 pub fn versions_of_configurations(layout: &Layout) -> String {
     format!(
-        "SELECT coalesce(string_agg(concat_ws(' ', c.tableoid, c.ctid, c.xmin), ','
-                                    ORDER BY c.tableoid, c.ctid), '')
-         FROM {}",
+        "SELECT hashtextextended(coalesce(string_agg(concat_ws(' ', v.relation, v.place, v.version),
+                  ',' ORDER BY v.relation, v.place), ''), 0)
+         FROM (SELECT c.tableoid AS relation, c.ctid AS place, c.xmin AS version FROM {}
+               LIMIT {MOST_CONFIGURATIONS} + 1) AS v",
         configurations_of_given(layout)
     )
 }

@@ -13,6 +13,10 @@ use crate::store::layout::{Layout, SqlColumn};
 /// The most bytes of a slug. What is longer is set aside, and never sent.
 pub const LONGEST_SLUG: usize = 8192;
 
+/// The most bytes of the slugs of the rows of a batch. An answer with them, the largest number of
+/// rows and their contents is within the limit of an answer (`session::limits`).
+const SLUGS: u32 = 2 * 1024 * 1024;
+
 /// Why an agent is rejected whose slug is not the same after the way to UTF-8 and back.
 pub const LOST_ON_THE_WAY: &str =
     "slug: expected characters that stay the same on the way to UTF-8 and back, found another";
@@ -43,7 +47,8 @@ const OLDEST_RUNNING: &str = "(SELECT pg_snapshot_xmin(pg_current_snapshot())::x
 /// with the number of `targets` that the slug has, and the contents while they weigh no more than
 /// `budget` bytes in all.
 ///
-/// The values of the slug as a whole are in its first row.
+/// The values of the slug as a whole are in its first row, and so is the slug: it may have
+/// [`LONGEST_SLUG`] bytes, and thousands of configurations. No other row has `places`.
 ///
 /// The query has three levels, so that every value is computed once: the innermost joins and
 /// compares, the next one weighs what is stored (a large value is not fetched for that), and the
@@ -62,6 +67,8 @@ const OLDEST_RUNNING: &str = "(SELECT pg_snapshot_xmin(pg_current_snapshot())::x
 /// | the first row with a total beyond the budget | yes, without contents |
 /// | the first row of a slug, behind that row | yes, without contents |
 /// | any other row behind it | no |
+/// | the first row with more than [`SLUGS`] bytes of slugs up to it | yes, no contents, `cut` |
+/// | any row behind that | no |
 ///
 /// Contents are also left out once the time for them is over (`in_time`). Every other claim returns
 /// all rows.
@@ -79,28 +86,24 @@ pub(super) fn claimed(
     // A slug that is too long for anything else is not sent either (G12): null is for what is no
     // slug, and is set aside.
     let slug = format!(
-        "CASE WHEN octet_length(w.slug) <= {LONGEST_SLUG} THEN {} END",
+        "CASE WHEN NOT w.goes_on AND octet_length(w.slug) <= {LONGEST_SLUG} THEN {} END",
         sent("w.slug")
     );
     let contents = Contents::of(layout);
     let (weight, own, weigh) = contents.weight(weighed);
     let (lengths, as_text) = (contents.lengths(), contents.as_text());
     let problem = problem(layout.keys());
-    let bounded = if weighed == Weighed::ByEstimate {
-        " WHERE w.begins OR NOT w.goes_on"
-    } else {
-        ""
-    };
+    let (slugs, fitting, cut, bounded) = slugs(weighed);
     format!(
         "SELECT {slug} AS slug, w.targets, w.problem,
                 CASE WHEN NOT w.goes_on THEN w.places END AS places,
                 CASE WHEN NOT w.goes_on THEN w.versions END AS versions,
-                w.age, {OLDEST_RUNNING} AS oldest_running, t.fits, w.weight, w.found, w.hidden,
-                w.place, w.relation, w.version, {}{own}
+                w.age, {OLDEST_RUNNING} AS oldest_running, {cut} AS cut, t.fits, w.weight,
+                w.found, w.hidden, w.place, w.relation, w.version, {}{own}
          FROM (
-             SELECT i.*, sum(i.weight + {ROW}) OVER so_far <= {budget}{} AS fits,
+             SELECT i.*, sum(i.weight + {ROW}) OVER so_far <= {budget}{}{fitting} AS fits,
                     sum(i.weight + {ROW}) OVER so_far - (i.weight + {ROW}) <= {budget} AS begins,
-                    lag(i.slug) OVER so_far IS NOT DISTINCT FROM i.slug AS goes_on
+                    lag(i.slug) OVER so_far IS NOT DISTINCT FROM i.slug AS goes_on{slugs}
              FROM (
                  SELECT j.*, {weight} AS weight
                  FROM (
@@ -124,6 +127,32 @@ pub(super) fn claimed(
         in_time(weighed),
         hidden(layout),
         as_they_are(layout).join(", "),
+    )
+}
+
+/// The bound on the slugs of a claim that weighs by estimate: their bytes so far as a value of a
+/// row `w`, the condition under which its contents fit, whether the claim is cut at this row, and
+/// the condition under which it is returned. A claim of one slug has none.
+fn slugs(weighed: Weighed) -> (String, String, String, String) {
+    if weighed != Weighed::ByEstimate {
+        let none = String::new;
+        return (none(), none(), "false".to_owned(), none());
+    }
+    let own = |row: &str| {
+        format!(
+            "CASE WHEN octet_length({row}.slug) <= {LONGEST_SLUG} THEN octet_length({row}.slug) \
+            ELSE 0 END"
+        )
+    };
+    let sum = format!("sum({}) OVER so_far", own("i"));
+    (
+        format!(",\n                    {sum} AS slugs"),
+        format!(" AND {sum} <= {SLUGS}"),
+        format!("w.slugs > {SLUGS}"),
+        format!(
+            " WHERE (w.begins OR NOT w.goes_on OR w.slugs > {SLUGS}) AND w.slugs - {} <= {SLUGS}",
+            own("w")
+        ),
     )
 }
 
@@ -254,9 +283,9 @@ pub(super) fn copied() -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// The value of a column of the row `configuration` that the mapping compares. A copy of the agent's
-/// `jsonb` is left out where it says something else and both are small objects: whatever it says, it
-/// is replaced (M1). Text of it would be made, sent and parsed in vain.
+/// The value of a column of the row `configuration` that the mapping compares. A copy of the
+/// agent's `jsonb` is left out where it says something else and both are small objects: whatever it
+/// says, it is replaced (M1). Text of it would be made, sent and parsed in vain.
 ///
 /// What is equal comes, and so does a string, in which there may be an equal object (T4).
 pub(super) fn unlike_copy(layout: &Layout, column: Column) -> String {

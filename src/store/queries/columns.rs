@@ -24,6 +24,12 @@ pub(super) fn parameter(column: Column) -> String {
     format!("${}", FIRST_VALUE + column.index())
 }
 
+/// The parameter for the values of a mapped column of many rows in [`super::write()`], which has
+/// one more parameter before them.
+pub(super) fn array(column: Column) -> String {
+    format!("${}", FIRST_VALUE + 1 + column.index())
+}
+
 /// The name of a mapped column in the result of a query, and in its subqueries.
 pub(super) fn result_name<C: MappedColumn>(column: C) -> String {
     format!("{}_{}", C::TABLE, column.name())

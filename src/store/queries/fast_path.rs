@@ -64,7 +64,7 @@ pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
                 CASE WHEN isfinite(changed.at)
                   THEN date_part('epoch', clock_timestamp() - changed.at) END AS age,
                 agent.fits AND configuration.fits AS fits, 0::float8 AS weight, true AS found,
-                NULL::bool AS hidden, configuration.place, configuration.relation,
+                NULL::bool AS hidden, false AS cut, configuration.place, configuration.relation,
                 configuration.version, {}
          FROM (SELECT {read}, o.ctid AS place, o.xmin AS version, o.at FROM agent_sync.outbox o
                WHERE o.ctid = $1 AND {like_the_settings}octet_length({key}) <= {LONGEST_SLUG}

@@ -3,6 +3,9 @@
 use super::sent::shown;
 use crate::store::layout::Layout;
 
+/// The most bytes of a slug that is compared.
+const LONGEST: u32 = 1024;
+
 /// The slug without what people take for the same: case, surrounding blanks, and the Unicode form;
 /// and, beside a column of another type than text, the other ways to write one value of it.
 fn folded(layout: &Layout, slug: &str) -> String {
@@ -23,12 +26,14 @@ fn folded(layout: &Layout, slug: &str) -> String {
     format!("regexp_replace({text}, '{pattern}', '{kept}')")
 }
 
-/// For those of the keys `$1` that have no configuration, the slug of a configuration that differs in
-/// case, surrounding blanks, Unicode form or the way to write a value alone, of the same tenant if
-/// there are tenants.
+/// For those of the keys `$1` that have no configuration, the slug of a configuration that differs
+/// in case, surrounding blanks, Unicode form or the way to write a value alone, of the same tenant
+/// if there are tenants.
 ///
 /// No index finds it, so the configurations are read once, and only where they take less than 64
-/// MiB, or, where they are partitioned, have fewer than 100,000 rows by the statistics.
+/// MiB, or, where they are partitioned, have fewer than 100,000 rows by the statistics. That says
+/// nothing of the bytes of a slug, which PostgreSQL compresses: those of more than [`LONGEST`]
+/// bytes are not compared. The length of a text is in its header, and the text is not read for it.
 pub fn near_misses(layout: &Layout) -> String {
     let (configurations, keys) = (&layout.configurations, layout.keys());
     let (table, slug) = (&configurations.table, &configurations.agent_slug.name);
@@ -43,7 +48,8 @@ pub fn near_misses(layout: &Layout) -> String {
         "SELECT given.slug, {}
          FROM {given}
          JOIN {table} c ON {} = {}{same_tenant}
-         WHERE (SELECT CASE t.relkind WHEN 'p' THEN t.reltuples BETWEEN 0 AND 100000
+         WHERE octet_length(c.{slug}::text) <= {LONGEST} AND octet_length({bare}::text) <= {LONGEST}
+           AND (SELECT CASE t.relkind WHEN 'p' THEN t.reltuples BETWEEN 0 AND 100000
                        ELSE pg_relation_size(t.oid) < 67108864 END
                 FROM pg_class t WHERE t.oid = to_regclass($2::text))
          GROUP BY 1",

@@ -2,11 +2,11 @@
 //!
 //! The leader is the only writer of the problems of agents, so nothing comes between a look for
 //! such a problem and its change. `doctor` deletes one row as well, that of its own made-up slug
-//! (`store::request::FORGET_CANARY`). The indexes on the key and on the slug are hash indexes, which
-//! hold texts of any length; PostgreSQL uses them for one key at a time, hence LATERAL.
+//! (`store::request::FORGET_CANARY`). The indexes on the key and on the slug are hash indexes,
+//! which hold texts of any length; PostgreSQL uses them for one key at a time, hence LATERAL.
 
 use super::claimed::{LONGEST_SLUG, LOST_ON_THE_WAY, too_long};
-use super::sent::{sent, shown};
+use super::sent::{beginning, sent, shown};
 use crate::key::Keys;
 
 /// Looks up the problems of the keys of `given`, its column `slug`, each with its ctid. The ctid is
@@ -39,15 +39,15 @@ fn is_old_news() -> String {
     format!("(g.asked AND {IS_SAME} AND (k.next_attempt IS NOT NULL) = g.retries)")
 }
 
-/// Notes the problems in the query `given`, with the columns
-/// `slug, kind, detail, sqlstate, retries, asked`; the slugs are distinct. `with` holds common
-/// table expressions that come before. Gives the slugs, and whether each problem is to be logged: a
-/// new or changed one is, an unchanged one at its 2nd, 4th, 8th … attempt (G5, S8).
+/// Notes the problems in the query `given`, with the columns `slug, kind, detail, sqlstate,
+/// retries, asked`; the slugs are distinct. `with` holds common table expressions that come before.
+/// The result is that of `returned`: a query of the rows `g` of `given` and `k` of `known`. A slug
+/// may have any number of bytes, so a query that returns one bounds it (G12).
 ///
 /// `since` stays while the kind does. What `retries` is tried again after 2 s, doubling to 5
 /// minutes.
-fn note(keys: Keys, with: &str, given: &str) -> String {
-    let (is_old_news, known, slug) = (is_old_news(), known(keys), shown("g.slug"));
+fn note(keys: Keys, with: &str, given: &str, returned: &str) -> String {
+    let (is_old_news, known) = (is_old_news(), known(keys));
     let (key, names, values) = (keys.of_row("p"), keys.names(), keys.values("g.slug"));
     format!(
         "WITH {with} given AS MATERIALIZED ({given}), {known}, updated AS (
@@ -70,21 +70,33 @@ fn note(keys: Keys, with: &str, given: &str) -> String {
                THEN now() + interval '2 seconds' END
              FROM given g LEFT JOIN known k ON k.slug = g.slug WHERE k.slug IS NULL
          )
-         SELECT {slug},
-             NOT {IS_SAME} OR (k.attempts + 1) & k.attempts = 0 AND NOT {is_old_news} AS is_news
-         FROM given g LEFT JOIN known k ON k.slug = g.slug"
+         {returned}"
     )
+}
+
+/// Gives the slugs of the rows that were set aside: the beginning of a long one.
+fn beginnings() -> String {
+    format!("SELECT {} FROM given g", shown(&beginning("g.slug")))
 }
 
 /// Notes problems: `$1` the slugs, `$2` the kinds, `$3` the reasons, `$4` the SQLSTATEs, `$5`
 /// whether it is tried again, `$6` whether the slug was requested.
+///
+/// Gives the slugs whose problem is not to be logged. A new or changed one is, an unchanged one at
+/// its 2nd, 4th, 8th … attempt (G5, S8).
 pub fn note_problems(keys: Keys) -> String {
+    let (slug, is_old_news) = (shown("g.slug"), is_old_news());
+    let unchanged = format!(
+        "SELECT {slug} FROM given g JOIN known k ON k.slug = g.slug
+         WHERE NOT (NOT {IS_SAME} OR (k.attempts + 1) & k.attempts = 0 AND NOT {is_old_news})"
+    );
     note(
         keys,
         "",
         "SELECT u.slug, u.kind, u.detail, u.sqlstate, u.retries, u.asked
          FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::bool[]) AS u
            (slug, kind, detail, sqlstate, retries, asked)",
+        &unchanged,
     )
 }
 
@@ -123,6 +135,7 @@ pub fn set_aside_not_text(keys: Keys) -> String {
              FROM taken",
             too_long("")
         ),
+        "SELECT count(*) FROM given",
     )
 }
 
@@ -193,6 +206,7 @@ pub fn set_aside_first(keys: Keys) -> String {
         ),
         "SELECT tried.slug, 'failed' AS kind, $1::text AS detail, $2::text AS sqlstate, true AS \
         retries, false AS asked FROM tried",
+        &beginnings(),
     )
 }
 
@@ -211,5 +225,6 @@ pub fn set_aside_unreadable(keys: Keys) -> String {
         ),
         "SELECT taken.slug, 'failed' AS kind, $2::text AS detail, $3::text AS sqlstate, true AS \
         retries, false AS asked FROM taken",
+        &beginnings(),
     )
 }

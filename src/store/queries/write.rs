@@ -1,7 +1,7 @@
 //! The write of a batch: the queries that write its configurations and take its rows out of the
 //! outbox.
 
-use super::columns::{assignments, parameter};
+use super::columns::{array, assignments};
 use super::history::{into_history, noted};
 use crate::columns::{Column, MappedColumn as _};
 use crate::key::Keys;
@@ -9,7 +9,8 @@ use crate::store::layout::{Configurations, Layout};
 
 /// Writes a batch: the configurations at the places `$1`, in the relations `$2`, for the slugs
 /// `$3`. Takes the rows of the outbox at the places `$4`, of the versions `$5` and with the slugs
-/// `$6`. The values of the mapped columns are the parameters (`parameter`) after these, null for a
+/// `$7`: for each row, `$6` has the number of its slug among them, so that a slug is sent once
+/// (G12). The values of the mapped columns are the parameters (`array`) after these, null for a
 /// column that keeps its value.
 ///
 /// Identity (G13): [`super::claim()`] has locked the configuration in the same transaction, so
@@ -31,7 +32,7 @@ pub fn write(layout: &Layout, history: bool) -> String {
     let (configurations, keys) = (&layout.configurations, layout.keys());
     let names = Column::ALL.map(Column::name).join(", ");
     let values = Column::ALL
-        .map(|column| unnest(&parameter(column), "text"))
+        .map(|column| unnest(&array(column), "text"))
         .join(", ");
     let rows = format!(
         "ROWS FROM ({}, {}, {}, {values}) AS u (place, relation, slug, {names})",
@@ -55,18 +56,10 @@ pub fn write(layout: &Layout, history: bool) -> String {
     } else {
         ("RETURNING 1".to_owned(), String::new())
     };
-    let this_change = this_change(keys);
-    let taken = [
-        unnest("$4", "tid"),
-        unnest("$5", "xid"),
-        unnest("$6", "text"),
-    ]
-    .join(", ");
+    let take = take_rows(keys, ["$4", "$5", "$6", "$7"]);
     format!(
         "WITH taken AS (
-         DELETE FROM agent_sync.outbox o
-         USING ROWS FROM ({taken}) AS t (place, version, slug)
-         WHERE o.ctid {EQUALS} ANY ($4) AND {this_change} {returned}
+         {take} {returned}
          ){noted}, written AS (
          UPDATE {} c SET {}
          FROM {rows}
@@ -88,10 +81,24 @@ fn unnest(parameter: &str, of_type: &str) -> String {
 /// "=" in a statement that runs under the path of the role.
 pub(super) const EQUALS: &str = "OPERATOR(pg_catalog.=)";
 
-/// The condition that a row of the outbox is the one that was read.
-fn this_change(keys: Keys) -> String {
+/// Takes the rows of the outbox at these places, of these versions, and with the keys of these
+/// numbers among these keys.
+fn take_rows(keys: Keys, [places, versions, numbers, distinct]: [&str; 4]) -> String {
     let key = keys.of_row("o");
-    format!("o.ctid {EQUALS} t.place AND o.xmin {EQUALS} t.version AND {key} {EQUALS} t.slug")
+    let rows = [
+        unnest(places, "tid"),
+        unnest(versions, "xid"),
+        unnest(numbers, "int4"),
+    ];
+    format!(
+        "DELETE FROM agent_sync.outbox o
+         USING ROWS FROM ({}) AS t (place, version, number)
+         JOIN {} WITH ORDINALITY AS k (slug, number) ON k.number {EQUALS} t.number
+         WHERE o.ctid {EQUALS} ANY ({places}) AND o.ctid {EQUALS} t.place
+           AND o.xmin {EQUALS} t.version AND {key} {EQUALS} k.slug",
+        rows.join(", "),
+        unnest(distinct, "text"),
+    )
 }
 
 /// The part of [`write()`] that records the history. It sees the rows as they were before. If the
@@ -124,12 +131,7 @@ fn note_history(configurations: &Configurations, keys: Keys, rows: &str, these: 
 }
 
 /// Takes rows out of the outbox when a batch wrote nothing for them: those at the places `$1`, of
-/// the versions `$2`, with the keys `$3`; see [`write()`].
+/// the versions `$2`, with the numbers `$3` of the keys `$4`; see [`write()`].
 pub fn take(keys: Keys) -> String {
-    let this_change = this_change(keys);
-    format!(
-        "DELETE FROM agent_sync.outbox o USING unnest($1::tid[], $2::xid[], $3::text[]) AS t
-              (place, version, slug)
-         WHERE o.ctid = ANY ($1) AND {this_change}"
-    )
+    take_rows(keys, ["$1", "$2", "$3", "$4"])
 }

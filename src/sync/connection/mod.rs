@@ -288,6 +288,7 @@ impl<'a> ConnectionLoop<'a> {
             announce: self.context.options.announce.channel.as_deref(),
             foreign_code: self.foreign_code,
             heavy: &self.context.turns.batches,
+            near: &self.context.near,
         };
         let drained = self.drain.step(tools).await?;
         self.locked.stops_batches = drained == Drained::Locked;

@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::Drain;
-use crate::mapping::Rules;
 use crate::pg::{QueryError, Tid, Version};
 use crate::session;
-use crate::store::{Claim, Claimed, Finished, IdleLockAction, LockWait, Part, Store};
+use crate::store::{Claim, Claimed, Finished, IdleLockAction, LockWait, Part};
 use crate::sync::batch_plan::{BatchPlan, plan_batch};
 use crate::sync::context::Tools;
 use crate::sync::error::AttemptError;
@@ -54,7 +53,7 @@ impl End {
             looked_at: claimed.looked_at,
             last: claimed.last,
             is_cut: claim.is_one() || plan.heavy > 0 && plan.takes_any(),
-            is_last: claimed.looked_at < claim.limit as usize,
+            is_last: claimed.looked_at < claim.limit as usize && !claimed.is_cut()?,
             oldest_running: claimed.oldest_running()?,
         })
     }
@@ -91,7 +90,7 @@ impl Drain {
         let got_lock = begun.got_idle_lock;
         self.tell(Input::Claimed { action, got_lock });
         let claimed = begun.claimed;
-        let (mut plan, end) = self.plan(tools.rules, store, &claimed, claim).await?;
+        let (mut plan, end) = self.plan(tools, &claimed, claim).await?;
         self.note_left(&plan);
         if plan.heavy > 0 && !plan.takes_any() {
             let run = Box::pin(self.run_heavy(tools, &claimed, claim, &mut plan, end));
@@ -124,11 +123,11 @@ impl Drain {
     /// Plans the claimed batch.
     pub(super) async fn plan<'a>(
         &self,
-        rules: &Rules,
-        store: &Store,
+        tools: Tools<'_>,
         claimed: &'a Claimed,
         claim: Claim<'_>,
     ) -> Result<(BatchPlan<'a>, End), QueryError> {
+        let Tools { store, rules, .. } = tools;
         let (layout, is_one) = (store.layout(), claim.is_one());
         let mut plan =
             plan_batch(rules, layout, claimed, &self.settled, &self.slow, is_one).await?;
@@ -138,7 +137,7 @@ impl Drain {
         }
         if !plan.missing.is_empty() {
             let problems = &mut plan.outcome.problems;
-            store.name_near(&plan.missing, problems).await?;
+            store.name_near(tools.near, &plan.missing, problems).await?;
         }
         let end = End::of(claimed, claim, &plan)?;
         Ok((plan, end))

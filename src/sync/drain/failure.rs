@@ -155,7 +155,7 @@ impl Drain {
         };
         let is_alone = self.slow.alone().is_some();
         // One slug, and so the culprit.
-        let Some(&key) = plan.outcome.taken.keys.first() else {
+        let Some(key) = plan.outcome.taken.first_key() else {
             return Err(error.into());
         };
         let refusal = match class {
@@ -244,8 +244,8 @@ impl Drain {
             return Ok(Batch::Again);
         }
         self.tell(Input::LeftRows);
-        if let Some(key) = taken.keys.first() {
-            self.left.get_or_insert_with(|| (*key).to_owned());
+        if let Some(key) = taken.first_key() {
+            self.left.get_or_insert_with(|| key.to_owned());
         }
         Ok(Batch::Left(end.last))
     }

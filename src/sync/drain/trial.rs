@@ -47,7 +47,7 @@ impl Drain {
             Err(error) => return self.claim_failed(tools, error).await.map(Some),
         };
         let claimed = begun.claimed;
-        let (mut plan, end) = self.plan(tools.rules, store, &claimed, claim).await?;
+        let (mut plan, end) = self.plan(tools, &claimed, claim).await?;
         let refused = find_refused(tools, &plan, trials).await?;
         let failed = refused
             .iter()
@@ -71,10 +71,11 @@ impl Drain {
         self.note_left(&plan);
         if !plan.takes_any() {
             store.abandon().await?;
-            return Ok(Some(Batch::Done(end)));
+            // Of a smaller batch, all slugs come.
+            return Ok((plan.heavy == 0).then_some(Batch::Done(end)));
         }
-        let time = Some(self.slow.time());
-        match store.finish(&plan.outcome, tools.announce, time).await {
+        let (outcome, time) = (&plan.outcome, Some(self.slow.time()));
+        match store.finish(outcome, tools.announce, time).await {
             Ok(finished) => {
                 self.committed(tools, &plan, &finished, end, read).await?;
                 if trials == TRIALS_OF_SLOW {
