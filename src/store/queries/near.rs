@@ -32,7 +32,7 @@ fn folded(layout: &Layout, slug: &str) -> String {
 ///
 /// No index finds it, so the configurations are read once, and only where they take less than 64
 /// MiB, or, where they are partitioned, have fewer than 100,000 rows by the statistics. That says
-/// nothing of the bytes of a slug, which PostgreSQL compresses: those of more than [`LONGEST`]
+/// nothing of the bytes of a slug, which PostgreSQL compresses: those of more than `LONGEST`
 /// bytes are not compared. The length of a text is in its header, and the text is not read for it.
 pub fn near_misses(layout: &Layout) -> String {
     let (configurations, keys) = (&layout.configurations, layout.keys());

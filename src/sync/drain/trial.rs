@@ -30,7 +30,8 @@ const QUICK: Duration = Duration::from_millis(100);
 
 impl Drain {
     /// Repeats the batch with a trial of each write. A refused write is left out and becomes a
-    /// problem; a locked or slow one is left in the outbox. None if that does not find the cause.
+    /// problem; a locked or slow one is left in the outbox. None if that does not find the cause,
+    /// or takes nothing where not all slugs came: of a smaller batch, all do.
     pub(super) async fn try_writes(
         &mut self,
         tools: Tools<'_>,
@@ -71,11 +72,10 @@ impl Drain {
         self.note_left(&plan);
         if !plan.takes_any() {
             store.abandon().await?;
-            // Of a smaller batch, all slugs come.
             return Ok((plan.heavy == 0).then_some(Batch::Done(end)));
         }
-        let (outcome, time) = (&plan.outcome, Some(self.slow.time()));
-        match store.finish(outcome, tools.announce, time).await {
+        let time = Some(self.slow.time());
+        match store.finish(&plan.outcome, tools.announce, time).await {
             Ok(finished) => {
                 self.committed(tools, &plan, &finished, end, read).await?;
                 if trials == TRIALS_OF_SLOW {
