@@ -215,9 +215,9 @@ fn of_certificate(error: &rustls::Error) -> &'static str {
         }
         Error::InvalidCertificate(Wrong::UnknownIssuer) => {
             "Set tls_root_cert to the certificate of the authority that signed the server's: \
-            providers have it for download. If no authority did, set tls_root_cert to the \
-            certificate of the server, with tls = \"verify-ca\". The last resort is tls = \
-            \"require\": then whoever stands in between reads and changes the whole session."
+            providers have it for download. If it is self-signed, sign one with an authority of \
+            your own; or set tls_root_cert to it, with tls = \"verify-ca\", which takes one \
+            that was made with CA:FALSE alone. The last resort is tls = \"require\": then whoever stands in between reads and changes the whole session."
         }
         _ => {
             "Correct the certificate of the server, and set tls_root_cert to that of the authority \

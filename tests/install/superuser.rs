@@ -41,7 +41,7 @@ fn s27_every_command_is_in_a_list() {
     let command = Cli::command();
     let commands: BTreeSet<&str> = command
         .get_subcommands()
-        .map(|one| one.get_name())
+        .map(clap::Command::get_name)
         .collect();
     assert_eq!(commands, listed.iter().copied().collect(), "{listed:?}");
     assert_eq!(commands.len(), listed.len(), "in one list: {listed:?}");
