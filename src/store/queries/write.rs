@@ -93,9 +93,9 @@ fn take_rows(keys: Keys, [places, versions, numbers, distinct]: [&str; 4]) -> St
     format!(
         "DELETE FROM agent_sync.outbox o
          USING ROWS FROM ({}) AS t (place, version, number)
-         JOIN {} WITH ORDINALITY AS k (slug, number) ON k.number {EQUALS} t.number
+         JOIN {} WITH ORDINALITY AS u (slug, number) ON u.number {EQUALS} t.number
          WHERE o.ctid {EQUALS} ANY ({places}) AND o.ctid {EQUALS} t.place
-           AND o.xmin {EQUALS} t.version AND {key} {EQUALS} k.slug",
+           AND o.xmin {EQUALS} t.version AND {key} {EQUALS} u.slug",
         rows.join(", "),
         unnest(distinct, "text"),
     )
