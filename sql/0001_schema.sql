@@ -41,9 +41,12 @@ SELECT CASE WHEN $1 IS NOT NULL THEN
                     WHERE p.slug OPERATOR(pg_catalog.=) given.slug
                       AND (p.tenant IS NULL OR given.tenant IS NULL
                            OR p.tenant OPERATOR(pg_catalog.=) given.tenant))
-    -- A save that could not be noted may be of any agent.
-    AND EXISTS (SELECT FROM agent_sync.install i CROSS JOIN agent_sync.uncaptured u
-                WHERE u.is_called AND i.uncaptured_seen OPERATOR(pg_catalog.=) u.last_value)
+    -- A save that could not be noted may be of any agent. A standby does not know their number,
+    -- because the write-ahead log of a sequence is ahead of its use.
+    AND (pg_catalog.pg_is_in_recovery()
+         OR EXISTS (SELECT FROM agent_sync.install i CROSS JOIN agent_sync.uncaptured u
+                    WHERE u.is_called
+                      AND i.uncaptured_seen OPERATOR(pg_catalog.=) u.last_value))
 END
 FROM (SELECT /* slug */$1 AS slug, /* tenant */$2 AS tenant) AS given$body$;
     -- A part of the key as the server writes a value of the type, and so as the outbox has it; %1$s

@@ -83,7 +83,7 @@ pub(super) fn unanswered(database: &Database, error: QueryError) -> anyhow::Erro
         QueryError::Postgres(cause) if sqlstate::policy(cause).class == Class::Connection => {
             Exit::Unavailable
         }
-        QueryError::Postgres(_) | QueryError::Large(_) => Exit::Failed,
+        QueryError::Postgres(_) | QueryError::Large(_) | QueryError::Split => Exit::Failed,
     };
     let remedy = match (&error, error.class()) {
         (QueryError::Postgres(cause), _)

@@ -18,7 +18,17 @@ pub enum QueryError {
     /// A row is larger than any that a query of the daemon asks for.
     #[error("expected a row of at most {most} bytes, found {0}", most = Db::ROW)]
     Large(usize),
+    /// A standby has answered in place of the primary.
+    #[error(
+        "expected every answer from the primary, and a standby gave one: what stands in between \
+        sends statements that only read to another server"
+    )]
+    Split,
 }
+
+/// The remedy where statements go to several servers.
+const SPLIT: &str = "Give the address of the primary itself, or exclude this database or role from the \
+    balancing of reads; in pgpool-II: database_redirect_preference_list = 'DATABASE:primary'.";
 
 impl From<tokio_postgres::Error> for QueryError {
     fn from(error: tokio_postgres::Error) -> Self {
@@ -33,6 +43,7 @@ impl QueryError {
             Self::Postgres(error) => sqlstate::policy(error).remedy,
             Self::Silent(_) => sqlstate::SILENT,
             Self::Large(_) => sqlstate::REACH,
+            Self::Split => SPLIT,
         }
     }
 

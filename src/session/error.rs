@@ -133,24 +133,7 @@ impl SessionError {
             }
             Self::Untrusted(finding) => return finding.remedy(),
             Self::ReadOnly => "Name the primary among the hosts of this database.",
-            Self::Postgres(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
-                "The limits of its role or database apply to a session until agent-sync sets its \
-                own: ALTER ROLE … RESET statement_timeout; the same with IN DATABASE, or ALTER \
-                DATABASE … RESET statement_timeout. Or another session cancels it \
-                (pg_cancel_backend)."
-            }
-            Self::Postgres(error)
-                if error.code().is_some()
-                    || error.is_closed()
-                    || sources::<io::Error>(error).is_some() =>
-            {
-                sqlstate::policy(error).remedy
-            }
-            Self::Postgres(_) => {
-                "Check the URL, the password and tls of this database; the cause says which. A \
-                password stands in the URL, in password_file, in PGPASSWORD or in ~/.pgpass, or \
-                password_command prints it."
-            }
+            Self::Postgres(error) => of_postgres(error),
             Self::Silent(_) | Self::Closed(_) | Self::Dead(_) | Self::Unreachable(_) => {
                 sqlstate::REACH
             }
@@ -200,6 +183,21 @@ impl SessionError {
             }
             (error, _) => error,
         }
+    }
+}
+
+/// The remedy for an error of the driver or of the server.
+fn of_postgres(error: &tokio_postgres::Error) -> &'static str {
+    if error.code() == Some(&SqlState::QUERY_CANCELED) {
+        "The limits of its role or database apply to a session until agent-sync sets its own: \
+        ALTER ROLE … RESET statement_timeout; the same with IN DATABASE, or ALTER DATABASE … RESET \
+        statement_timeout. Or another session cancels it (pg_cancel_backend)."
+    } else if error.code().is_some() || error.is_closed() || sources::<io::Error>(error).is_some() {
+        sqlstate::policy(error).remedy
+    } else {
+        "Check the URL, the password and tls of this database; the cause says which. A password \
+        stands in the URL, in password_file, in PGPASSWORD or in ~/.pgpass, or password_command \
+        prints it."
     }
 }
 
@@ -256,7 +254,7 @@ impl From<QueryError> for SessionError {
         match error {
             QueryError::Postgres(error) => error.into(),
             QueryError::Silent(time_limit) => Self::Silent(time_limit),
-            large @ QueryError::Large(_) => Self::Closed(large.to_string()),
+            error @ (QueryError::Large(_) | QueryError::Split) => Self::Closed(error.to_string()),
         }
     }
 }

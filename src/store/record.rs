@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postgres_types::Type;
-use tokio_postgres::{Error, Row};
+use tokio_postgres::Row;
 
 use super::{Audited, Store, audited, queries};
 use crate::observe::compared::Counts;
@@ -24,11 +24,18 @@ impl Installed {
     /// Reads the record; none if the install has none.
     pub async fn read(db: &Db) -> Result<Option<Self>, QueryError> {
         let row = db.opt(queries::INSTALL, &[]).await?;
-        Ok(row.as_ref().map(Self::of).transpose()?)
+        row.as_ref().map(Self::of).transpose()
     }
 
     /// Of a row with the columns of [`queries::INSTALL`].
-    pub(super) fn of(row: &Row) -> Result<Self, Error> {
+    ///
+    /// The answer of a standby is refused. A proxy that sends statements that only read to
+    /// standbys lets each of them pass for the primary's, and what decides whether a change was
+    /// missed stands in this record.
+    pub(super) fn of(row: &Row) -> Result<Self, QueryError> {
+        if row.try_get("is_of_standby")? {
+            return Err(QueryError::Split);
+        }
         Ok(Self {
             uncaptured_seen: row.try_get("uncaptured_seen")?,
             uncaptured: row.try_get("uncaptured")?,

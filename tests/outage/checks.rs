@@ -1,6 +1,12 @@
 //! The checks at the start and at every reconnect (G10), and proof that no state of an install
 //! blocks a save (C4).
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_sync::pg::{AnswerLimit, Db, QueryError};
+use agent_sync::store::Installed;
+
 use crate::support::platform::{EXAMPLE, EXPECTED, connect};
 use crate::support::{Daemon, Platform, Said, eventually};
 
@@ -49,6 +55,42 @@ async fn standby_is_refused_until_promoted() {
             .get::<_, bool>(0)
     );
     assert_eq!(daemon.lines("database unavailable").len(), 1);
+}
+
+/// GIVEN a standby, WHEN it answers in place of the primary, as behind a proxy that splits reads and
+/// writes, THEN the answer is refused; and `in_sync` tells a runtime there what is known.
+#[tokio::test]
+async fn g10_the_answer_of_a_standby_proves_nothing() {
+    let (primary, platform) = Platform::on_own_server("").await;
+    let name: String = platform.value("SELECT current_database()::text").await;
+    let Some(standby) = crate::support::standby(&primary) else {
+        return;
+    };
+    // The log of the sequence is ahead of it from now on.
+    assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
+    platform.install();
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    let _daemon = platform.caught_up_daemon().await;
+    platform.becomes("a", EXPECTED).await;
+    assert_eq!(platform.says(&["wait"]).await.code, 0);
+    let (client, _) = connect(&standby.url(&name)).await;
+    eventually("the standby has it in sync", async || {
+        let in_sync = client
+            .query_one("SELECT agent_sync.in_sync('a')", &[])
+            .await;
+        in_sync.is_ok_and(|row| row.get::<_, Option<bool>>(0) == Some(true))
+    })
+    .await;
+    let db = Db::new(
+        Arc::new(client),
+        Duration::from_secs(30),
+        AnswerLimit::default(),
+    );
+    let error = Installed::read(&db).await.unwrap_err();
+    assert!(matches!(error, QueryError::Split), "{error}");
+    assert!(error.remedy().contains("address of the primary"), "{error}");
+    assert!(Installed::read(&platform.db()).await.unwrap().is_some());
 }
 
 #[tokio::test]

@@ -5,12 +5,13 @@ use super::tables::QUOTED_NAME;
 /// The state of the install: its version, the number up to which every agent has been checked, and
 /// the number of saves that could not be captured. If the sequence was set back and has not given a
 /// number since (`is_called` is false), the count is a negative number below -1, so it differs from
-/// "never checked". The last column tells whether the count may come from a crash: the write-ahead
-/// log of a sequence is ahead of its use, so a recovery moves it.
+/// "never checked". Then whether the count may come from a crash: the write-ahead log of a sequence
+/// is ahead of its use, so a recovery moves it. For the same reason a standby shows another count,
+/// also without delay; the last column tells whether one has answered.
 pub const INSTALL: &str = "
     SELECT i.version, i.uncaptured_seen,
            CASE WHEN u.is_called THEN u.last_value ELSE -2 - u.last_value END AS uncaptured,
-           u.log_cnt = 0 AS may_have_jumped
+           u.log_cnt = 0 AS may_have_jumped, pg_is_in_recovery() AS is_of_standby
     FROM agent_sync.install i CROSS JOIN agent_sync.uncaptured u";
 
 /// The version of the schema, and the tables that the triggers were made for: schema and name of
