@@ -50,5 +50,5 @@ pub use plan::{Agent, Changes, Configuration, NumberColumn, Plan, Targets, check
 pub use reasons::{Mistake, Rejection, Warning};
 pub use rules::Rules;
 pub use rules_file::{RulesError, RulesMistake};
-pub(crate) use show::{MARK, describe, disturbs, escape, quoted};
+pub(crate) use show::{describe, disturbs, disturbs_message, escape, quoted};
 pub use unmapped::{Hint, Unmapped};

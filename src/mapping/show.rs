@@ -75,7 +75,7 @@ pub(crate) fn quoted(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            c if disturbs(c) || c == MARK => escape(&mut out, c),
+            c if disturbs_message(c) => escape(&mut out, c),
             c => out.push(c),
         }
     }
@@ -95,8 +95,11 @@ pub(super) fn one_of(names: &[impl AsRef<str>]) -> String {
     }
 }
 
-/// The mark around a command in messages, which the pages make copyable.
-pub(crate) const MARK: char = '`';
+/// Whether a character can disturb a message: one that can disturb a terminal, or a backtick, which
+/// marks a command there that the pages make copyable.
+pub(crate) fn disturbs_message(c: char) -> bool {
+    disturbs(c) || c == '`'
+}
 
 /// Whether a character can disturb a terminal or forge a line: control characters (C0, C1),
 /// separators of lines and paragraphs, and marks that turn the direction of writing.

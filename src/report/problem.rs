@@ -79,7 +79,7 @@ fn quoted_for_shell(text: &str) -> String {
     let inner = escaped.get(1..escaped.len() - 1).unwrap_or_default();
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
-    } else if text.contains(|c| crate::mapping::disturbs(c) || c == crate::mapping::MARK) {
+    } else if text.contains(crate::mapping::disturbs_message) {
         format!("$'{}'", inner.replace('\'', r"\'"))
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))

@@ -215,7 +215,8 @@ fn of_certificate(error: &rustls::Error) -> &'static str {
             "Set tls_root_cert to the certificate of the authority that signed the server's: \
             providers have it for download. If it is self-signed, sign one with an authority of \
             your own; or set tls_root_cert to it, with tls = \"verify-ca\", which takes one \
-            that was made with CA:FALSE alone. The last resort is tls = \"require\": then whoever stands in between reads and changes the whole session."
+            that was made with CA:FALSE alone. The last resort is tls = \"require\": then whoever \
+            stands in between reads and changes the whole session."
         }
         _ => {
             "Correct the certificate of the server, and set tls_root_cert to that of the authority \

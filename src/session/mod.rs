@@ -154,11 +154,11 @@ impl Session {
         // In one round trip.
         let (is_used, begun, named) = tokio::join!(
             biased;
-            self.db.simple(proof::IS_USED),
+            proof::is_used(&self.db),
             self.db.batch(AFRESH),
             self.db.run(settings::OF_THE_CONNECTION, &name),
         );
-        self.is_used = is_used.is_ok_and(|answer| proof::is_used(&answer));
+        self.is_used = is_used;
         begun?;
         Ok(named?)
     }
@@ -183,11 +183,8 @@ impl Session {
         config.application_name("agent-sync probe");
         let (session, _) = Self::find(database, &config, ORDINARY).await?;
         let found = proof::backend(&session).await?;
-        if found != *own {
-            let used = session.db.simple(proof::IS_USED).await;
-            if used.is_ok_and(|answer| proof::is_used(&answer)) {
-                session.db.batch(AFRESH).await?;
-            }
+        if found != *own && proof::is_used(&session.db).await {
+            session.db.batch(AFRESH).await?;
         }
         Ok(found)
     }

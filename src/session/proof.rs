@@ -36,7 +36,7 @@ pub(super) const CHANNEL: &str = "agent_sync_probe";
 
 /// Whether the backend has state of an earlier session of agent-sync: its settings, its locks, or
 /// LISTEN. It runs before the path is set.
-pub(super) const IS_USED: &str = "
+const IS_USED: &str = "
     SELECT pg_catalog.current_setting('agent_sync.daemon', true) OPERATOR(pg_catalog.=) 'on'
       OR EXISTS (SELECT FROM pg_catalog.pg_locks l
         WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
@@ -46,12 +46,14 @@ pub(super) const IS_USED: &str = "
         WHERE c.name OPERATOR(pg_catalog.=) ANY (ARRAY['agent_sync', 'agent_sync_change',
           'agent_sync_probe']))";
 
-/// The answer to [`IS_USED`].
-pub(super) fn is_used(answer: &[SimpleQueryMessage]) -> bool {
-    answer.iter().any(|message| match message {
+/// Whether the backend has such state, as far as the server answers.
+pub(super) async fn is_used(db: &Db) -> bool {
+    let says_so = |message: &SimpleQueryMessage| match message {
         SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten() == Some("t"),
         _ => false,
-    })
+    };
+    let answer = db.simple(IS_USED).await;
+    answer.is_ok_and(|answer| answer.iter().any(says_so))
 }
 
 /// A notification is committed, and waits for no standby.

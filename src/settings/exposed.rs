@@ -115,15 +115,20 @@ fn fault(file: &Path) -> Option<(&'static str, String)> {
         return Some((OWNED, command("chown root", file)));
     }
     let files = [Some(file), real.as_deref()].into_iter().flatten();
-    files.filter_map(Path::parent).find_map(|folder| {
-        let is_named = !folder.as_os_str().is_empty();
-        let folder = if is_named { folder } else { Path::new(".") };
+    files.filter_map(folder_of).find_map(|folder| {
         let metadata = fs::metadata(folder).ok()?;
         if is_open(metadata.mode()) {
             return Some((OPEN_FOLDER, command("chmod o-w", folder)));
         }
         is_of_another(&metadata).then(|| (OWNED_FOLDER, command("chown root", folder)))
     })
+}
+
+/// The folder of a file; that of a bare name is the present one.
+fn folder_of(file: &Path) -> Option<&Path> {
+    let folder = file.parent()?;
+    let is_named = !folder.as_os_str().is_empty();
+    Some(if is_named { folder } else { Path::new(".") })
 }
 
 /// The access of every user to a file or directory, and the command that removes it.
@@ -133,9 +138,7 @@ fn open_to_all(file: &Path) -> Option<(&'static str, String)> {
         let access = if metadata.is_dir() { ADD } else { CHANGE };
         return Some((access, command("chmod o-w", file)));
     }
-    let folder = file.parent()?;
-    let is_named = !folder.as_os_str().is_empty();
-    let folder = if is_named { folder } else { Path::new(".") };
+    let folder = folder_of(file)?;
     let is_open = is_open(fs::metadata(folder).ok()?.mode());
     is_open.then(|| (OPEN_FOLDER, command("chmod o-w", folder)))
 }
