@@ -86,6 +86,9 @@ pub enum SessionError {
         "notifications do not arrive: the connection goes through a pooler in transaction mode"
     )]
     Pooler,
+    /// What only reads is answered by another server (G10).
+    #[error("{}", QueryError::Split)]
+    Split,
     /// The session would use objects that others may have prepared (S5).
     #[error("{0}")]
     Untrusted(Box<Finding>),
@@ -141,6 +144,7 @@ impl SessionError {
                 "Give the direct address of the server, or that of a pooler in session mode: \
                 LISTEN and locks need a session of their own."
             }
+            Self::Split => QueryError::Split.remedy(),
         };
         remedy.into()
     }
@@ -162,7 +166,8 @@ impl SessionError {
             | Self::ClientCertificate(_)
             | Self::Passfile { .. }
             | Self::Password(_)
-            | Self::Pooler => true,
+            | Self::Pooler
+            | Self::Split => true,
             _ => false,
         }
     }
@@ -255,7 +260,8 @@ impl From<QueryError> for SessionError {
         match error {
             QueryError::Postgres(error) => error.into(),
             QueryError::Silent(time_limit) => Self::Silent(time_limit),
-            error @ (QueryError::Large(_) | QueryError::Split) => Self::Closed(error.to_string()),
+            QueryError::Split => Self::Split,
+            error @ QueryError::Large(_) => Self::Closed(error.to_string()),
         }
     }
 }

@@ -19,6 +19,8 @@
 //! does without it: the second connection stays in a transaction, and so in a backend of its own,
 //! while the first one shows that it still has its backend. The sweep names the session that holds
 //! the queue up.
+//!
+//! At last, a statement that only reads shows that no proxy sends such statements to a standby.
 
 use std::time::Duration;
 
@@ -103,11 +105,11 @@ pub(super) async fn prove(
     // Whatever came out, this backend is not to listen any more; and it must still be the same.
     let still = ask(db, &format!("UNLISTEN {CHANNEL}"), "").await;
     verdict?;
-    if still? == own {
-        Ok(own)
-    } else {
-        Err(SessionError::Pooler)
+    if still? != own {
+        return Err(SessionError::Pooler);
     }
+    answers_reads(db, &own).await?;
+    Ok(own)
 }
 
 /// Proves it where a session that listens is ended by a notification of others.
@@ -118,6 +120,7 @@ pub(super) async fn prove_without_listening(
 ) -> Result<Backend, SessionError> {
     let own = backend(session).await?;
     stays(session.db(), &own, database, config).await?;
+    answers_reads(session.db(), &own).await?;
     Ok(own)
 }
 
@@ -223,23 +226,43 @@ async fn ask_within(
         format!("{statement}; ")
     };
     let query = format!(
-        "{statement}SELECT pg_catalog.concat(pg_catalog.date_part('epoch', \
-        pg_catalog.pg_postmaster_start_time()), ' ', (SELECT d.oid \
-        FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) \
-        pg_catalog.current_database())), pg_catalog.pg_backend_pid(){column}"
+        "{statement}{WHERE}, (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname \
+        OPERATOR(pg_catalog.=) pg_catalog.current_database()){column}"
     );
-    let answer = db.with_time_limit(time_limit).simple(&query).await?;
+    let [started, pid, database] = texts(&db.with_time_limit(time_limit), &query).await?;
+    Ok(Backend {
+        server: format!("{started} {database}"),
+        pid,
+    })
+}
+
+/// In which process of which server a statement runs. It names no table of the catalog and calls no
+/// volatile function: a proxy that balances reads would send such a statement to the primary.
+const WHERE: &str = "SELECT pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), \
+    pg_catalog.pg_backend_pid()";
+
+/// Proves that the backend also answers what only reads. A proxy that splits reads and writes has a
+/// standby answer it, which is behind, and shows nothing of what was missed on the primary.
+async fn answers_reads(db: &Db, own: &Backend) -> Result<(), SessionError> {
+    let [started, pid] = texts(&db.with_time_limit(TIME_LIMIT), WHERE).await?;
+    let is_own_server = own.server.split(' ').next() == Some(&*started);
+    match (is_own_server, pid == own.pid) {
+        (true, true) => Ok(()),
+        (true, false) => Err(SessionError::Pooler),
+        (false, _) => Err(SessionError::Split),
+    }
+}
+
+/// The first columns of the first row of an answer.
+async fn texts<const N: usize>(db: &Db, query: &str) -> Result<[String; N], SessionError> {
+    let answer = db.simple(query).await?;
     let row = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
     });
-    let text = |index| {
+    Ok(std::array::from_fn(|index| {
         row.and_then(|row| row.try_get(index).ok().flatten())
             .unwrap_or_default()
             .to_owned()
-    };
-    Ok(Backend {
-        server: text(0),
-        pid: text(1),
-    })
+    }))
 }

@@ -11,5 +11,6 @@ mod pooler;
 mod recovery;
 mod role;
 mod secrets;
+mod splitting;
 mod tls;
 mod tls_limits;

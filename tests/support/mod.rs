@@ -11,6 +11,7 @@ pub mod http;
 pub mod platform;
 pub mod qualified;
 pub mod shadow;
+pub mod splitting;
 
 use std::sync::OnceLock;
 

@@ -7,11 +7,12 @@ use super::tables::QUOTED_NAME;
 /// number since (`is_called` is false), the count is a negative number below -1, so it differs from
 /// "never checked". Then whether the count may come from a crash: the write-ahead log of a sequence
 /// is ahead of its use, so a recovery moves it. For the same reason a standby shows another count,
-/// also without delay; the last column tells whether one has answered.
+/// also without delay; the last column tells whether one has answered. It calls no volatile function:
+/// a proxy that splits reads and writes would send the query to the primary, and the others not.
 pub const INSTALL: &str = "
     SELECT i.version, i.uncaptured_seen,
            CASE WHEN u.is_called THEN u.last_value ELSE -2 - u.last_value END AS uncaptured,
-           u.log_cnt = 0 AS may_have_jumped, pg_is_in_recovery() AS is_of_standby
+           u.log_cnt = 0 AS may_have_jumped, current_setting('in_hot_standby')::bool AS is_of_standby
     FROM agent_sync.install i CROSS JOIN agent_sync.uncaptured u";
 
 /// The version of the schema, and the tables that the triggers were made for: schema and name of
