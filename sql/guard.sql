@@ -121,7 +121,7 @@ BEGIN
         ORDER BY 1
     LOOP
         IF found.serves THEN
-            RAISE EXCEPTION 'the install in the schema % serves % already', found.schema, asked[2]
+            RAISE EXCEPTION 'the install in the schema "%" serves % already', found.schema, asked[2]
                 USING ERRCODE = 'object_in_use',
                 HINT = format('One install serves a table of configurations. Set install.schema = '
                               '"%s" for this database; or, if this install takes the place of that '

@@ -230,8 +230,10 @@ impl<'a> Checker<'a> {
         if let Some(untrusted) = owners.untrusted {
             let schema = db.schema();
             let what = format!("database {}: {untrusted}", database.name);
-            let fault = Fault::new(Exit::Failed, schema.localize(&what));
-            return Err(fault.remedy(schema.localize(&untrusted.remedy())).into());
+            let fault = Fault::new(Exit::Failed, schema.localize_message(&what));
+            return Err(fault
+                .remedy(schema.localize_message(&untrusted.remedy()))
+                .into());
         }
         Ok(true)
     }

@@ -35,7 +35,7 @@ pub(super) fn interrupted(database: &Database, error: QueryError) -> anyhow::Err
 /// The fault for a failed connection.
 pub(super) fn unreachable(database: &Database, error: SessionError) -> anyhow::Error {
     let schema = &database.install.schema;
-    let remedy = schema.localize(&error.remedy()).into_owned();
+    let remedy = schema.localize_message(&error.remedy()).into_owned();
     let what = format!(
         "database {}: could not connect ({})",
         database.name,
@@ -43,7 +43,7 @@ pub(super) fn unreachable(database: &Database, error: SessionError) -> anyhow::E
     );
     let cause = match error {
         SessionError::Untrusted(finding) => {
-            anyhow::Error::msg(schema.localize(&finding.to_string()).into_owned())
+            anyhow::Error::msg(schema.localize_message(&finding.to_string()).into_owned())
         }
         error => anyhow::Error::new(error),
     };
@@ -62,7 +62,7 @@ pub(super) fn no_layout(database: &Database, error: LayoutError) -> anyhow::Erro
         LayoutError::Store(_) => Fault::unavailable(what),
         _ => Fault::new(Exit::Failed, what),
     };
-    let remedy = database.install.schema.localize(error.remedy());
+    let remedy = database.install.schema.localize_message(error.remedy());
     anyhow::Error::new(error).context(fault.remedy(remedy))
 }
 
@@ -95,7 +95,7 @@ pub(super) fn unanswered(database: &Database, error: QueryError) -> anyhow::Erro
         (_, Some(Class::Transient)) => "Run this again.",
         (error, _) => error.remedy(),
     };
-    let remedy = database.install.schema.localize(remedy);
+    let remedy = database.install.schema.localize_message(remedy);
     anyhow::Error::new(error).context(Fault::new(exit, what).remedy(remedy))
 }
 
@@ -113,7 +113,11 @@ pub(super) fn refused(database: &Database, what: &str, error: QueryError) -> any
             .unwrap_or_default();
         let cause = format!("{} (SQLSTATE {}){detail}", db.message(), db.code().code());
         let remedy = remedy_of_refusal(error, db);
-        let remedy = database.install.schema.localize(&remedy).into_owned();
+        let remedy = database
+            .install
+            .schema
+            .localize_message(&remedy)
+            .into_owned();
         return anyhow::Error::msg(cause).context(fault(Exit::Failed).remedy(remedy));
     }
     let remedy = error.remedy();

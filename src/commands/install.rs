@@ -143,7 +143,7 @@ impl<'a> Meant<'a> {
         say(format_args!("{name}: {outcome} ({})", database.target()))?;
         for finding in about_the_key(session.db(), database).await {
             let text = format!("{name}: {finding}; try: {}", finding.remedy());
-            super::output::note(database.install.schema.localize(&text));
+            super::output::note(database.install.schema.localize_message(&text));
         }
         for role in reported.strangers {
             say(format_args!(

@@ -86,7 +86,7 @@ pub(super) fn line(event: &Event<'_>) {
         Event::Found { finding, remedy } => warn!(remedy, "{finding}"),
         Event::Left { key, since, schema } => {
             let (seconds, (tenant, slug)) = (since.as_secs(), fields(key));
-            let remedy = schema.localize(LEFT_REMEDY);
+            let remedy = schema.localize_message(LEFT_REMEDY);
             warn!(
                 tenant,
                 slug,

@@ -69,9 +69,9 @@ impl Note {
     /// The note in the words of an install in this schema.
     #[must_use]
     pub fn localized(mut self, schema: &InstallSchema) -> Self {
-        self.text = schema.localize(&self.text).into_owned();
+        self.text = schema.localize_message(&self.text).into_owned();
         let remedy = self.remedy.as_deref();
-        self.remedy = remedy.map(|remedy| schema.localize(remedy).into_owned());
+        self.remedy = remedy.map(|remedy| schema.localize_message(remedy).into_owned());
         self
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Every statement and every message is written for the schema `agent_sync`. Where an install has
 //! another schema, the name is exchanged in one place: [`crate::pg::Db`] does it for all that it sends.
+//! A message also has names from the server, which are final: they may be `agent_sync` as well, for
+//! example that of a role, and stay as they are.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,6 +20,37 @@ const LONGEST: usize = 40;
 const DERIVED: [&str; 6] = [
     "_change", "_probe", "_insert", "_update", "_delete", "_select",
 ];
+
+/// The tables, the view, the sequence and the functions of an install, as messages name them.
+const PARTS: [&str; 13] = [
+    "outbox",
+    "install",
+    "problem",
+    "history",
+    "uncaptured",
+    "role",
+    "granted",
+    "state",
+    "slugs",
+    "sent",
+    "in_sync",
+    "capture_agent",
+    "capture_configuration",
+];
+
+/// What stands before the name of the schema itself in a message, with `SCHEMA` for the statements
+/// of a remedy.
+const BEFORE: [&str; 6] = [
+    "schema ",
+    "SCHEMA ",
+    "--schema=",
+    "those of ",
+    "channel ",
+    "pg_notify('",
+];
+
+/// What stands before the name of a trigger of the install in a message.
+const BEFORE_TRIGGER: &str = "DROP TRIGGER IF EXISTS ";
 
 /// The key words of SQL that PostgreSQL takes as the name of a schema only in quotes.
 const RESERVED: &str = "\
@@ -89,9 +122,32 @@ impl InstallSchema {
         &self.name
     }
 
-    /// A statement or a message that was written for the usual schema, for this one. A name in
-    /// double quotes stays: it belongs to the platform.
-    pub fn localize<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    /// A statement that was written for the usual schema, for this one. A name in double quotes
+    /// stays: it belongs to the platform.
+    pub fn localize<'a>(&self, statement: &'a str) -> Cow<'a, str> {
+        self.exchange(statement, |_, _, _| true)
+    }
+
+    /// A message that was written for the usual schema, for this one. Names of the platform in it
+    /// stay: a word is exchanged only where a message names the schema or a part of the install.
+    pub fn localize_message<'a>(&self, message: &'a str) -> Cow<'a, str> {
+        self.exchange(message, |before, end, after| {
+            if !end.is_empty() {
+                return before.ends_with(BEFORE_TRIGGER);
+            }
+            let part = after.strip_prefix('.').unwrap_or_default();
+            let part = part.split(|c| !is_of_word(c)).next().unwrap_or_default();
+            PARTS.contains(&part) || BEFORE.iter().any(|words| before.ends_with(words))
+        })
+    }
+
+    /// Exchanges the words that are the usual name, or begin with it, where the text before it, its
+    /// end and the text after it are so.
+    fn exchange<'a>(
+        &self,
+        text: &'a str,
+        is_so: impl Fn(&str, &str, &str) -> bool,
+    ) -> Cow<'a, str> {
         if &*self.name == Self::USUAL {
             return Cow::Borrowed(text);
         }
@@ -105,23 +161,20 @@ impl InstallSchema {
             } else {
                 first.len_utf8()
             };
-            let (part, after) = rest.split_at(length);
-            self.push_localized(&mut localized, part);
+            let (before, (part, after)) = (&text[..text.len() - rest.len()], rest.split_at(length));
+            match part.strip_prefix(Self::USUAL) {
+                Some(end)
+                    if (end.is_empty() || DERIVED.contains(&end)) && is_so(before, end, after) =>
+                {
+                    localized.push_str(&self.name);
+                    localized.push_str(end);
+                }
+                _ if part.parse() == Ok(USUAL_KEY) => localized.push_str(&self.key.to_string()),
+                _ => localized.push_str(part),
+            }
             rest = after;
         }
         Cow::Owned(localized)
-    }
-
-    /// Adds a word, or what stands between two words.
-    fn push_localized(&self, text: &mut String, part: &str) {
-        match part.strip_prefix(Self::USUAL) {
-            Some(end) if end.is_empty() || DERIVED.contains(&end) => {
-                text.push_str(&self.name);
-                text.push_str(end);
-            }
-            _ if part.parse() == Ok(USUAL_KEY) => text.push_str(&self.key.to_string()),
-            _ => text.push_str(part),
-        }
     }
 }
 
@@ -157,6 +210,8 @@ fn key_of(name: &str) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -246,5 +301,75 @@ mod tests {
         ] {
             assert_eq!(schema.localize(text), expected);
         }
+    }
+
+    #[test]
+    fn t6_names_of_the_platform_stay_in_messages() {
+        let Some(schema) = InstallSchema::of("sync_a") else {
+            panic!("a plain name");
+        };
+        for (text, expected) in [
+            (
+                "the role agent_sync lacks SELECT ON agent_sync.outbox",
+                "the role agent_sync lacks SELECT ON sync_a.outbox",
+            ),
+            (
+                "`install --role agent_sync`, or: GRANT USAGE ON SCHEMA agent_sync TO agent_sync;",
+                "`install --role agent_sync`, or: GRANT USAGE ON SCHEMA sync_a TO agent_sync;",
+            ),
+            (
+                "INSERT INTO agent_sync.agent_configurations VALUES ('agent_sync', '{}')",
+                "INSERT INTO agent_sync.agent_configurations VALUES ('agent_sync', '{}')",
+            ),
+            (
+                "the agents agent_sync and agent_sync_change",
+                "the agents agent_sync and agent_sync_change",
+            ),
+            (
+                "DROP TRIGGER agent_sync_insert ON a; DROP TRIGGER IF EXISTS agent_sync_insert ON b",
+                "DROP TRIGGER agent_sync_insert ON a; DROP TRIGGER IF EXISTS sync_a_insert ON b",
+            ),
+            (
+                "on the channel agent_sync: SELECT pg_notify('agent_sync', '')",
+                "on the channel sync_a: SELECT pg_notify('sync_a', '')",
+            ),
+            (
+                "the install in the schema \"agent_sync\" serves it",
+                "the install in the schema \"agent_sync\" serves it",
+            ),
+        ] {
+            assert_eq!(schema.localize_message(text), expected);
+        }
+    }
+
+    #[test]
+    fn t6_every_part_that_an_install_makes_is_known_to_messages() {
+        let sql = concat!(
+            include_str!("../../sql/0001_schema.sql"),
+            include_str!("../../sql/attach.sql"),
+            include_str!("../../sql/capture.sql"),
+        );
+        let sql = sql.replace("/* function */", "");
+        let kinds = ["TABLE ", "VIEW ", "SEQUENCE ", "FUNCTION "];
+        let made: BTreeSet<&str> = kinds
+            .iter()
+            .flat_map(|kind| {
+                let made = ["CREATE ", "CREATE OR REPLACE "].map(|create| [create, kind].concat());
+                made.into_iter().flat_map(|made| {
+                    let made = made + "agent_sync.";
+                    let names = sql
+                        .match_indices(&made)
+                        .map(|(at, made)| &sql[at + made.len()..]);
+                    names
+                        .filter_map(|name| name.split(|c| !is_of_word(c)).next())
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        // The slug stands in the name of one of them; the other is made from the name of a trigger.
+        let known = PARTS
+            .into_iter()
+            .filter(|part| *part != "capture_configuration");
+        assert_eq!(made, known.collect());
     }
 }

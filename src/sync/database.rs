@@ -63,8 +63,8 @@ fn after_error(
     let (cause, remedy) = (error.to_string(), error.remedy());
     let schema = &context.database.install.schema;
     let (cause, remedy) = (
-        schema.localize(&cause).into_owned(),
-        schema.localize(&remedy),
+        schema.localize_message(&cause).into_owned(),
+        schema.localize_message(&remedy),
     );
     health.noticed.misses_changes |= error.misses_changes();
     // Neither is an outage: the server is there, and will let the daemon work again (G16). After a

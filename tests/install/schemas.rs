@@ -265,7 +265,7 @@ async fn t6_tables_of_another_install_are_refused_with_a_remedy() {
     assert_eq!(said.code, 1, "{said:?}");
     assert!(
         said.err
-            .contains("the install in the schema agent_sync serves public"),
+            .contains("the install in the schema \"agent_sync\" serves public"),
         "{said:?}"
     );
     assert!(
@@ -478,14 +478,16 @@ async fn t6_two_installs_for_one_table_stop_each_other() {
         .await;
     eventually("the sweep stops the daemon", async || {
         let lines = daemons[0].lines("database unavailable");
-        let cause = "the install in the schema sync_b serves tenant_a.agent_configurations as well";
+        let cause =
+            "the install in the schema \"sync_b\" serves tenant_a.agent_configurations as well";
         lines.iter().any(|line| line["cause"] == cause)
     })
     .await;
     let said = Said::of(command_for(&platform, first, true, &["doctor"])).await;
     assert_eq!(said.code, 2, "{said:?}");
     assert!(
-        said.out.contains("the install in the schema sync_b serves"),
+        said.out
+            .contains("the install in the schema \"sync_b\" serves"),
         "{said:?}"
     );
 }
@@ -538,6 +540,45 @@ async fn t6_copied_triggers_are_named_with_their_remedy() {
     platform.run(drops).await;
     let said = Said::of(command_for(&platform, copy, true, &["install"])).await;
     assert_eq!(said.code, 0, "{said:?}");
+}
+
+/// GIVEN an install beside one in the usual schema, and a role of that name, THEN no message takes
+/// these names for those of the install itself.
+#[tokio::test]
+async fn t6_messages_keep_names_that_are_the_usual_one() {
+    let platform = two_pairs().await;
+    for [agents, configurations, schema] in [
+        ["tenant_a", "tenant_a", "agent_sync"],
+        ["tenant_b", "tenant_b", "sync_b"],
+    ] {
+        let command = command_for(
+            &platform,
+            [agents, configurations, schema],
+            true,
+            &["install"],
+        );
+        let said = Said::of(command).await;
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    platform
+        .run(
+            "CREATE TRIGGER agent_sync_insert AFTER INSERT ON tenant_b.agent_configurations
+               FOR EACH ROW EXECUTE FUNCTION agent_sync.capture_configuration()",
+        )
+        .await;
+    let second = ["tenant_b", "tenant_b", "sync_b"];
+    let said = Said::of(command_for(&platform, second, true, &["doctor"])).await;
+    assert_eq!(said.code, 2, "{said:?}");
+    let told = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let rival = "the install in the schema \"agent_sync\" serves";
+    assert!(told.contains(rival), "{told}");
+    let said = Said::of(command_for(&platform, second, true, &["install"])).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    let drop = "DROP TRIGGER agent_sync_insert ON tenant_b.agent_configurations;";
+    assert!(said.err.contains(drop), "{said:?}");
+    platform.run(drop).await;
+    let said = Said::of(command_for(&platform, second, true, &["doctor"])).await;
+    assert!(!said.out.contains("the install in the schema"), "{said:?}");
 }
 
 /// GIVEN two installs with one role, with types below domains and without triggers on the

@@ -50,7 +50,7 @@ pub enum Install {
         expected: String,
     },
     /// Another install serves the same table of configurations.
-    #[error("the install in the schema {schema} serves {table} as well")]
+    #[error("the install in the schema \"{schema}\" serves {table} as well")]
     Rival {
         /// The schema of the other install.
         schema: String,
@@ -58,7 +58,9 @@ pub enum Install {
         table: String,
     },
     /// Another install has the same advisory locks.
-    #[error("the install in the schema {0} has advisory locks with the key of those of this one")]
+    #[error(
+        "the install in the schema \"{0}\" has advisory locks with the key of those of this one"
+    )]
     SharedLocks(String),
     /// The capture was installed with this `capture.notify`, and the settings have another.
     #[error("capture.notify is {}, and the install was made with {}", !.0, .0)]

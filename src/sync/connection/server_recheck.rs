@@ -84,12 +84,12 @@ impl ConnectionLoop<'_> {
             return;
         }
         let schema = self.session.db().schema();
-        let cause = schema.localize(&error.to_string()).into_owned();
+        let cause = schema.localize_message(&error.to_string()).into_owned();
         let refusal = observe::Finding {
             what: format!(
                 "a new connection to this database fails, and the present one goes on: {cause}"
             ),
-            remedy: schema.localize(&remedy(error)).into_owned(),
+            remedy: schema.localize_message(&remedy(error)).into_owned(),
             misses_changes: false,
         };
         if self.server_recheck.refusal.as_ref() == Some(&refusal) {

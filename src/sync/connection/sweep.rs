@@ -174,14 +174,14 @@ impl ConnectionLoop<'_> {
                 },
                 trigger: &fault.trigger,
                 fault: &fault.fault,
-                remedy: &schema.localize(fault.remedy()),
+                remedy: &schema.localize_message(fault.remedy()),
             });
         }
         for finding in self.health.noticed.untold_findings(&capture.findings) {
             let (finding, remedy) = (finding.to_string(), finding.remedy());
             observer.tell(Event::Found {
-                finding: &schema.localize(&finding),
-                remedy: &schema.localize(&remedy),
+                finding: &schema.localize_message(&finding),
+                remedy: &schema.localize_message(&remedy),
             });
         }
     }
@@ -189,7 +189,7 @@ impl ConnectionLoop<'_> {
     /// Reports everything that is wrong now, for the status.
     fn report_in_force(&mut self, capture: &Capture) {
         let schema = self.session.db().schema();
-        let local = |text: &str| schema.localize(text).into_owned();
+        let local = |text: &str| schema.localize_message(text).into_owned();
         let faults = capture.faults.iter().map(|fault| observe::Finding {
             what: fault.to_string(),
             remedy: local(fault.remedy()),
