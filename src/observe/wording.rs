@@ -310,7 +310,7 @@ fn mapping(event: &Mapping<'_>) {
                     rejected,
                     remedy,
                     "the mapping has changed; agents whose configurations now differ, or that are \
-                    now rejected, stay as they are until they are saved or requested"
+                    now rejected, wait for a save, a request or a check of every agent"
                 );
             } else {
                 info!(
