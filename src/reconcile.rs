@@ -59,9 +59,9 @@ pub enum SlugResult {
     InSync,
     /// It has no configuration.
     Missing,
-    /// Its settings cannot be mapped, for these reasons.
+    /// It is rejected, for these reasons.
     Rejected(Vec<String>),
-    /// PostgreSQL refused the write.
+    /// It could not be brought in sync.
     Failed {
         /// The reason.
         detail: String,
