@@ -233,7 +233,7 @@ pub(super) async fn plan_batch<'a>(
             plan_key(rules, &layout.targets, group, key, &mut batch)?;
         }
     }
-    if claimed.is_cut()? {
+    if claimed.is_incomplete()? {
         batch.heavy = batch.heavy.max(1);
     }
     Ok(batch)

@@ -246,10 +246,10 @@ impl Drain {
     /// Passes the end of a batch to the protocol.
     async fn batch_ended(&mut self, tools: Tools<'_>, batch: Batch) -> Result<(), AttemptError> {
         match batch {
-            Batch::Done(end) if end.is_last && !end.is_cut => {}
+            Batch::Done(end) if end.is_last && !end.stays_here => {}
             Batch::Left(last)
             | Batch::Done(End {
-                is_cut: false,
+                stays_here: false,
                 last,
                 ..
             }) => {

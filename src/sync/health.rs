@@ -123,8 +123,8 @@ impl Noticed {
             .any(|finding| matches!(finding, Finding::Server(finding::Server::QueueFull { .. })))
     }
 
-    /// Whether other columns are missing than before.
-    pub(super) fn has_news_of_missing(&mut self, missing: &[String]) -> bool {
+    /// Whether other columns are missing than at the last call. Notes these.
+    pub(super) fn take_news_of_missing(&mut self, missing: &[String]) -> bool {
         std::mem::replace(&mut self.missing, missing.to_vec()) != missing
     }
 

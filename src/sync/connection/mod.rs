@@ -257,7 +257,8 @@ impl<'a> ConnectionLoop<'a> {
         }
         self.rules = rules;
         let missing = &self.store.layout().missing;
-        if self.health.noticed.has_news_of_missing(missing) && !missing.is_empty() {
+        let is_news = self.health.noticed.take_news_of_missing(missing);
+        if is_news && !missing.is_empty() {
             observer.tell(event::Tables::ColumnsMissing {
                 columns: missing,
                 have_gone: !is_first_lead,

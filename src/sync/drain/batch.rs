@@ -36,7 +36,7 @@ pub(super) struct End {
     /// Whether the next batch begins at the same place: slugs were left out, because the batch
     /// would have been too heavy, or the batch had one slug alone (the first of the connection, or
     /// a slow one).
-    pub(super) is_cut: bool,
+    pub(super) stays_here: bool,
     /// Whether it has reached the end of the outbox.
     pub(super) is_last: bool,
     /// See [`Claimed::oldest_running`].
@@ -52,8 +52,8 @@ impl End {
         Ok(Self {
             looked_at: claimed.looked_at,
             last: claimed.last,
-            is_cut: claim.is_one() || plan.heavy > 0 && plan.takes_any(),
-            is_last: claimed.looked_at < claim.limit as usize && !claimed.is_cut()?,
+            stays_here: claim.is_one() || plan.heavy > 0 && plan.takes_any(),
+            is_last: claimed.looked_at < claim.limit as usize && !claimed.is_incomplete()?,
             oldest_running: claimed.oldest_running()?,
         })
     }
