@@ -15,7 +15,7 @@
 
 mod batch;
 mod failure;
-mod first;
+mod suspect;
 mod trial;
 
 use std::time::{Duration, Instant};
@@ -65,10 +65,10 @@ pub(super) struct Drain {
     last_write: Option<Instant>,
     wrote: bool,
     set_aside: bool,
-    /// Whether the first agent of this connection is noted (`store::attempt`), or there was none.
-    has_noted: bool,
-    /// Whether the noted agent is done, or there is none: larger batches may follow.
-    noted_agent_is_done: bool,
+    /// Whether the suspect of this connection is noted (`store::suspect`), or there was none.
+    has_noted_suspect: bool,
+    /// Whether the suspect is done, or there is none: larger batches may follow.
+    suspect_is_done: bool,
     /// The slugs with a problem that this scan has found.
     settled: Settled,
     requested: Requested,
@@ -126,8 +126,8 @@ impl Drain {
             last_write: None,
             wrote: false,
             set_aside: false,
-            has_noted: false,
-            noted_agent_is_done: false,
+            has_noted_suspect: false,
+            suspect_is_done: false,
             settled: Settled::default(),
             requested: Requested::default(),
             slow: Slow::new(statement_timeout),
@@ -262,7 +262,7 @@ impl Drain {
                 return Ok(());
             }
         }
-        self.noted_agent_is_done = true;
+        self.suspect_is_done = true;
         self.busy.end_scan();
         self.settled.clear();
         self.requested = Requested::default();
@@ -270,7 +270,7 @@ impl Drain {
         if let Some(key) = self.dangerous.take() {
             self.tell(Input::BatchEnded(Next::Front));
             tools.store.note_dangerous(&key).await?;
-            self.noted_agent_is_done = false;
+            self.suspect_is_done = false;
         } else if self.slow.begin_one(Instant::now()) || self.begin_busy(tools.store).await? {
             self.tell(Input::BatchEnded(Next::Front));
         } else {

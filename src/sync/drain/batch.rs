@@ -34,7 +34,7 @@ pub(super) struct End {
     pub(super) looked_at: usize,
     pub(super) last: Tid,
     /// Whether the next batch begins at the same place: slugs were left out, because the batch
-    /// would have been too heavy, or the batch had one slug alone (the first of the connection, or
+    /// would have been too heavy, or the batch had one slug alone (the suspect of the connection, or
     /// a slow one).
     pub(super) stays_here: bool,
     /// Whether it has reached the end of the outbox.
@@ -67,8 +67,8 @@ impl Drain {
         action: IdleLockAction,
     ) -> Result<Batch, AttemptError> {
         let store = tools.store;
-        if !self.has_noted {
-            self.note_first(tools).await?;
+        if !self.has_noted_suspect {
+            self.note_suspect(tools).await?;
         }
         let read = Instant::now();
         if self.turn.is_none() && self.batch_size.wants_turn() {
@@ -101,7 +101,7 @@ impl Drain {
         if !plan.takes_any() {
             self.end_one();
             store.abandon().await?;
-            self.forget_first(tools).await?;
+            self.forget_suspect(tools).await?;
             return Ok(Batch::Done(end));
         }
         self.mark_requested(store, &mut plan.outcome.problems);
@@ -186,7 +186,7 @@ impl Drain {
         }
         self.note_left(&left);
         self.end_one();
-        self.forget_first(tools).await?;
+        self.forget_suspect(tools).await?;
         Ok(Batch::Done(end))
     }
 
@@ -198,8 +198,8 @@ impl Drain {
     ) -> Claim<'a> {
         let (part, limit) = match alone {
             Some(key) => (Part::Slug(key), 1),
-            None if self.noted_agent_is_done => (Part::From(self.from), self.batch_size.limit()),
-            None => (Part::First, 1),
+            None if self.suspect_is_done => (Part::From(self.from), self.batch_size.limit()),
+            None => (Part::Suspect, 1),
         };
         Claim {
             idle_lock,
@@ -265,6 +265,6 @@ impl Drain {
             end.looked_at,
             read.elapsed(),
         );
-        self.forget_first(tools).await
+        self.forget_suspect(tools).await
     }
 }
