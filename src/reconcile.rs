@@ -234,7 +234,7 @@ impl<'a> Reconciler<'a> {
         let mut unseen: std::collections::BTreeSet<&str> = portion.iter().copied().collect();
         let scope = Scope {
             named: Some((Named::Keys, portion)),
-            noted: true,
+            can_read_notes: true,
             ..Scope::default()
         };
         survey(

@@ -46,8 +46,8 @@ pub enum WakeUp {
     /// A timed wake-up was due, because `capture.notify` is off or the notification queue is half
     /// full.
     Timer,
-    /// Another attempt at rows that other sessions had locked was due.
-    Busy,
+    /// Another attempt at slugs that were left was due.
+    Left,
 }
 
 impl WakeUp {
@@ -58,7 +58,7 @@ impl WakeUp {
         Self::Sweep,
         Self::Retry,
         Self::Timer,
-        Self::Busy,
+        Self::Left,
     ];
 
     /// Its name in metrics and in JSON.
@@ -69,7 +69,7 @@ impl WakeUp {
             Self::Sweep => "sweep",
             Self::Retry => "retry",
             Self::Timer => "poll",
-            Self::Busy => "busy",
+            Self::Left => "busy",
         }
     }
 }

@@ -112,11 +112,16 @@ fn batch(totals: Totals) {
         missing,
         rejected,
         gone,
-        busy,
+        left,
     } = totals;
     debug!(
         written,
-        unchanged, missing, rejected, gone, busy, "batch committed"
+        unchanged,
+        missing,
+        rejected,
+        gone,
+        busy = left,
+        "batch committed"
     );
 }
 

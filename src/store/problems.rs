@@ -6,7 +6,7 @@ use postgres_types::Type;
 
 use super::Store;
 use super::batch::Outcome;
-use super::near::{self, NearLooks, named};
+use super::near::{self, NearLookups, named};
 use super::queries::{self, HEAVIEST, MOST_CONFIGURATIONS};
 use crate::mapping::quoted;
 use crate::pg::{Db, Parameter, QueryError, Tid, Version};
@@ -106,16 +106,16 @@ pub fn too_many() -> String {
 impl Store {
     /// Adds to those of the problems that are about these keys without a configuration the slug of
     /// one that is almost equal (T7): of a part of the keys, and not during a pause between two
-    /// looks. The transaction of the batch goes on as if there had been no look, also where it
+    /// lookups. The transaction of the batch goes on as if there had been no lookup, also where it
     /// fails.
     pub async fn name_near(
         &self,
-        looks: &NearLooks,
+        lookups: &NearLookups,
         keys: &[&str],
         problems: &mut [Problem],
     ) -> Result<(), QueryError> {
         let begun = Instant::now();
-        let keys = looks.of(keys, begun);
+        let keys = lookups.of(keys, begun);
         if keys.is_empty() {
             return Ok(());
         }
@@ -139,8 +139,8 @@ impl Store {
             self.db.batch("ROLLBACK TO near; RELEASE near"),
         );
         match &found {
-            Ok(_) => looks.took(begun.elapsed(), Instant::now()),
-            Err(_) => looks.failed(Instant::now()),
+            Ok(_) => lookups.took(begun.elapsed(), Instant::now()),
+            Err(_) => lookups.failed(Instant::now()),
         }
         set?;
         undone?;

@@ -98,7 +98,7 @@ impl<'a> BatchPlan<'a> {
 
     /// Leaves a slug in the outbox.
     pub(super) fn leave(&mut self, key: &'a str) {
-        self.totals.busy += 1;
+        self.totals.left += 1;
         self.left.get_or_insert(key);
     }
 

@@ -64,7 +64,7 @@ pub(super) struct Drain {
     totals: Totals,
     last_write: Option<Instant>,
     wrote: bool,
-    set_aside: bool,
+    has_new_retry: bool,
     /// Whether the suspect of this connection is noted (`store::suspect`), or there was none.
     has_noted_suspect: bool,
     /// Whether the suspect is done, or there is none: larger batches may follow.
@@ -125,7 +125,7 @@ impl Drain {
             totals: Totals::default(),
             last_write: None,
             wrote: false,
-            set_aside: false,
+            has_new_retry: false,
             has_noted_suspect: false,
             suspect_is_done: false,
             settled: Settled::default(),
@@ -157,8 +157,8 @@ impl Drain {
     }
 
     /// Whether a problem that is retried was noted since the last call.
-    pub(super) fn take_set_aside(&mut self) -> bool {
-        std::mem::take(&mut self.set_aside)
+    pub(super) fn take_new_retry(&mut self) -> bool {
+        std::mem::take(&mut self.has_new_retry)
     }
 
     /// A slug that was left in the outbox since the last call.
@@ -203,8 +203,8 @@ impl Drain {
     }
 
     /// Notes a request for every agent.
-    pub(super) fn was_asked_for_everything(&mut self) {
-        self.requested.add_everything();
+    pub(super) fn was_asked_for_full_check(&mut self) {
+        self.requested.add_full_check();
     }
 
     /// One batch, or one change by the fast path.
@@ -288,7 +288,7 @@ impl Drain {
             return Ok(false);
         };
         match store.versions_of_configurations(&key).await {
-            Ok(versions) => Ok(self.busy.look(&key, versions, Instant::now())),
+            Ok(versions) => Ok(self.busy.note_versions(&key, versions, Instant::now())),
             // The table is locked; the next batch waits for it.
             Err(error) if error.class() == Some(Class::Locked) => Ok(false),
             Err(error) => Err(error.into()),

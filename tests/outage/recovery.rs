@@ -625,7 +625,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         queries::take(keys),
     );
     let noted = surveyed::Extent {
-        noted: true,
+        can_read_notes: true,
         versions: true,
         most: None,
     };

@@ -110,7 +110,7 @@ struct ConnectionLoop<'a> {
     /// The code of others that runs in the session when a configuration is written.
     foreign_code: ForeignCode,
     /// The rules of the batches. The mapping is noted in `agent_sync.install` before the first
-    /// batch under new rules (`Store::knows_mapping`).
+    /// batch under new rules (`Store::note_mapping_to_write`).
     rules: Arc<Rules>,
     /// The lock of another session that was met.
     locked: Locked,
@@ -252,7 +252,7 @@ impl<'a> ConnectionLoop<'a> {
         let rules = Arc::clone(&self.context.rules.borrow());
         // Another daemon may have written under other rules since that comparison.
         self.context.in_sync.send_replace(None);
-        if !self.store.knows_mapping(&rules).await? {
+        if !self.store.note_mapping_to_write(&rules).await? {
             self.context.mapping_changed.notify_one();
         }
         self.rules = rules;
@@ -334,19 +334,23 @@ impl<'a> ConnectionLoop<'a> {
     async fn adopt_rules(&mut self) -> Result<(), AttemptError> {
         let rules = Arc::clone(&self.context.rules.borrow());
         if !Arc::ptr_eq(&rules, &self.rules) {
-            self.store.knows_mapping(&rules).await?;
+            self.store.note_mapping_to_write(&rules).await?;
             self.rules = rules;
             self.context.observer.tell(event::Mapping::Adopted);
         }
         let Some(found) = self.context.in_sync.borrow().clone() else {
             return Ok(());
         };
-        if found.key != self.store.layout().mapping_key(&self.rules) {
+        if found.mapping != self.store.layout().mapping_text(&self.rules) {
             return Ok(());
         }
         self.context.in_sync.send_replace(None);
-        if self.store.note_in_sync(&found.key, &found.noted).await? {
-            self.store.note_audit(&found.key, &found.counts).await?;
+        if self
+            .store
+            .note_in_sync(&found.mapping, &found.noted)
+            .await?
+        {
+            self.store.note_audit(&found.mapping, &found.counts).await?;
         } else {
             self.context.mapping_changed.notify_one();
         }
@@ -381,6 +385,6 @@ impl<'a> ConnectionLoop<'a> {
         if !std::mem::replace(&mut self.caught_up, true) {
             self.health.mark_caught_up(&self.context.observer, totals);
         }
-        self.lead.set_idle();
+        self.lead.set_drained();
     }
 }

@@ -10,7 +10,7 @@ use crate::sync::batch_plan::{BatchPlan, plan_batch};
 use crate::sync::context::Tools;
 use crate::sync::error::AttemptError;
 use crate::sync::protocol::Input;
-use crate::sync::{large, report};
+use crate::sync::{batch_events, large};
 
 /// How long a locked configuration is waited for in the queue of the server (`sync::busy`).
 pub(super) const IN_QUEUE: Duration = Duration::from_millis(500);
@@ -256,8 +256,8 @@ impl Drain {
             .on_success(end.looked_at, plan.slugs, plan.heavy, read.elapsed());
         self.add(plan.totals);
         self.settled.add(&plan.outcome.problems, end.oldest_running);
-        self.set_aside |= plan.outcome.problems.iter().any(|problem| problem.retries);
-        report::committed(
+        self.has_new_retry |= plan.outcome.problems.iter().any(|problem| problem.retries);
+        batch_events::committed(
             tools.observer,
             (tools.store.layout(), tools.rules),
             plan,

@@ -284,7 +284,7 @@ impl Drain {
             problem: event::NotInSync::Failed { detail, sqlstate },
             remedy,
         });
-        self.set_aside = true;
+        self.has_new_retry = true;
         self.tell(Input::TookRows);
         self.suspect_is_done = true;
     }
