@@ -211,8 +211,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Whether this role can read what is noted: says so if not. Fails if it must not, because the objects belong
-    /// to strangers.
+    /// Whether this role can read what is noted: says so if not. Fails if it must not, because the
+    /// objects belong to strangers.
     async fn can_read_notes(&mut self, database: &Database, db: &Db) -> anyhow::Result<bool> {
         let unanswered = |error| super::unanswered(database, error);
         if !notes_are_readable(db).await.map_err(unanswered)? {

@@ -13,7 +13,7 @@ pub struct Totals {
     pub rejected: u64,
     /// Slugs without an agent: deleted or renamed.
     pub gone: u64,
-    /// Slugs that stay in the outbox: locked, slow, heavy or dangerous (glossary: left).
+    /// Slugs that were left in the outbox (glossary: left).
     pub left: u64,
 }
 

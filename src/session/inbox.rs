@@ -48,7 +48,8 @@ pub enum News<T> {
     WakeUp,
     /// Requests for slugs, and perhaps changes.
     Slugs,
-    /// Requests for more slugs than the inbox keeps, which ask for a full check, and perhaps changes.
+    /// Requests for more slugs than the inbox keeps, which ask for a full check, and perhaps
+    /// changes.
     FullCheck,
 }
 

@@ -40,8 +40,8 @@ impl Lookups {
 mod tests {
     use super::*;
 
-    /// S8: whatever the lookups take, and however often requests arrive, they take an eleventh of the
-    /// time.
+    /// S8: whatever the lookups take, and however often requests arrive, they take an eleventh of
+    /// the time.
     #[test]
     fn s8_looks_for_requests_take_a_part_of_the_time() {
         let begun = Instant::now();

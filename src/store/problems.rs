@@ -28,8 +28,8 @@ pub enum ProblemKind {
     /// The agent cannot be mapped to its configurations (M7): for its settings, its key, its weight
     /// or the number of its configurations.
     Rejected,
-    /// The agent could not be brought in sync (G5): a refused write, a row that cannot be read, seen
-    /// or deleted, a damaged index, or ended connections.
+    /// The agent could not be brought in sync (G5): a refused write, a row that cannot be read,
+    /// seen or deleted, a damaged index, or ended connections.
     Failed,
     /// More than one agent has the slug (T5).
     Ambiguous,

@@ -92,7 +92,7 @@ pub(super) enum Drained {
     More,
     /// Nothing more can be taken, and a writer blocks the idle lock.
     Poll {
-        /// Whether something is left in the outbox: locked, slow, heavy or dangerous.
+        /// Whether slugs are left in the outbox (glossary: left).
         left_rows: bool,
         /// The pause before the next scan.
         pause: Duration,
@@ -101,7 +101,7 @@ pub(super) enum Drained {
     Locked,
     /// Nothing more can be taken. The idle lock is held, if writers notify.
     Sleep {
-        /// Whether something is left in the outbox: locked, slow, heavy or dangerous.
+        /// Whether slugs are left in the outbox (glossary: left).
         left_rows: bool,
     },
 }

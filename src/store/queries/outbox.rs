@@ -84,8 +84,8 @@ pub fn enqueue_absent(layout: &Layout) -> String {
 }
 
 /// Every agent into the outbox after `$1` saves that could not be captured, and says so in
-/// `agent_sync.install`: in one snapshot. It settles them only once their [`SAVERS`] are over; see
-/// `ConnectionLoop::make_good`.
+/// `agent_sync.install`: in one snapshot. It settles them only once their
+/// [`SAVERS`](super::SAVERS) are over; see `ConnectionLoop::make_good`.
 pub fn enqueue_uncaptured(layout: &Layout) -> String {
     let all = enqueue_all(layout);
     format!("WITH settled AS (UPDATE agent_sync.install SET uncaptured_seen = $1) {all}")

@@ -152,9 +152,9 @@ pub fn forget_not_text(keys: Keys) -> String {
     )
 }
 
-/// Notes the suspect, the slug that a connection begins with, in `agent_sync.install`, and how many have begun
-/// with it, which it gives. It is the slug that the last one has ended on, if that is in the
-/// outbox, or else that of the first row from the place `$1` on. One that is known to end
+/// Notes the suspect, the slug that a connection begins with, in `agent_sync.install`, and how many
+/// have begun with it, which it gives. It is the slug that the last one has ended on, if that is in
+/// the outbox, or else that of the first row from the place `$1` on. One that is known to end
 /// connections (the SQLSTATE `$2`) has `$3` tries behind it.
 pub fn note_suspect(keys: Keys) -> String {
     let (key, of_problem) = (keys.of_row("o"), keys.of_row("p"));

@@ -75,10 +75,9 @@ enum Phase {
         pause: Duration,
     },
     /// Asleep until a notification arrives or something is due: the next sweep, the next retry,
-    /// another look at locked rows, or a timed wake-up.
+    /// another attempt at what was left, or a timed wake-up.
     Waiting {
-        /// Whether something is left in the outbox: locked, slow, heavy, or a slug on which
-        /// connections have ended.
+        /// Whether slugs are left in the outbox (glossary: left).
         left_rows: bool,
     },
 }
