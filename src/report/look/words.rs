@@ -213,11 +213,8 @@ pub(super) fn who_leads(look: &Look) -> Note {
             leader.place(),
             leader.pid
         );
-        return Note::warn(
-            "daemon",
-            text,
-            Leader::remedy_for_inherited_lock(leader.pid),
-        );
+        let remedy = Leader::remedy_for_inherited_lock(leader.pid);
+        return Note::warn("daemon", text, remedy);
     }
     let state = if leader.sleeps {
         "asleep until a save wakes it"
