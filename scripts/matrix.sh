@@ -13,7 +13,7 @@
 # and are skipped.
 set -eu
 cd "$(dirname "$0")/.."
-store=${PG_MATRIX:-/var/tmp/agent-sync-postgresql-$(id -u)}
+store=${PG_MATRIX:-${TMPDIR:-/var/tmp}/agent-sync-postgresql-$(id -u)}
 
 # One version of each major. A newer minor version is an edit of this list.
 release() {

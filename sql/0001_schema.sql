@@ -110,11 +110,12 @@ BEGIN
             'Three MD5 sums: of the statements of attach.sql and their result; of the bodies of the '
             'capture functions; and of the definitions of the triggers.';
         COMMENT ON COLUMN agent_sync.install.uncaptured_seen IS
-            'The value of agent_sync.uncaptured up to which the daemon has brought every agent in '
-            'sync; -1: never yet.';
+            'The value of agent_sync.uncaptured up to which every agent has been checked; -1: every '
+            'agent is to be checked.';
         COMMENT ON COLUMN agent_sync.install.seal IS
-            'A sum of the triggers and functions as the daemon last saw them; when it finds '
-            'another, changes may have been missed.';
+            'A sum of what the capture depends on (tables, columns, triggers, functions, policies '
+            'and others) as the daemon last saw it; when it finds another, changes may have been '
+            'missed.';
         COMMENT ON COLUMN agent_sync.install.installed_at IS 'When the schema was created.';
         INSERT INTO agent_sync.install (version) VALUES (1);
     END IF;
@@ -245,12 +246,12 @@ BEGIN
             'cause is gone.';
         COMMENT ON COLUMN agent_sync.problem.slug IS 'The slug of the agent.';
         COMMENT ON COLUMN agent_sync.problem.kind IS
-            'missing_configuration: no configuration row has this slug; rejected: the settings of '
-            'the agent cannot be mapped; failed: PostgreSQL refused the write; ambiguous: more '
-            'than one agent has this slug, so nothing is written for it. Where tenants are set, '
-            'each is about one tenant.';
+            'missing_configuration: no configuration row has this slug; rejected: the agent cannot be '
+            'mapped; failed: the agent could not be brought in sync; ambiguous: more than one agent '
+            'has this slug, so nothing is written for it. Where tenants are set, each is about one '
+            'tenant.';
         COMMENT ON COLUMN agent_sync.problem.detail IS 'The reason, without prompts and keys.';
-        COMMENT ON COLUMN agent_sync.problem.sqlstate IS 'The SQLSTATE of a failed write.';
+        COMMENT ON COLUMN agent_sync.problem.sqlstate IS 'The SQLSTATE of the failure, if it has one.';
         COMMENT ON COLUMN agent_sync.problem.since IS
             'When this kind of problem began for this slug.';
         COMMENT ON COLUMN agent_sync.problem.last_seen IS 'When it was last met.';

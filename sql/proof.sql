@@ -2,9 +2,9 @@
 -- names.sql, in the same transaction, by the install and before uninstall.sql, which refuses to run
 -- without it. The whole install by hand is
 --
---     cd sql && psql -1 -v ON_ERROR_STOP=1 -f names.sql -f proof.sql -f guard.sql -f mend.sql \
---         -f 0001_schema.sql -f mend.sql -f capture.sql -f tables.sql -f attach.sql -f grant.sql \
---         "$DATABASE_URL"
+--     cd sql && psql -1 -v ON_ERROR_STOP=1 -f prefix.sql -f names.sql -f proof.sql -f guard.sql \
+--         -f mend.sql -f 0001_schema.sql -f mend.sql -f capture.sql -f tables.sql -f attach.sql \
+--         -f grant.sql "$DATABASE_URL"
 --
 -- Proof is the comment that the install gives to each object. Without comments, as after pg_dump
 -- --no-comments, it is the exact structure: the kind, the columns and their types. An object with

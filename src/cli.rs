@@ -126,7 +126,7 @@ without a pending change or a problem. Edits by hand and the effect of other
 rules show with the next audit (audit.interval): `agent-sync check` compares
 each agent now. MISS: agents without a configuration. REJ: agents that are
 rejected, and slugs that several agents have (`ambiguous` in --json). FAIL:
-agents whose write PostgreSQL refused.
+agents that could not be brought in sync, for another reason.
 
 STATE is one of:
   ok           a daemon leads, and nothing is pending

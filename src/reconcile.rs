@@ -59,9 +59,9 @@ pub enum SlugResult {
     InSync,
     /// It has no configuration.
     Missing,
-    /// Its settings cannot be mapped, for these reasons.
+    /// It is rejected, for these reasons.
     Rejected(Vec<String>),
-    /// PostgreSQL refused the write.
+    /// It could not be brought in sync.
     Failed {
         /// The reason.
         detail: String,
@@ -234,7 +234,7 @@ impl<'a> Reconciler<'a> {
         let mut unseen: std::collections::BTreeSet<&str> = portion.iter().copied().collect();
         let scope = Scope {
             named: Some((Named::Keys, portion)),
-            noted: true,
+            can_read_notes: true,
             ..Scope::default()
         };
         survey(

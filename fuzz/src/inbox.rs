@@ -85,7 +85,7 @@ fn take_news(inbox: &Inbox, expected: &mut Expected) {
 fn take_kind(expected: &mut Expected, has_slugs: bool) -> News<Tid> {
     let woken = std::mem::take(&mut expected.woken);
     match (std::mem::take(&mut expected.too_many), woken, has_slugs) {
-        (true, _, _) => News::Everything,
+        (true, _, _) => News::FullCheck,
         (false, false, _) => News::Nothing,
         (false, true, false) => News::WakeUp,
         (false, true, true) => News::Slugs,

@@ -59,7 +59,7 @@ pub(super) struct Checker<'a> {
 pub(super) struct Checked {
     pub(super) tally: Tally,
     /// Whether agent-sync is installed and readable by this role.
-    pub(super) noted: bool,
+    pub(super) can_read_notes: bool,
     /// Whether row-level security may hide rows from this role.
     pub(super) hidden: bool,
     /// The configurations that match no agent; only for a `check` of every agent.
@@ -105,7 +105,7 @@ impl<'a> Checker<'a> {
         let checked = self.survey(database, session.db()).await?;
         let led = session.db().value(report::LED, &[]).await;
         let led: bool = led.map_err(|error| super::unanswered(database, error))?;
-        let paused = if checked.noted && !led {
+        let paused = if checked.can_read_notes && !led {
             let pause = pause::in_force(session.db()).await;
             pause
                 .map_err(|error| super::unanswered(database, error))?
@@ -138,11 +138,11 @@ impl<'a> Checker<'a> {
         let hidden = hidden::caution(&mut self.page, database, db, &layout, self.to_reconcile)
             .await
             .map_err(unanswered)?;
-        let noted = self.is_noted(database, db).await?;
+        let can_read_notes = self.can_read_notes(database, db).await?;
         let total = self.total(db, &layout).await.map_err(unanswered)?;
         self.begin(&database.name);
         let mut checked = Checked {
-            noted,
+            can_read_notes,
             hidden,
             ..Checked::default()
         };
@@ -152,7 +152,7 @@ impl<'a> Checker<'a> {
         let given: Vec<&str> = given.iter().map(String::as_str).collect();
         let scope = Scope {
             named: way.map(|way| (way, &*given)),
-            noted,
+            can_read_notes,
             ..Scope::default()
         };
         let (by_name, mut found) = (!self.slugs.is_empty(), BTreeSet::new());
@@ -211,11 +211,11 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Whether this role can read what is noted. Fails if it must not, because the objects belong
-    /// to strangers.
-    async fn is_noted(&mut self, database: &Database, db: &Db) -> anyhow::Result<bool> {
+    /// Whether this role can read what is noted: says so if not. Fails if it must not, because the
+    /// objects belong to strangers.
+    async fn can_read_notes(&mut self, database: &Database, db: &Db) -> anyhow::Result<bool> {
         let unanswered = |error| super::unanswered(database, error);
-        if !noted(db).await.map_err(unanswered)? {
+        if !notes_are_readable(db).await.map_err(unanswered)? {
             self.page.note(format_args!(
                 "database {}: agent-sync is not installed there, or closed to this role, so the \
                 pending changes are not known",
@@ -379,7 +379,7 @@ impl<'a> Checker<'a> {
 }
 
 /// Whether this role can read `agent_sync.outbox` and `agent_sync.problem`.
-async fn noted(db: &Db) -> Result<bool, QueryError> {
+async fn notes_are_readable(db: &Db) -> Result<bool, QueryError> {
     for name in ["agent_sync.outbox", "agent_sync.problem"] {
         let name = db.schema().localize(name);
         let readable: Option<bool> = db.value(report::READABLE, &[(&name, Type::TEXT)]).await?;

@@ -12,7 +12,7 @@ pub(super) fn print(page: &mut Page, checked: &Checked, scope: &str, (led, pause
     let mut hint = |text: &str| {
         page.line(format_args!("{DIM}{}{DIM:#}", indented("  ", text, WIDTH)));
     };
-    if tally.drifted > 0 && checked.noted {
+    if tally.drifted > 0 && checked.can_read_notes {
         hint(&format!(
             "`agent-sync reconcile {scope}` brings the drifted configurations in sync."
         ));

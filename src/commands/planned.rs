@@ -86,7 +86,7 @@ async fn of_database(
     let given: Vec<&str> = given.iter().map(String::as_str).collect();
     let scope = Scope {
         named: way.map(|way| (way, &*given)),
-        noted: false,
+        can_read_notes: false,
         planned: Some(rules.1),
         ..Scope::default()
     };

@@ -141,7 +141,7 @@ async fn plan<'a>(
     let db = session.db();
     let unanswered = |error| super::unanswered(database, error);
     let checked = by.survey(database, db).await?;
-    if !checked.noted {
+    if !checked.can_read_notes {
         let what = format!(
             "database {}: nothing can be reconciled without a readable install of agent-sync",
             database.name

@@ -281,13 +281,13 @@ pub enum NotInSync<'a> {
         /// The slug of a configuration that is almost the same.
         near: Option<&'a str>,
     },
-    /// The agent's settings cannot be mapped (M7): every mistake.
+    /// It is rejected (M7): every reason.
     Rejected(&'a str),
     /// More than one agent has the slug (T5).
     Ambiguous,
-    /// PostgreSQL refused the write (G5).
+    /// It could not be brought in sync (G5).
     Failed {
-        /// The SQLSTATE and the place, without values.
+        /// The reason, without values.
         detail: &'a str,
         /// The SQLSTATE.
         sqlstate: &'a str,

@@ -15,7 +15,7 @@ pub struct Minute {
     pub number: u64,
     /// The totals of its batches.
     pub totals: Totals,
-    /// Writes that PostgreSQL refused.
+    /// Agents that could not be brought in sync.
     pub failed: u64,
     /// The latencies of its slugs, from the change to the commit of the configuration, in seconds.
     pub latency: Histogram<19>,

@@ -46,8 +46,8 @@ pub enum WakeUp {
     /// A timed wake-up was due, because `capture.notify` is off or the notification queue is half
     /// full.
     Timer,
-    /// Another attempt at rows that other sessions had locked was due.
-    Busy,
+    /// Another attempt at slugs that were left was due.
+    Left,
 }
 
 impl WakeUp {
@@ -58,7 +58,7 @@ impl WakeUp {
         Self::Sweep,
         Self::Retry,
         Self::Timer,
-        Self::Busy,
+        Self::Left,
     ];
 
     /// Its name in metrics and in JSON.
@@ -69,7 +69,7 @@ impl WakeUp {
             Self::Sweep => "sweep",
             Self::Retry => "retry",
             Self::Timer => "poll",
-            Self::Busy => "busy",
+            Self::Left => "busy",
         }
     }
 }
@@ -81,11 +81,11 @@ pub enum Outcome {
     Written,
     /// It has no configuration (G6).
     MissingConfiguration,
-    /// Its agent cannot be mapped (M7).
+    /// Its agent is rejected (M7).
     Rejected,
     /// More than one agent has the slug (T5).
     Ambiguous,
-    /// PostgreSQL refused the write (G5).
+    /// It could not be brought in sync (G5).
     Failed,
 }
 
@@ -205,11 +205,11 @@ pub struct Problem {
 pub struct Kinds {
     /// Slugs without a configuration.
     pub missing_configuration: u64,
-    /// Agents that cannot be mapped.
+    /// Rejected agents.
     pub rejected: u64,
     /// Slugs that more than one agent has.
     pub ambiguous: u64,
-    /// Writes that PostgreSQL refused.
+    /// Agents that could not be brought in sync.
     pub failed: u64,
 }
 
@@ -281,7 +281,7 @@ pub struct State {
     pub unmapped: UnmappedSettings,
     /// The totals of all batches.
     pub totals: Totals,
-    /// Writes that PostgreSQL refused.
+    /// Agents that could not be brought in sync.
     pub failed: u64,
     /// Wake-ups, in the order of [`WakeUp::ALL`].
     pub wake_ups: [u64; 6],

@@ -13,8 +13,8 @@ pub struct Totals {
     pub rejected: u64,
     /// Slugs without an agent: deleted or renamed.
     pub gone: u64,
-    /// Slugs that stay in the outbox: locked, slow, or known to end connections.
-    pub busy: u64,
+    /// Slugs that were left in the outbox (glossary: left).
+    pub left: u64,
 }
 
 impl Totals {
@@ -25,6 +25,6 @@ impl Totals {
         self.missing += other.missing;
         self.rejected += other.rejected;
         self.gone += other.gone;
-        self.busy += other.busy;
+        self.left += other.left;
     }
 }

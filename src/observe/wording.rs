@@ -45,7 +45,7 @@ pub(super) fn summary(kind: Kind, agents: u64) {
         }
         Kind::Failed => warn!(
             agents,
-            "further configurations that could not be written: {agents}; `agent-sync check` \
+            "further agents that could not be brought in sync: {agents}; `agent-sync check` \
             lists them"
         ),
         Kind::Mapped => warn!(
@@ -92,8 +92,7 @@ pub(super) fn line(event: &Event<'_>) {
                 slug,
                 seconds,
                 remedy = &*remedy,
-                "an agent is not in sync yet: its configuration is locked, or the write is slow; \
-                the daemon retries"
+                "an agent is not in sync yet and stays in the outbox; the daemon retries"
             );
         }
         Event::Phase(_)
@@ -113,18 +112,25 @@ fn batch(totals: Totals) {
         missing,
         rejected,
         gone,
-        busy,
+        left,
     } = totals;
     debug!(
         written,
-        unchanged, missing, rejected, gone, busy, "batch committed"
+        unchanged,
+        missing,
+        rejected,
+        gone,
+        busy = left,
+        "batch committed"
     );
 }
 
 /// The remedy of [`Event::Left`].
 const LEFT_REMEDY: &str = "List them: SELECT slug, since FROM agent_sync.state WHERE pending; \
-    then find the session or prepared transaction that has the configuration locked \
-    (`agent-sync doctor` names the oldest), or the trigger that takes long or raises 55P03.";
+    then find the cause: a session or prepared transaction that has the configuration locked \
+    (`agent-sync doctor` names the oldest), a trigger that takes long or raises 55P03, an agent of \
+    several MiB that waits while other databases have theirs, or a row of agent_sync.outbox that \
+    cannot be deleted.";
 
 fn connection(event: &Connection<'_>) {
     match event {
@@ -310,7 +316,7 @@ fn mapping(event: &Mapping<'_>) {
                     rejected,
                     remedy,
                     "the mapping has changed; agents whose configurations now differ, or that are \
-                    now rejected, stay as they are until they are saved or requested"
+                    now rejected, wait for a save, a request or a check of every agent"
                 );
             } else {
                 info!(
@@ -359,10 +365,7 @@ fn not_in_sync(key: &Key<'_>, problem: &NotInSync<'_>, remedy: &str) {
         ),
         NotInSync::Rejected(reasons) => warn!(
             tenant,
-            slug,
-            reasons,
-            remedy,
-            "agent rejected: its settings cannot be mapped; nothing is written"
+            slug, reasons, remedy, "agent rejected; nothing is written"
         ),
         NotInSync::Ambiguous => warn!(
             tenant,
@@ -374,7 +377,7 @@ fn not_in_sync(key: &Key<'_>, problem: &NotInSync<'_>, remedy: &str) {
             detail,
             sqlstate,
             remedy,
-            "configuration could not be written; the daemon retries"
+            "agent could not be brought in sync; the daemon retries"
         ),
     }
 }

@@ -57,8 +57,7 @@ fn weigh(database: &Database, look: &Look, story: &Story, key: &Key<'_>) -> Conc
     match (verdict, broken) {
         (Verdict::Rejected, _) => say(
             format!(
-                "The agent is saved, and nothing of its configuration is written, because its \
-                settings cannot be mapped: {}.",
+                "The agent is saved and rejected, and nothing of its configuration is written: {}.",
                 findings.mistakes.join("; ")
             ),
             remedy(verdict),

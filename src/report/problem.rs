@@ -121,12 +121,12 @@ pub fn sentence(kind: &str, number: i64, some: &[String]) -> String {
     };
     let what = match kind {
         "missing_configuration" => format!("{agents} {have} no configuration"),
-        "rejected" => format!("{agents} {are} rejected, because the settings cannot be mapped"),
+        "rejected" => format!("{agents} {are} rejected, and nothing is written for them"),
         "ambiguous" => {
             let slugs = if number == 1 { "slug is" } else { "slugs are" };
             format!("{slugs} shared by several agents, so nothing is written for them")
         }
-        _ => format!("{agents} {have} a configuration that could not be written"),
+        _ => format!("{agents} could not be brought in sync"),
     };
     format!("{} {what}: {names}", count(number))
 }
@@ -169,8 +169,8 @@ mod tests {
         );
         assert_eq!(
             sentence("rejected", 1_202, &some),
-            "1,202 agents are rejected, because the settings cannot be mapped: a, \"\\u0007\" and \
-            1,200 more"
+            "1,202 agents are rejected, and nothing is written for them: a, \"\\u0007\" and 1,200 \
+            more"
         );
     }
 }

@@ -53,9 +53,9 @@ impl Reach {
         reasons: 20,
     };
 
-    pub(super) fn reading(self, noted: bool) -> Reading {
+    pub(super) fn reading(self, can_read_notes: bool) -> Reading {
         Reading {
-            noted,
+            can_read_notes,
             weight: self.weight,
             rows: self.rows,
             time: self.time,

@@ -24,6 +24,13 @@ const DEAD: (i64, i64) = (256 * 1024 * 1024, 1_000_000);
 /// The room on disk, in bytes, that an empty outbox may keep: each scan reads all of it.
 const ROOM: i64 = 32 * 1024 * 1024;
 
+/// The statement that removes some large objects of lost saves, with the comment `%L` of each. The
+/// uninstall names the same one in `sql/uninstall.sql`.
+const REMOVE_LOST: &str = "SELECT count(lo_unlink(m.oid)) FROM (SELECT m.oid FROM \
+    pg_largeobject_metadata m JOIN pg_description d ON d.objoid = m.oid AND d.classoid = \
+    'pg_largeobject'::regclass WHERE d.description = %L AND pg_has_role(m.lomowner, 'USAGE') LIMIT \
+    1000) AS m";
+
 /// Reads the statistics and settings of the server.
 pub async fn upkeep(db: &Db, is_installed: bool) -> Vec<Note> {
     let mut notes = match server(db).await {
@@ -221,10 +228,8 @@ fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
                 count(lost)
             ),
             format!(
-                "As their owner, until none is left: SELECT count(lo_unlink(m.oid)) FROM (SELECT \
-                m.oid FROM pg_largeobject_metadata m JOIN pg_description d ON d.objoid = m.oid AND \
-                d.classoid = 'pg_largeobject'::regclass WHERE d.description = '{LOST_SAVE}' AND \
-                pg_has_role(m.lomowner, 'USAGE') LIMIT 1000) AS m;"
+                "As their owner, until none is left: {};",
+                REMOVE_LOST.replace("%L", &format!("'{LOST_SAVE}'"))
             ),
         ));
     }
@@ -262,6 +267,15 @@ fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
 mod tests {
     use super::super::note::Level;
     use super::*;
+
+    #[test]
+    fn the_uninstall_has_the_same_remedy_for_large_objects() {
+        let words: Vec<_> = include_str!("../../sql/uninstall.sql")
+            .split_whitespace()
+            .collect();
+        let joined = words.join(" ").replace("' '", "").replace("''", "'");
+        assert!(joined.contains(REMOVE_LOST), "{REMOVE_LOST}");
+    }
 
     #[test]
     fn a_queue_that_is_half_full_is_left_to_the_finding_of_the_daemon() {

@@ -48,8 +48,9 @@ pub enum News<T> {
     WakeUp,
     /// Requests for slugs, and perhaps changes.
     Slugs,
-    /// Requests for more slugs than the inbox keeps, and perhaps changes.
-    Everything,
+    /// Requests for more slugs than the inbox keeps, which ask for a full check, and perhaps
+    /// changes.
+    FullCheck,
 }
 
 impl<T> News<T> {
@@ -58,7 +59,7 @@ impl<T> News<T> {
     pub fn and(self, more: Self) -> Self {
         match (self, more) {
             (Self::Nothing, news) | (news, Self::Nothing) => news,
-            (Self::Everything, _) | (_, Self::Everything) => Self::Everything,
+            (Self::FullCheck, _) | (_, Self::FullCheck) => Self::FullCheck,
             (Self::Slugs, _) | (_, Self::Slugs) => Self::Slugs,
             _ => Self::WakeUp,
         }
@@ -82,7 +83,7 @@ impl Inbox {
             state.slugs.insert(payload.to_owned());
             News::Slugs
         } else {
-            News::Everything
+            News::FullCheck
         };
         state.news = state.news.and(news);
         drop(state);
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_requests_becomes_a_request_for_everything() {
+    fn a_flood_of_requests_becomes_a_request_for_a_full_check() {
         let inbox = Inbox::default();
         for number in 0..=Inbox::CAPACITY {
             inbox.deliver(&format!("agent-{number}"));
@@ -284,7 +285,7 @@ mod tests {
         }
         inbox.deliver("");
         let (news, first) = inbox.take();
-        assert_eq!((news, first.len()), (News::Everything, Inbox::CAPACITY));
+        assert_eq!((news, first.len()), (News::FullCheck, Inbox::CAPACITY));
         inbox.deliver("one");
         assert_eq!(inbox.take(), (News::Slugs, vec!["one".to_owned()]));
     }
@@ -300,7 +301,7 @@ mod tests {
             }
             let (news, kept) = inbox.take();
             let bytes: usize = kept.iter().map(String::len).sum();
-            assert_eq!((news, kept.len()), (News::Everything, Inbox::BYTES / 8000));
+            assert_eq!((news, kept.len()), (News::FullCheck, Inbox::BYTES / 8000));
             assert!(bytes <= Inbox::BYTES);
         }
     }
@@ -314,7 +315,7 @@ mod tests {
         assert_eq!((news, kept.len()), (News::Slugs, 2));
         inbox.deliver(&"/".repeat(512));
         inbox.deliver("a");
-        assert_eq!(inbox.take(), (News::Everything, vec!["a".to_owned()]));
+        assert_eq!(inbox.take(), (News::FullCheck, vec!["a".to_owned()]));
     }
 
     #[tokio::test]

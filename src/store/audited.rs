@@ -69,11 +69,11 @@ fn parsed<T: DeserializeOwned>(text: Option<String>) -> Option<T> {
     serde_json::from_str(&text?).ok()
 }
 
-/// Notes a complete audit under the mapping with this [key](super::Layout::mapping_key), with the
+/// Notes a complete audit under the mapping with this [text](super::Layout::mapping_text), with the
 /// slugs of some of the agents whose changes were never noticed.
 pub async fn note_audit(
     db: &Db,
-    key: &str,
+    mapping: &str,
     counts: &Counts,
     some: &[String],
 ) -> Result<(), QueryError> {
@@ -85,7 +85,7 @@ pub async fn note_audit(
     let noted: [Parameter<'_>; 3] = [
         (&json(counts), Type::TEXT),
         (&unnoticed, Type::TEXT),
-        (&key, Type::TEXT),
+        (&mapping, Type::TEXT),
     ];
     db.run(queries::NOTE_AUDIT, &noted).await
 }

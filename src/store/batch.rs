@@ -134,7 +134,7 @@ impl Claimed {
 
     /// Whether rows of the outbox that were looked at did not come, because the slugs are long:
     /// they are claimed again. The last row says so.
-    pub fn is_cut(&self) -> Result<bool, Error> {
+    pub fn is_incomplete(&self) -> Result<bool, Error> {
         let last = self.rows.last().map(|row| row.try_get("cut"));
         Ok(last.transpose()?.unwrap_or(false))
     }

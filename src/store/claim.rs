@@ -43,8 +43,8 @@ impl Claim<'_> {
 pub enum Part<'a> {
     /// The rows from this position on.
     From(Tid),
-    /// All rows of the slug that is noted as the first of the connection.
-    First,
+    /// All rows of the suspect of the connection, the slug that is noted.
+    Suspect,
     /// All rows of this slug.
     Slug(&'a str),
 }

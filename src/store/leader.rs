@@ -30,6 +30,18 @@ pub struct Leader {
     pub taken: i64,
 }
 
+impl Leader {
+    /// The remedy for a session that holds the leader lock and is no daemon. It may have inherited
+    /// the lock.
+    pub fn remedy_for_inherited_lock(pid: i32) -> String {
+        format!(
+            "SELECT pg_terminate_backend({pid}); and keep its role out of this database, or, where \
+            a pooler gave it the session of a daemon, set server_reset_query = DISCARD ALL in the \
+            pooler."
+        )
+    }
+}
+
 impl Store {
     /// The leader, and whether it works.
     pub async fn leader(&self) -> Result<Leader, QueryError> {

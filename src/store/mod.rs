@@ -12,7 +12,6 @@
 //!   only leaves out a copied text that the configuration has already, and a copy of settings that
 //!   says something else.
 
-mod attempt;
 pub mod audited;
 pub mod awaited;
 pub mod backlog;
@@ -22,11 +21,12 @@ pub mod checks;
 mod claim;
 mod fast_path;
 pub mod finding;
+mod foreign_code;
 mod index_check;
 mod index_walk;
 mod layout;
 mod leader;
-mod looks;
+mod lookups;
 mod near;
 mod noted_mapping;
 pub mod path;
@@ -44,6 +44,7 @@ pub mod request;
 mod rivals;
 mod statements;
 pub mod surveyed;
+mod suspect;
 mod taken;
 pub mod tenants;
 mod transaction;
@@ -52,17 +53,17 @@ mod trust;
 use tokio::sync::OnceCell;
 use tokio_postgres::Statement;
 
-pub use attempt::{ForeignCode, Tried};
 pub use audited::Audited;
 pub use batch::{Claimed, Group, Lossy, NotText, Outcome, Pair, Versions};
 pub use capture::{CaptureFault, FaultKind, Seal, broken_triggers, is_unsealed};
 pub use claim::{Claim, LockWait, Part};
 pub use finding::Finding;
+pub use foreign_code::ForeignCode;
 pub use index_walk::avoid_wrong_index;
 pub use layout::{Layout, LayoutError};
 pub use leader::Leader;
-pub use looks::Looks;
-pub use near::NearLooks;
+pub use lookups::Lookups;
+pub use near::NearLookups;
 pub use noted_mapping::{Mapping, mapping, noted_mapping};
 pub use pause::LeadAttempt;
 pub use privileges::reads_only;
@@ -71,6 +72,7 @@ pub use queries::{HEAVIEST, LONGEST_SLUG, LOST_ON_THE_WAY, MOST_CONFIGURATIONS, 
 pub use reading::MayRead;
 pub use record::Installed;
 pub use remedy::Remedies;
+pub use suspect::Suspect;
 pub use taken::Taken;
 pub use transaction::{Begun, Finished};
 pub use trust::{Owners, Parts, of_others, owners};

@@ -1,23 +1,23 @@
-//! The limit of the look for configurations whose slug is almost that of an agent (T7).
+//! The limit of the lookup of configurations whose slug is almost that of an agent (T7).
 //!
-//! A look reads all configurations, within the transaction of a batch. Invariants: a look takes
+//! A lookup reads all configurations, within the transaction of a batch. Invariants: a lookup takes
 //! [`LONGEST`] at most, whatever a writer has put into the slugs, and one that fails costs the
-//! batch nothing else; the looks of a database that take long take at most a tenth of its time, and
+//! batch nothing else; the lookups of a database that take long take at most a tenth of its time, and
 //! each compares a few agents of a batch. They belong to the database, so a new connection is no
-//! way to another look.
+//! way to another lookup.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::Looks;
+use super::Lookups;
 
 /// The most agents of a batch that are compared.
 const COMPARED: usize = 20;
 
-/// A look that takes no longer is followed by no pause.
+/// A lookup that takes no longer is followed by no pause.
 const QUICK: Duration = Duration::from_millis(100);
 
-/// The time limit of a look. One that fails is followed by [`PAUSE`].
+/// The time limit of a lookup. One that fails is followed by [`PAUSE`].
 pub(super) const LONGEST: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_secs(600);
 
@@ -32,32 +32,32 @@ pub(super) fn named(slug: &str) -> String {
     }
 }
 
-/// When the next look in a database may begin, over all of its connections.
+/// When the next lookup in a database may begin, over all of its connections.
 #[derive(Debug, Default)]
-pub struct NearLooks(Mutex<Looks>);
+pub struct NearLookups(Mutex<Lookups>);
 
-impl NearLooks {
+impl NearLookups {
     /// Those of the keys that are compared now: none during a pause.
     pub(super) fn of<'a, 'k>(&self, keys: &'a [&'k str], now: Instant) -> &'a [&'k str] {
-        if !self.looks().may_begin(now) {
+        if !self.lookups().may_begin(now) {
             return &[];
         }
         &keys[..keys.len().min(COMPARED)]
     }
 
-    /// A look has taken this long.
+    /// A lookup has taken this long.
     pub(super) fn took(&self, duration: Duration, now: Instant) {
         if duration > QUICK {
-            self.looks().took(duration, now);
+            self.lookups().took(duration, now);
         }
     }
 
-    /// A look has failed: it has taken too long, or the server refuses it.
+    /// A lookup has failed: it has taken too long, or the server refuses it.
     pub(super) fn failed(&self, now: Instant) {
-        self.looks().pause(PAUSE, now);
+        self.lookups().pause(PAUSE, now);
     }
 
-    fn looks(&self) -> std::sync::MutexGuard<'_, Looks> {
+    fn lookups(&self) -> std::sync::MutexGuard<'_, Lookups> {
         self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -72,22 +72,22 @@ mod tests {
     /// without an end.
     #[test]
     fn t7_looks_for_near_slugs_have_a_bound() {
-        let (looks, begun) = (NearLooks::default(), Instant::now());
+        let (lookups, begun) = (NearLookups::default(), Instant::now());
         let keys = vec!["a"; 500];
-        assert_eq!(looks.of(&keys, begun).len(), 20);
-        assert_eq!(looks.of(&keys[..3], begun).len(), 3);
-        looks.took(Duration::from_millis(100), begun);
-        assert_eq!(looks.of(&keys, begun).len(), 20);
-        looks.took(Duration::from_millis(500), begun);
+        assert_eq!(lookups.of(&keys, begun).len(), 20);
+        assert_eq!(lookups.of(&keys[..3], begun).len(), 3);
+        lookups.took(Duration::from_millis(100), begun);
+        assert_eq!(lookups.of(&keys, begun).len(), 20);
+        lookups.took(Duration::from_millis(500), begun);
         for (after, compared) in [(0, 0), (4_999, 0), (5_000, 20)] {
             let now = begun + Duration::from_millis(after);
-            assert_eq!(looks.of(&keys, now).len(), compared, "after {after} ms");
+            assert_eq!(lookups.of(&keys, now).len(), compared, "after {after} ms");
         }
-        looks.failed(begun);
+        lookups.failed(begun);
         for (after, compared) in [(0, 0), (599, 0), (600, 20)] {
             let now = begun + Duration::from_secs(after);
             assert_eq!(
-                looks.of(&keys, now).len(),
+                lookups.of(&keys, now).len(),
                 compared,
                 "{after} s after a failure"
             );

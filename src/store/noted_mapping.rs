@@ -19,9 +19,9 @@ pub enum Mapping {
     Unknown,
 }
 
-/// Compares the noted mapping with that of this [key](super::Layout::mapping_key).
-pub async fn mapping(db: &Db, key: &str) -> Result<Mapping, QueryError> {
-    let Some(row) = db.opt(queries::MAPPING, &[(&key, Type::TEXT)]).await? else {
+/// Compares the noted mapping with that of this [text](super::Layout::mapping_text).
+pub async fn mapping(db: &Db, text: &str) -> Result<Mapping, QueryError> {
+    let Some(row) = db.opt(queries::MAPPING, &[(&text, Type::TEXT)]).await? else {
         return Ok(Mapping::Unknown);
     };
     Ok(match (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?) {
@@ -38,11 +38,11 @@ pub async fn noted_mapping(db: &Db) -> Result<Option<String>, QueryError> {
 }
 
 /// Notes that every configuration is in sync under the mapping with this
-/// [key](super::Layout::mapping_key), unless another than `before` is noted.
-async fn note_mapping(db: &Db, key: &str, before: Option<&str>) -> Result<(), QueryError> {
+/// [text](super::Layout::mapping_text), unless another than `before` is noted.
+async fn note_mapping(db: &Db, text: &str, before: Option<&str>) -> Result<(), QueryError> {
     db.run(
         queries::NOTE_MAPPING,
-        &[(&key, Type::TEXT), (&before, Type::TEXT)],
+        &[(&text, Type::TEXT), (&before, Type::TEXT)],
     )
     .await
 }
@@ -51,11 +51,11 @@ impl Store {
     /// Notes this mapping before the first write under it, or that the mappings are mixed from now
     /// on, if another one is noted. Returns whether every configuration is in sync under this
     /// mapping, or will be.
-    pub async fn knows_mapping(&self, rules: &Rules) -> Result<bool, QueryError> {
-        let key = self.layout.mapping_key(rules);
-        match mapping(&self.db, &key).await? {
+    pub async fn note_mapping_to_write(&self, rules: &Rules) -> Result<bool, QueryError> {
+        let text = self.layout.mapping_text(rules);
+        match mapping(&self.db, &text).await? {
             Mapping::Same => return Ok(true),
-            Mapping::Unknown => note_mapping(&self.db, &key, None).await?,
+            Mapping::Unknown => note_mapping(&self.db, &text, None).await?,
             Mapping::Other | Mapping::Mixed => {
                 self.db.run(queries::MIX_MAPPINGS, &[]).await?;
                 return Ok(false);
@@ -66,13 +66,13 @@ impl Store {
 
     /// Notes that every configuration is in sync under this mapping, if it was noted as `before`
     /// until now. Returns whether it is noted. Only the session that leads may call it.
-    pub async fn note_in_sync(&self, key: &str, before: &str) -> Result<bool, QueryError> {
-        note_mapping(&self.db, key, Some(before)).await?;
-        Ok(mapping(&self.db, key).await? == Mapping::Same)
+    pub async fn note_in_sync(&self, text: &str, before: &str) -> Result<bool, QueryError> {
+        note_mapping(&self.db, text, Some(before)).await?;
+        Ok(mapping(&self.db, text).await? == Mapping::Same)
     }
 
     /// Compares the noted mapping with this one.
     pub async fn mapping(&self, rules: &Rules) -> Result<Mapping, QueryError> {
-        mapping(&self.db, &self.layout.mapping_key(rules)).await
+        mapping(&self.db, &self.layout.mapping_text(rules)).await
     }
 }

@@ -6,7 +6,7 @@ use postgres_types::Type;
 
 use super::Store;
 use super::batch::Outcome;
-use super::near::{self, NearLooks, named};
+use super::near::{self, NearLookups, named};
 use super::queries::{self, HEAVIEST, MOST_CONFIGURATIONS};
 use crate::mapping::quoted;
 use crate::pg::{Db, Parameter, QueryError, Tid, Version};
@@ -25,9 +25,11 @@ pub(super) fn names_near(detail: &str) -> bool {
 pub enum ProblemKind {
     /// No configuration has the slug (G6).
     MissingConfiguration,
-    /// The agent's settings cannot be mapped (M7).
+    /// The agent cannot be mapped to its configurations (M7): for its settings, its key, its weight
+    /// or the number of its configurations.
     Rejected,
-    /// PostgreSQL refused the write (G5).
+    /// The agent could not be brought in sync (G5): a refused write, a row that cannot be read,
+    /// seen or deleted, a damaged index, or ended connections.
     Failed,
     /// More than one agent has the slug (T5).
     Ambiguous,
@@ -54,12 +56,12 @@ pub struct Problem {
     pub kind: ProblemKind,
     /// The reason in a sentence or more, without prompts and keys.
     pub detail: String,
-    /// Of a failed write.
+    /// Of a failure that has one.
     pub sqlstate: Option<String>,
     /// Of a missing configuration: the slug of one that is almost the same, or its beginning.
     pub near: Option<String>,
-    /// Whether it is tried again after a while, because its end is captured by no trigger: a failed
-    /// write, and what is wrong with a configuration.
+    /// Whether it is tried again after a while, because its end is captured by no trigger: a
+    /// failure, and what is wrong with a configuration.
     pub retries: bool,
     /// Whether the slug was processed because of a request (I7): then a problem that is noted
     /// already, and was not due for a retry, is neither noted again nor logged.
@@ -67,7 +69,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A failed write, which is retried.
+    /// A failure, which is retried.
     pub fn failed(key: &str, detail: &str, sqlstate: &str) -> Self {
         Self {
             key: key.to_owned(),
@@ -104,16 +106,16 @@ pub fn too_many() -> String {
 impl Store {
     /// Adds to those of the problems that are about these keys without a configuration the slug of
     /// one that is almost equal (T7): of a part of the keys, and not during a pause between two
-    /// looks. The transaction of the batch goes on as if there had been no look, also where it
+    /// lookups. The transaction of the batch goes on as if there had been no lookup, also where it
     /// fails.
     pub async fn name_near(
         &self,
-        looks: &NearLooks,
+        lookups: &NearLookups,
         keys: &[&str],
         problems: &mut [Problem],
     ) -> Result<(), QueryError> {
         let begun = Instant::now();
-        let keys = looks.of(keys, begun);
+        let keys = lookups.of(keys, begun);
         if keys.is_empty() {
             return Ok(());
         }
@@ -137,8 +139,8 @@ impl Store {
             self.db.batch("ROLLBACK TO near; RELEASE near"),
         );
         match &found {
-            Ok(_) => looks.took(begun.elapsed(), Instant::now()),
-            Err(_) => looks.failed(Instant::now()),
+            Ok(_) => lookups.took(begun.elapsed(), Instant::now()),
+            Err(_) => lookups.failed(Instant::now()),
         }
         set?;
         undone?;

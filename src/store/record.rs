@@ -62,9 +62,9 @@ impl Store {
     }
 
     /// Notes a complete audit without a difference, under the mapping with this
-    /// [key](super::Layout::mapping_key).
-    pub async fn note_audit(&self, key: &str, counts: &Counts) -> Result<(), QueryError> {
-        audited::note_audit(&self.db, key, counts, &[]).await
+    /// [text](super::Layout::mapping_text).
+    pub async fn note_audit(&self, mapping: &str, counts: &Counts) -> Result<(), QueryError> {
+        audited::note_audit(&self.db, mapping, counts, &[]).await
     }
 
     /// Notes in `agent_sync.install` that changes may have been missed: see [`queries::DISTRUST`].

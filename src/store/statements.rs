@@ -12,8 +12,8 @@ use crate::pg::{Db, QueryError};
 pub(super) struct Claims {
     /// Rows from a position on.
     pub(super) part: Statement,
-    /// The slug that is noted as the first.
-    pub(super) first: Statement,
+    /// The suspect of the connection.
+    pub(super) suspect: Statement,
     /// One slug.
     pub(super) slug: Statement,
     /// Some configurations of a slug.
@@ -22,17 +22,17 @@ pub(super) struct Claims {
 
 impl Claims {
     pub(super) async fn prepare(db: &Db, layout: &Layout) -> Result<Self, QueryError> {
-        let (part, first) = (queries::claim(layout), queries::claim_first(layout));
+        let (part, suspect) = (queries::claim(layout), queries::claim_suspect(layout));
         let (slug, page) = (queries::claim_slug(layout), queries::claim_page(layout));
-        let (part, first, slug, page) = tokio::try_join!(
+        let (part, suspect, slug, page) = tokio::try_join!(
             db.prepare(&part, &[Type::TID, Type::INT8, Type::FLOAT8]),
-            db.prepare(&first, &[Type::FLOAT8]),
+            db.prepare(&suspect, &[Type::FLOAT8]),
             db.prepare(&slug, &[Type::TEXT, Type::FLOAT8]),
             db.prepare(&page, &[Type::TEXT, Type::TID_ARRAY, Type::OID_ARRAY]),
         )?;
         Ok(Self {
             part,
-            first,
+            suspect,
             slug,
             page,
         })

@@ -153,7 +153,7 @@ fn is_named(agents: &Agents, named: Named) -> String {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extent {
     /// The outbox and the problems; without, as if they were empty.
-    pub noted: bool,
+    pub can_read_notes: bool,
     /// The versions of the rows.
     pub versions: bool,
     /// The most that an agent and its configuration weigh together to be read, in bytes; without,
@@ -194,7 +194,7 @@ pub fn survey(layout: &Layout, read: Extent, named: Named) -> String {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
     let (own, key) = (&agents.slug.name, agents.key("a"));
     let versions = versions(read);
-    let (said, from) = if read.noted {
+    let (said, from) = if read.can_read_notes {
         noted_of(agents)
     } else {
         (

@@ -74,7 +74,7 @@ impl Store {
         let (limit, budget) = (i64::from(claim.limit), budget_of(claim.budget));
         let (statement, parameters): (_, Vec<&(dyn ToSql + Sync)>) = match &claim.part {
             Part::From(place) => (&self.claims.part, vec![place, &limit, &budget]),
-            Part::First => (&self.claims.first, vec![&budget]),
+            Part::Suspect => (&self.claims.suspect, vec![&budget]),
             Part::Slug(slug) => (&self.claims.slug, vec![slug, &budget]),
         };
         let db = &self.db;

@@ -63,7 +63,7 @@ pub struct Scope<'a> {
     /// Their slugs or keys; `None` means all.
     pub named: Option<(Named, &'a [&'a str])>,
     /// Whether the outbox and the problems are read; they exist only after the install.
-    pub noted: bool,
+    pub can_read_notes: bool,
     /// Whether the versions of the rows are compared; the role needs their `xmin` for it.
     pub versions: bool,
     /// Rules whose effect is planned beside those in force.
@@ -75,7 +75,7 @@ pub struct Scope<'a> {
 impl Scope<'_> {
     fn extent(self) -> Extent {
         Extent {
-            noted: self.noted,
+            can_read_notes: self.can_read_notes,
             versions: self.versions,
             most: None,
         }

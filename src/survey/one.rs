@@ -16,7 +16,7 @@ use crate::store::{Layout, MOST_CONFIGURATIONS, request};
 #[derive(Debug, Clone, Copy)]
 pub struct Reading {
     /// Whether the outbox and the problems are read; they exist only after the install.
-    pub noted: bool,
+    pub can_read_notes: bool,
     /// The most that the agent and one configuration weigh together, in bytes. What is heavier comes
     /// without contents and is not compared.
     pub weight: u32,
@@ -71,7 +71,7 @@ async fn read(
     visit: &mut impl FnMut(usize, &Surveyed<'_>, &mut Comparison),
 ) -> Result<Ended, QueryError> {
     let extent = Extent {
-        noted: reading.noted,
+        can_read_notes: reading.can_read_notes,
         versions: false,
         most: Some(reading.weight),
     };

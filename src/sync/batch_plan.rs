@@ -60,8 +60,8 @@ pub(super) struct BatchPlan<'a> {
     pub(super) missing: Vec<&'a str>,
     /// The first of the slugs that are left because connections have ended on them.
     pub(super) dangerous: Option<&'a str>,
-    /// The first of the slugs that stay in the outbox: locked, slow, or known to end connections. A
-    /// heavy slug without its turn is added by `Drain::wait_for_turn`.
+    /// The first of the slugs that are left (glossary). `Drain::wait_for_turn` adds a heavy one
+    /// without its turn.
     pub(super) left: Option<&'a str>,
     /// The slugs that are left because a configuration is locked.
     pub(super) busy: Vec<&'a str>,
@@ -98,7 +98,7 @@ impl<'a> BatchPlan<'a> {
 
     /// Leaves a slug in the outbox.
     pub(super) fn leave(&mut self, key: &'a str) {
-        self.totals.busy += 1;
+        self.totals.left += 1;
         self.left.get_or_insert(key);
     }
 
@@ -233,7 +233,7 @@ pub(super) async fn plan_batch<'a>(
             plan_key(rules, &layout.targets, group, key, &mut batch)?;
         }
     }
-    if claimed.is_cut()? {
+    if claimed.is_incomplete()? {
         batch.heavy = batch.heavy.max(1);
     }
     Ok(batch)

@@ -94,7 +94,7 @@ impl Busy {
     }
 
     /// Notes the versions of the configurations of this slug. Returns whether it is tried alone.
-    pub(super) fn look(&mut self, key: &str, versions: i64, now: Instant) -> bool {
+    pub(super) fn note_versions(&mut self, key: &str, versions: i64, now: Instant) -> bool {
         let Some(locked) = self.slugs.get_mut(key) else {
             return false;
         };
@@ -141,7 +141,7 @@ mod tests {
         for (versions, waits) in [(1, false), (1, false), (2, true)] {
             now += BETWEEN;
             assert_eq!(busy.due(now), Some("a"));
-            assert_eq!(busy.look("a", versions, now), waits);
+            assert_eq!(busy.note_versions("a", versions, now), waits);
             assert_eq!(busy.due(now), None);
         }
         assert_eq!(busy.alone(), Some("a"));
@@ -154,7 +154,7 @@ mod tests {
         busy.add("a", now);
         while now < start + Duration::from_secs(600) {
             now += BETWEEN;
-            if busy.due(now).is_some() && busy.look("a", 7, now) {
+            if busy.due(now).is_some() && busy.note_versions("a", 7, now) {
                 waits.push((now - start).as_secs());
                 now += TIME;
                 busy.waited(TIME, now);
@@ -169,15 +169,15 @@ mod tests {
         let (mut busy, mut now) = (Busy::default(), Instant::now());
         busy.add("a", now);
         now += BETWEEN;
-        assert!(!busy.look("a", 1, now));
+        assert!(!busy.note_versions("a", 1, now));
         now += BETWEEN;
-        assert!(busy.look("a", 2, now));
+        assert!(busy.note_versions("a", 2, now));
         busy.waited(TIME, now);
         assert_eq!(busy.alone(), None);
         assert_eq!(busy.due(now + TIME * (PAUSES - 1)), None);
         let next = now + TIME * PAUSES;
         assert_eq!(busy.due(next), Some("a"));
-        assert!(!busy.look("a", 3, next));
+        assert!(!busy.note_versions("a", 3, next));
     }
 
     #[test]
@@ -191,8 +191,8 @@ mod tests {
         busy.end_scan();
         let later = now + BETWEEN;
         assert_eq!(busy.due(later), Some("b"));
-        assert!(!busy.look("b", 1, later));
-        assert!(busy.look("b", 2, later));
+        assert!(!busy.note_versions("b", 1, later));
+        assert!(busy.note_versions("b", 2, later));
         busy.end_one();
         assert_eq!((busy.alone(), busy.due(later + TIME)), (None, None));
         for number in 0..2 * REMEMBERED.keys {

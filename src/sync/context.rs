@@ -11,7 +11,7 @@ use crate::observe::compared::Counts;
 use crate::settings::{
     Announce, Audit, Capture, Database, History, Reconnect, Settings, SyncSettings,
 };
-use crate::store::{Audited, ForeignCode, NearLooks, Store};
+use crate::store::{Audited, ForeignCode, NearLookups, Store};
 
 /// The settings that apply to every database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +63,8 @@ pub struct Context {
     /// The record of the audits, as it was when this process began to lead.
     pub(super) audited: watch::Sender<Audited>,
     pub(super) turns: Turns,
-    /// When the next look for near slugs may begin.
-    pub(super) near: Arc<NearLooks>,
+    /// When the next lookup of near slugs may begin.
+    pub(super) near: Arc<NearLookups>,
 }
 
 /// Whether this process leads in the database.
@@ -76,7 +76,7 @@ pub(super) enum Lead {
     /// It leads, and there may be more to drain.
     Working,
     /// It leads, and nothing is left that can be taken now.
-    Idle,
+    Drained,
 }
 
 /// The lead of one connection, which ends with it.
@@ -85,15 +85,15 @@ pub(super) struct LeadOf<'a>(pub(super) &'a watch::Sender<Lead>);
 
 impl LeadOf<'_> {
     /// Tells that nothing is left that can be taken now.
-    pub(super) fn set_idle(&self) {
-        self.set(|_| Lead::Idle);
+    pub(super) fn set_drained(&self) {
+        self.set(|_| Lead::Drained);
     }
 
     /// Tells that there may be more to drain. Before the end of the catch-up, nothing is told.
     pub(super) fn set_working(&self) {
         self.set(|known| match known {
             Lead::None => Lead::None,
-            Lead::Working | Lead::Idle => Lead::Working,
+            Lead::Working | Lead::Drained => Lead::Working,
         });
     }
 
@@ -114,8 +114,8 @@ impl Drop for LeadOf<'_> {
 /// A comparison in which no configuration differed.
 #[derive(Debug, Clone)]
 pub(super) struct InSync {
-    /// The [key](crate::store::Layout::mapping_key) of the mapping.
-    pub(super) key: String,
+    /// The [text](crate::store::Layout::mapping_text) of the mapping.
+    pub(super) mapping: String,
     /// The mapping that was noted when the comparison began. It is another text after the first
     /// write under another mapping.
     pub(super) noted: String,
@@ -173,6 +173,6 @@ pub(super) struct Tools<'a> {
     pub(super) foreign_code: ForeignCode,
     /// The turn of heavy batches.
     pub(super) heavy: &'a HeavyWork,
-    /// When the next look for near slugs may begin.
-    pub(super) near: &'a NearLooks,
+    /// When the next lookup of near slugs may begin.
+    pub(super) near: &'a NearLookups,
 }

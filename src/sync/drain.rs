@@ -15,7 +15,7 @@
 
 mod batch;
 mod failure;
-mod first;
+mod suspect;
 mod trial;
 
 use std::time::{Duration, Instant};
@@ -64,11 +64,11 @@ pub(super) struct Drain {
     totals: Totals,
     last_write: Option<Instant>,
     wrote: bool,
-    set_aside: bool,
-    /// Whether the first agent of this connection is noted (`store::attempt`), or there was none.
-    has_noted: bool,
-    /// Whether the noted agent is done, or there is none: larger batches may follow.
-    noted_agent_is_done: bool,
+    has_new_retry: bool,
+    /// Whether the suspect of this connection is noted (`store::suspect`), or there was none.
+    has_noted_suspect: bool,
+    /// Whether the suspect is done, or there is none: larger batches may follow.
+    suspect_is_done: bool,
     /// The slugs with a problem that this scan has found.
     settled: Settled,
     requested: Requested,
@@ -92,7 +92,7 @@ pub(super) enum Drained {
     More,
     /// Nothing more can be taken, and a writer blocks the idle lock.
     Poll {
-        /// Whether something is left in the outbox: locked, slow, heavy or dangerous.
+        /// Whether slugs are left in the outbox (glossary: left).
         left_rows: bool,
         /// The pause before the next scan.
         pause: Duration,
@@ -101,7 +101,7 @@ pub(super) enum Drained {
     Locked,
     /// Nothing more can be taken. The idle lock is held, if writers notify.
     Sleep {
-        /// Whether something is left in the outbox: locked, slow, heavy or dangerous.
+        /// Whether slugs are left in the outbox (glossary: left).
         left_rows: bool,
     },
 }
@@ -125,9 +125,9 @@ impl Drain {
             totals: Totals::default(),
             last_write: None,
             wrote: false,
-            set_aside: false,
-            has_noted: false,
-            noted_agent_is_done: false,
+            has_new_retry: false,
+            has_noted_suspect: false,
+            suspect_is_done: false,
             settled: Settled::default(),
             requested: Requested::default(),
             slow: Slow::new(statement_timeout),
@@ -157,8 +157,8 @@ impl Drain {
     }
 
     /// Whether a problem that is retried was noted since the last call.
-    pub(super) fn take_set_aside(&mut self) -> bool {
-        std::mem::take(&mut self.set_aside)
+    pub(super) fn take_new_retry(&mut self) -> bool {
+        std::mem::take(&mut self.has_new_retry)
     }
 
     /// A slug that was left in the outbox since the last call.
@@ -203,8 +203,8 @@ impl Drain {
     }
 
     /// Notes a request for every agent.
-    pub(super) fn was_asked_for_everything(&mut self) {
-        self.requested.add_everything();
+    pub(super) fn was_asked_for_full_check(&mut self) {
+        self.requested.add_full_check();
     }
 
     /// One batch, or one change by the fast path.
@@ -246,10 +246,10 @@ impl Drain {
     /// Passes the end of a batch to the protocol.
     async fn batch_ended(&mut self, tools: Tools<'_>, batch: Batch) -> Result<(), AttemptError> {
         match batch {
-            Batch::Done(end) if end.is_last && !end.is_cut => {}
+            Batch::Done(end) if end.is_last && !end.stays_here => {}
             Batch::Left(last)
             | Batch::Done(End {
-                is_cut: false,
+                stays_here: false,
                 last,
                 ..
             }) => {
@@ -262,7 +262,7 @@ impl Drain {
                 return Ok(());
             }
         }
-        self.noted_agent_is_done = true;
+        self.suspect_is_done = true;
         self.busy.end_scan();
         self.settled.clear();
         self.requested = Requested::default();
@@ -270,7 +270,7 @@ impl Drain {
         if let Some(key) = self.dangerous.take() {
             self.tell(Input::BatchEnded(Next::Front));
             tools.store.note_dangerous(&key).await?;
-            self.noted_agent_is_done = false;
+            self.suspect_is_done = false;
         } else if self.slow.begin_one(Instant::now()) || self.begin_busy(tools.store).await? {
             self.tell(Input::BatchEnded(Next::Front));
         } else {
@@ -288,7 +288,7 @@ impl Drain {
             return Ok(false);
         };
         match store.versions_of_configurations(&key).await {
-            Ok(versions) => Ok(self.busy.look(&key, versions, Instant::now())),
+            Ok(versions) => Ok(self.busy.note_versions(&key, versions, Instant::now())),
             // The table is locked; the next batch waits for it.
             Err(error) if error.class() == Some(Class::Locked) => Ok(false),
             Err(error) => Err(error.into()),

@@ -12,11 +12,11 @@
 
 use std::time::Instant;
 
+use super::batch_events;
 use super::batch_plan::plan_batch;
 use super::context::Tools;
 use super::error::AttemptError;
 use super::remembered::Settled;
-use super::report;
 use super::slow::Slow;
 use crate::observe::Totals;
 use crate::pg::{QueryError, Tid};
@@ -59,7 +59,7 @@ async fn attempt(tools: Tools<'_>, place: Tid, slow: &Slow) -> Result<Option<Tot
     {
         return Ok(None);
     }
-    report::committed(
+    batch_events::committed(
         tools.observer,
         (store.layout(), tools.rules),
         &plan,

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::observe::{Event, Observer, Pause, Totals, event};
-use crate::store::{CaptureFault, Finding, Looks, finding};
+use crate::store::{CaptureFault, Finding, Lookups, finding};
 
 /// How long no connection listens after a notification of others has ended one.
 const NOT_LISTENING: Duration = Duration::from_secs(600);
@@ -45,10 +45,10 @@ pub(super) struct Noticed {
     pub(super) leader_hangs: bool,
     /// The time of the last full check because of too many requests, and whether another one is
     /// owed.
-    pub(super) everything_at: Option<Instant>,
-    pub(super) owes_everything: bool,
+    pub(super) full_check_at: Option<Instant>,
+    pub(super) owes_full_check: bool,
     /// When requests may be looked up.
-    pub(super) looks: Looks,
+    pub(super) lookups: Lookups,
     /// Whether it works under another mapping.
     pub(super) other_mapping: bool,
     /// Whether the layout has changed under a connection since the last one in good health.
@@ -123,8 +123,8 @@ impl Noticed {
             .any(|finding| matches!(finding, Finding::Server(finding::Server::QueueFull { .. })))
     }
 
-    /// Whether other columns are missing than before.
-    pub(super) fn has_news_of_missing(&mut self, missing: &[String]) -> bool {
+    /// Whether other columns are missing than at the last call. Notes these.
+    pub(super) fn take_news_of_missing(&mut self, missing: &[String]) -> bool {
         std::mem::replace(&mut self.missing, missing.to_vec()) != missing
     }
 

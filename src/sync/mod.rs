@@ -13,22 +13,24 @@
 //! - `fast_path` processes one change that a notification names, without a batch.
 //! - `protocol` decides when to scan, poll or sleep. It is pure.
 //! - `large` processes the one slug that is too heavy for a batch, page by page.
-//! - `report` turns a committed batch into events.
+//! - `batch_events` turns a committed batch into events.
 //! - `not_text` adds to a plan the slugs that are no text for this program.
 //! - `batch_plan` runs the mapping for each slug of a claim.
 //! - `reasons` has the texts of the problems that a plan notes.
-//! - `remembered` has the slugs with a problem, and the requested ones, of a scan.
 //! - `slow` remembers the slow writes, `busy` the slugs with locked configurations, and
 //!   `batch_size` limits the next batch.
+//! - `remembered` has the slugs with a problem, and the requested ones, of a scan.
 //! - `health`, `context` and `error` are the data that the others share.
 //! - `heavy` gives one database at a time the turn to use much memory.
 //!
 //! A module names only modules below it in this list, and the modules below `sync` in
-//! `ARCHITECTURE.md`. `not_text` adds methods to the plan of `batch_plan`, which calls them.
+//! `ARCHITECTURE.md` (`tests/docs/order.rs`). `not_text` adds methods to the plan of `batch_plan`,
+//! which calls them.
 
 mod audit;
 mod backlog_poll;
 mod backoff;
+mod batch_events;
 mod batch_plan;
 mod batch_size;
 mod busy;
@@ -47,7 +49,6 @@ mod oneshot;
 pub mod protocol;
 mod reasons;
 mod remembered;
-mod report;
 mod slow;
 
 pub use context::{Context, Options};

@@ -49,7 +49,7 @@ impl OneShotDrain {
             LeadAttempt::Held => return Ok(None),
             LeadAttempt::Paused(pause) => return Err(AttemptError::Paused(Box::new(pause))),
         }
-        store.knows_mapping(&rules).await?;
+        store.note_mapping_to_write(&rules).await?;
         session.plan_for_batches().await?;
         let drain = Drain::new(
             context.options.sync.batch_size,

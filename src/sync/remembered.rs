@@ -161,14 +161,14 @@ impl Settled {
 pub(super) struct Requested {
     /// As the notifications name them.
     names: Remembered<()>,
-    everything: bool,
+    full_check: bool,
 }
 
 impl Default for Requested {
     fn default() -> Self {
         Self {
             names: Remembered::new(REQUESTED),
-            everything: false,
+            full_check: false,
         }
     }
 }
@@ -182,15 +182,15 @@ impl Requested {
     }
 
     /// Adds every agent.
-    pub(super) fn add_everything(&mut self) {
-        self.everything = true;
+    pub(super) fn add_full_check(&mut self) {
+        self.full_check = true;
     }
 
     /// Marks the problems whose agent was requested.
     pub(super) fn mark(&self, keys: Keys, problems: &mut [Problem]) {
         for problem in problems {
             let key = keys.parts(&problem.key);
-            problem.asked = self.everything
+            problem.asked = self.full_check
                 || self.names.get(key.slug).is_some()
                 || self.names.get(&key.plain()).is_some();
         }

@@ -1293,7 +1293,7 @@ async fn s8_a_request_about_an_unchanged_problem_logs_nothing() {
         [
             "agent rejected",
             "no configuration has",
-            "configuration could not be written",
+            "agent could not be brought in sync",
         ]
         .map(|message| daemon.lines(message).len())
     };
@@ -1331,7 +1331,7 @@ async fn s8_a_request_about_an_unchanged_problem_logs_nothing() {
         )
         .await;
     daemon
-        .logged_times("configuration could not be written", told[2] + 1)
+        .logged_times("agent could not be brought in sync", told[2] + 1)
         .await;
     platform.drained().await;
     // The failed write is not retried meanwhile.

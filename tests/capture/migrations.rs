@@ -209,7 +209,7 @@ async fn g14_a_column_change_is_neither_outage_nor_problem() {
         assert_eq!(platform.problems().await, 0, "{change}");
         assert_eq!(daemon.lines("database unavailable").len(), 0, "{change}");
         assert_eq!(
-            daemon.lines("configuration could not be written").len(),
+            daemon.lines("agent could not be brought in sync").len(),
             0,
             "{change}"
         );

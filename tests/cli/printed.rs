@@ -467,7 +467,7 @@ async fn s13_a_function_cannot_show_a_value_as_a_constraint_name() {
         )
         .await;
     let daemon = platform.daemon();
-    let line = daemon.logged("configuration could not be written").await;
+    let line = daemon.logged("agent could not be brought in sync").await;
     assert!(!line.to_string().contains("sk-secret"), "{line}");
     let (_, detail) = platform.problem("a").await.unwrap();
     assert_eq!(

@@ -449,6 +449,7 @@ fn every_list_of_the_mapped_columns_is_complete() {
         ("testbed/tables.sql", both),
         ("tests/cases/mapping/columns.toml", both),
         ("tests/capture/triggers.rs", agents),
+        ("tests/cli/check.rs", both),
         ("tests/chaos/storm/writers.rs", agents),
         ("tests/chaos/storm/oracle.sql", both),
         ("tests/chaos/storm/tables.sql", both),

@@ -4,7 +4,8 @@ use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 use crate::support::{Daemon, Platform, Said};
 
 /// The files of an install, in the order of the header of `sql/proof.sql`.
-const INSTALL: [&str; 10] = [
+const INSTALL: [&str; 11] = [
+    "prefix.sql",
     "names.sql",
     "proof.sql",
     "guard.sql",

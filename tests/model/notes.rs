@@ -28,7 +28,7 @@ pub(super) fn bits(note: Note) -> u8 {
     match note {
         News::Nothing => 0,
         News::Change(place) => place + 2,
-        News::WakeUp | News::Slugs | News::Everything => 1,
+        News::WakeUp | News::Slugs | News::FullCheck => 1,
     }
 }
 

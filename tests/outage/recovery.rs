@@ -613,16 +613,19 @@ async fn every_query_can_be_prepared(platform: Platform) {
     let (not_text, gone, unreadable) = (
         queries::set_aside_not_text(keys),
         queries::forget_not_text(keys),
-        queries::set_aside_unreadable(keys),
+        queries::set_aside_row(keys),
     );
-    let (of_slug, of_first) = (queries::claim_slug(&layout), queries::claim_first(&layout));
+    let (of_slug, of_suspect) = (
+        queries::claim_slug(&layout),
+        queries::claim_suspect(&layout),
+    );
     let (first, page, take) = (
-        queries::set_aside_first(keys),
+        queries::set_aside_suspect(keys),
         queries::claim_page(&layout),
         queries::take(keys),
     );
     let noted = surveyed::Extent {
-        noted: true,
+        can_read_notes: true,
         versions: true,
         most: None,
     };
@@ -713,7 +716,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &gone,
         &unreadable,
         &first,
-        &queries::note_first(keys),
+        &queries::note_suspect(keys),
         queries::NOTE_DANGEROUS,
         &queries::leader(),
         queries::WRITES_ARE_LOCKED,
@@ -734,13 +737,13 @@ async fn every_query_can_be_prepared(platform: Platform) {
         queries::UNPUBLISHABLE,
         queries::PUBLISHED_IN_PART,
         &known,
-        queries::FORGET_FIRST,
+        queries::FORGET_SUSPECT,
         queries::SESSION_STATE,
         queries::RUNS_FOREIGN_CODE,
         queries::CASCADES,
         &page,
         &of_slug,
-        &of_first,
+        &of_suspect,
         &take,
         queries::INSTALL,
         queries::VERSION,

@@ -449,7 +449,7 @@ async fn g5_a_refused_row_is_set_aside_and_its_neighbours_go_on() {
     let failed = "SELECT string_agg(DISTINCT kind || ' ' || sqlstate, ',') || count(*) FROM \
         agent_sync.problem";
     assert_eq!(platform.value::<String>(failed).await, "failed 235145");
-    let line = daemon.logged("configuration could not be written").await;
+    let line = daemon.logged("agent could not be brought in sync").await;
     assert_eq!(line["sqlstate"], "23514");
     assert!(
         line["detail"].as_str().unwrap().contains("no_poison"),

@@ -294,7 +294,7 @@ async fn a_name_too_long_for_its_column_is_a_problem() {
             "INSERT INTO agents (slug, name, system_prompt) VALUES ('a', 'a secret too long', 'p')",
         )
         .await;
-    let line = daemon.logged("configuration could not be written").await;
+    let line = daemon.logged("agent could not be brought in sync").await;
     assert_eq!(line["sqlstate"], "22001");
     assert!(
         !line.to_string().contains("secret"),
@@ -321,7 +321,7 @@ async fn t2_a_row_that_no_partition_takes_is_told() {
     platform.save("a", EXAMPLE).await;
     platform.configure("a").await;
     let daemon = daemon(&platform, &[]).await;
-    let line = daemon.logged("configuration could not be written").await;
+    let line = daemon.logged("agent could not be brought in sync").await;
     let (text, remedy) = (&line["detail"], line["remedy"].as_str().unwrap());
     let said = "PostgreSQL refused the write: no partition takes the row (SQLSTATE 23514, table \
         agent_configurations)";

@@ -118,7 +118,7 @@ async fn s22_an_agent_is_rejected_in_latin1_whatever_its_reason_holds() {
             'plain'",
         )
         .await;
-    assert_eq!(daemon.lines("configuration could not be written").len(), 0);
+    assert_eq!(daemon.lines("agent could not be brought in sync").len(), 0);
     assert_eq!(daemon.lines("database unavailable").len(), 0);
 }
 
@@ -138,7 +138,7 @@ async fn g14_a_character_outside_the_encoding_is_named() {
         )
         .await;
     let daemon = platform.caught_up_daemon().await;
-    let line = daemon.logged("configuration could not be written").await;
+    let line = daemon.logged("agent could not be brought in sync").await;
     assert!(
         line["detail"]
             .as_str()

@@ -515,7 +515,7 @@ async fn a_full_notification_queue_stops_no_write() {
         platform.becomes(slug, EXPECTED).await;
     }
     assert_eq!(
-        daemon.lines("configuration could not be written"),
+        daemon.lines("agent could not be brought in sync"),
         Vec::<serde_json::Value>::new()
     );
     assert_eq!(platform.notices(), Vec::<String>::new());

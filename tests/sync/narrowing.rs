@@ -61,7 +61,7 @@ async fn g5_ten_thousand_saves_of_one_agent_are_one_attempt() {
         attempts <= 2,
         "10,000 saves are one try, and perhaps a retry: {attempts}"
     );
-    let told = daemon.lines("configuration could not be written").len();
+    let told = daemon.lines("agent could not be brought in sync").len();
     assert!(told <= 2, "{told} lines about one agent");
     platform
         .run("ALTER TABLE agent_configurations DROP CONSTRAINT no_bad")
@@ -246,7 +246,7 @@ async fn g5_an_agent_that_crashed_twice_is_not_tried_again() {
         .value("SELECT last_tried FROM agent_sync.install")
         .await;
     let daemon = platform.daemon();
-    let line = daemon.logged("configuration could not be written").await;
+    let line = daemon.logged("agent could not be brought in sync").await;
     assert_eq!(line["slug"], first.as_str());
     platform
         .holds("SELECT count(*) >= 39 FROM agent_configurations WHERE agent_name = 'new'")

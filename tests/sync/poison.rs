@@ -68,7 +68,7 @@ async fn poison_row_does_not_block_its_neighbours() {
         platform
             .holds("SELECT count(*) = 39 FROM agent_configurations WHERE agent_name = 'n'")
             .await;
-        let line = daemon.logged("configuration could not be written").await;
+        let line = daemon.logged("agent could not be brought in sync").await;
         assert_eq!(
             (line["slug"].as_str(), line["sqlstate"].as_str()),
             (Some("agent-3"), Some(sqlstate)),

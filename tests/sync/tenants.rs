@@ -804,7 +804,7 @@ async fn g1_tenants_are_set_and_unset_without_a_loss() {
             .await;
         platform.drained().await;
         // A row with a tenant ends no connection.
-        let failed = daemon.lines("configuration could not be written");
+        let failed = daemon.lines("agent could not be brought in sync");
         assert!(failed.is_empty(), "{failed:?}");
     }
 }

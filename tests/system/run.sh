@@ -8,7 +8,7 @@
 # half of an overlay, so that whatever happens in it is gone afterwards. What is missing is installed with apt-get.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-boxes=${AGENT_SYNC_BOXES:-/var/tmp/agent-sync-boxes}
+boxes=${AGENT_SYNC_BOXES:-${TMPDIR:-/var/tmp}/agent-sync-boxes}
 mirror=${AGENT_SYNC_MIRROR:-}
 passed=0 failed=0 skipped=0 scratch=
 

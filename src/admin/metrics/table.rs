@@ -70,8 +70,8 @@ pub const METRICS: &[Metric] = &[
         )),
         help: "Processed agents by result. An agent with several configurations counts once for \
             each that was synced (written) or unchanged. missing: no configuration has the slug; \
-            rejected: the settings cannot be mapped, or the slug is ambiguous; failed: PostgreSQL \
-            refused the write; gone: there is no such agent any more.",
+            rejected: the agent cannot be mapped, or the slug is ambiguous; failed: the agent \
+            could not be brought in sync and is tried again; gone: there is no such agent any more.",
         read: Read::Each(|state| {
             let totals = &state.totals;
             vec![
@@ -251,7 +251,8 @@ pub const METRICS: &[Metric] = &[
         unit: "",
         label: Some(("cause", "notification, request, sweep, retry, poll or busy")),
         help: "Wake-ups of the sleeping loop by cause. request: a slug was requested by NOTIFY; \
-            retry: a retry was due; poll: a timed wake-up; busy: another attempt at locked rows.",
+            retry: a retry was due; poll: a timed wake-up; busy: another attempt at slugs that \
+            were left.",
         read: Read::Each(|state| {
             let counts = state.wake_ups.iter();
             WakeUp::ALL

@@ -4,7 +4,7 @@
 "use strict";
 
 const byId = (id) => document.getElementById(id);
-const KINDS = { missing_configuration: "No configuration", rejected: "Rejected", ambiguous: "Ambiguous slug", failed: "Write failed" };
+const KINDS = { missing_configuration: "No configuration", rejected: "Rejected", ambiguous: "Ambiguous slug", failed: "Failed" };
 
 function make(tag, className, text) {
   const element = document.createElement(tag);

@@ -56,7 +56,7 @@ function stateOf(database) {
   const { state, phase } = database;
   if (!database.live) return "broken: hangs, no progress";
   if (state === "broken" && database.leader) return "broken: may be missing changes";
-  if (state === "busy" && phase === "waiting") return "busy: waiting for rows that other sessions have locked";
+  if (state === "busy" && phase === "waiting") return "busy: some changes are left and will be tried again, such as locked ones";
   const [count, findings] = [problemsOf(database), database.findings.length];
   if (state === "ok" && count) return `ok, but ${atLeast(count, database.problems.at_least)} ${count === 1 ? "agent" : "agents"} not in sync`;
   if (state === "ok" && findings) return `ok, with ${plural(findings, "warning", "warnings")}`;

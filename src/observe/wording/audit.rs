@@ -77,8 +77,8 @@ fn edited(agents: u64, some: &str, are_requested: bool) {
             agents,
             some,
             remedy = compared::DRIFT_REMEDY,
-            "configurations were edited and differ from their agents; they stay as they are \
-            (audit.repair)"
+            "configurations were edited and differ from their agents; the audit leaves them as \
+            they are (audit.repair)"
         );
     }
 }

@@ -238,7 +238,7 @@ impl Asking<'_> {
         let (Some(layout), Some(rules)) = (&self.look.layout, self.rules) else {
             return Ok(());
         };
-        match mapping(self.db, &layout.mapping_key(rules)).await {
+        match mapping(self.db, &layout.mapping_text(rules)).await {
             Ok(noted) => {
                 self.look.notes.extend(same_mapping(noted));
                 Ok(())

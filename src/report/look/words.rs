@@ -11,7 +11,7 @@ use crate::report::note::{Level, Note};
 use crate::report::problem;
 use crate::settings::Database;
 use crate::show::{age, plural, quoted};
-use crate::store::{Installed, Mapping, NO_CONFIGURATION};
+use crate::store::{Installed, Leader, Mapping, NO_CONFIGURATION};
 use crate::time;
 
 /// The age of an open transaction that causes a warning, in seconds.
@@ -213,7 +213,8 @@ pub(super) fn who_leads(look: &Look) -> Note {
             leader.place(),
             leader.pid
         );
-        return Note::warn("daemon", text, remedy_for_inherited_lock(leader.pid));
+        let remedy = Leader::remedy_for_inherited_lock(leader.pid);
+        return Note::warn("daemon", text, remedy);
     }
     let state = if leader.sleeps {
         "asleep until a save wakes it"
@@ -266,15 +267,7 @@ fn intruder(other: &Daemon) -> Note {
             daemon), so changes are not applied",
             quoted(program)
         ),
-        remedy_for_inherited_lock(pid),
-    )
-}
-
-/// The remedy for a session that holds the leader lock and is no daemon.
-fn remedy_for_inherited_lock(pid: i32) -> String {
-    format!(
-        "SELECT pg_terminate_backend({pid}); and keep its role out of this database, or, where a \
-        pooler gave it the session of a daemon, set server_reset_query = DISCARD ALL in the pooler."
+        Leader::remedy_for_inherited_lock(pid),
     )
 }
 
@@ -337,7 +330,7 @@ pub(super) fn pending(
                 "{text}; process {pid} holds the leader lock, and its last statement is none of a \
                 daemon's"
             ),
-            remedy_for_inherited_lock(*pid),
+            Leader::remedy_for_inherited_lock(*pid),
         ),
         Some(_) => match holder {
             Some(holder) => held_up(&text, holder),

@@ -167,7 +167,7 @@ impl Layout {
 
     /// What the mapping is made of: its revision, the rules, and the columns that it reads and
     /// writes. It means nothing but that it is the same or another one.
-    pub fn mapping_key(&self, rules: &Rules) -> String {
+    pub fn mapping_text(&self, rules: &Rules) -> String {
         let (from, to) = (&self.agents, &self.configurations);
         let read = std::iter::once(Some(&from.slug))
             .chain(from.columns.values().iter().map(Option::as_ref));

@@ -38,9 +38,9 @@ pub fn claim(layout: &Layout) -> String {
     )
 }
 
-/// The same for the slug that is noted in `agent_sync.install` alone, with all of its rows in the
-/// outbox (`store::attempt`), and contents up to `$1` bytes.
-pub fn claim_first(layout: &Layout) -> String {
+/// The same for the suspect alone, the slug that is noted in `agent_sync.install`, with all of its
+/// rows in the outbox (`store::suspect`), and contents up to `$1` bytes.
+pub fn claim_suspect(layout: &Layout) -> String {
     let key = key_of_claimed(layout.keys());
     let noted = format!("{key} = (SELECT i.last_tried FROM agent_sync.install i)");
     claim_of(layout, &noted, "100000", "$1::float8", Weighed::Exactly)

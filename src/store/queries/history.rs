@@ -48,3 +48,16 @@ pub(super) fn noted(
          CASE WHEN {after} IS NOT NULL THEN {before} END, {after}"
     )
 }
+
+/// Deletes the oldest of the history: up to `$3` of what is older than `$1` seconds, or behind the
+/// latest `$2`.
+pub const PRUNE_HISTORY: &str = "
+    DELETE FROM agent_sync.history h
+    WHERE h.id = ANY (ARRAY(
+        SELECT o.id FROM (SELECT f.id, f.at FROM agent_sync.history f ORDER BY f.id LIMIT $3) AS o
+        WHERE o.at < now() - $1 * interval '1 second' OR o.id <= (SELECT max(l.id)
+          FROM agent_sync.history l) - $2))";
+
+/// Notes that a configuration was last written `$1` seconds ago.
+pub const NOTE_LAST_SYNC: &str =
+    "UPDATE agent_sync.install SET last_sync = clock_timestamp() - $1 * interval '1 second'";

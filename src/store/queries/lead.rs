@@ -1,4 +1,5 @@
-//! The leader lock, and the pause of a database, in which no session may hold it.
+//! The leader lock and who holds it, the pause of a database, in which no session may hold it, and
+//! the idle lock.
 
 /// The pause of the database that is in force, as a row of `agent_sync.install`. The write that
 /// runs under the path of the role has it as well, so each name is qualified.
@@ -60,3 +61,64 @@ pub(in crate::store) const KEEP_LEAD: &str = concat!(
     pause_in_force!(),
     ")"
 );
+
+/// Takes the idle lock, if it is free: from then on, writers notify.
+pub const TRY_IDLE_LOCK: &str = "SELECT pg_try_advisory_lock(1634169721, 2)";
+
+/// Releases the idle lock.
+pub const RELEASE_IDLE_LOCK: &str = "SELECT pg_advisory_unlock(1634169721, 2)";
+
+/// Whether the role of a session `s` may take changes out of the outbox, by itself or by SET ROLE.
+/// True if the role is hidden.
+pub(in crate::store) const IS_ABLE: &str = "(s.usesysid IS NULL OR EXISTS (
+    SELECT FROM pg_roles r WHERE pg_has_role(s.usesysid, r.oid, 'MEMBER')
+      AND coalesce(has_table_privilege(r.oid, to_regclass('agent_sync.outbox')::oid, 'DELETE'),
+        true)))";
+
+/// Whether the last statement of a session `s` is none of a daemon, whatever its application name: a
+/// pooler may have given the session of a daemon that was killed to an application, which inherits
+/// the name and the locks. Every statement of a daemon that precedes a wait has one of these words,
+/// or is a probe or the end of a transaction; between two statements of a sweep, any may be the last.
+/// Null if the statement is hidden.
+pub(in crate::store) const IS_OTHERS: &str = "(s.state = 'idle'
+    AND s.query !~ '(agent_sync|1634169721)'
+    AND s.query !~* '^[\\s;]*(begin|commit|rollback)?[\\s;]*$')";
+
+/// Who holds the leader lock, and signs of its work. The columns: the process, its role,
+/// and whether that role could be a daemon's; whether the session has the name of a daemon; for how
+/// long the oldest of the first rows of the
+/// outbox has been in it, in seconds, null if there is none; for how long the session has done
+/// nothing, and, for where that is hidden, how many rows have been taken out of the outbox, as far
+/// as the server counts that; the application name; and whether its last statement is none of a
+/// daemon.
+pub fn leader() -> String {
+    format!(
+        "
+    SELECT holder.pid, holder.role, coalesce(holder.is_able, true) AS is_able,
+           coalesce(holder.is_named, false) AS is_named, oldest.seconds,
+           holder.quiet, pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')::oid) AS taken,
+           holder.gid, holder.owner, holder.program, coalesce(holder.is_others, false) AS is_others
+    FROM (SELECT extract(epoch FROM clock_timestamp() - min(o.at))::float8 AS seconds
+          FROM (SELECT o.at FROM agent_sync.outbox o LIMIT 1000) AS o
+          WHERE isfinite(o.at)) AS oldest
+    LEFT JOIN LATERAL (
+        SELECT l.pid, s.usename::text AS role,
+               {IS_ABLE} AS is_able,
+               s.application_name LIKE 'agent-sync/%' AS is_named,
+               extract(epoch FROM clock_timestamp() - s.state_change)::float8 AS quiet, p.gid,
+                 p.owner::text AS owner, s.application_name AS program, {IS_OTHERS} AS is_others
+        FROM pg_locks l JOIN pg_database d ON d.oid = l.database LEFT JOIN pg_stat_activity s
+          ON s.pid = l.pid
+        -- The locks of a prepared transaction have no process; it is known by the lock on its own
+        -- number.
+        LEFT JOIN pg_locks own ON l.pid IS NULL AND own.pid IS NULL
+          AND own.locktype = 'transactionid'
+            AND own.virtualtransaction = l.virtualtransaction
+        LEFT JOIN pg_prepared_xacts p ON p.transaction = own.transactionid
+        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1
+          AND l.objsubid = 2 AND l.granted
+          AND d.datname = current_database()
+        LIMIT 1
+    ) AS holder ON true"
+    )
+}

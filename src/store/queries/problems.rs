@@ -152,11 +152,11 @@ pub fn forget_not_text(keys: Keys) -> String {
     )
 }
 
-/// Notes the slug that a connection begins with in `agent_sync.install`, and how many have begun
-/// with it, which it gives. It is the slug that the last one has ended on, if that is in the
-/// outbox, or else that of the first row from the place `$1` on. One that is known to end
+/// Notes the suspect, the slug that a connection begins with, in `agent_sync.install`, and how many
+/// have begun with it, which it gives. It is the slug that the last one has ended on, if that is in
+/// the outbox, or else that of the first row from the place `$1` on. One that is known to end
 /// connections (the SQLSTATE `$2`) has `$3` tries behind it.
-pub fn note_first(keys: Keys) -> String {
+pub fn note_suspect(keys: Keys) -> String {
     let (key, of_problem) = (keys.of_row("o"), keys.of_row("p"));
     format!(
         "
@@ -164,19 +164,19 @@ pub fn note_first(keys: Keys) -> String {
         SELECT {key} AS slug FROM agent_sync.outbox o
         WHERE {key} = (SELECT i.last_tried FROM agent_sync.install i
           WHERE i.last_tried IS NOT NULL) LIMIT 1
-    ), first AS (
+    ), suspect AS (
         SELECT same.slug FROM same
         UNION ALL
         (SELECT {key} AS slug FROM agent_sync.outbox o WHERE o.ctid >= $1 AND NOT EXISTS (SELECT
           FROM same) LIMIT 1)
     )
     UPDATE agent_sync.install i SET
-        last_tried = first.slug,
-        tries = CASE WHEN i.last_tried = first.slug THEN i.tries + 1
-                     WHEN EXISTS (SELECT FROM agent_sync.problem p WHERE {of_problem} = first.slug
+        last_tried = suspect.slug,
+        tries = CASE WHEN i.last_tried = suspect.slug THEN i.tries + 1
+                     WHEN EXISTS (SELECT FROM agent_sync.problem p WHERE {of_problem} = suspect.slug
                        AND p.sqlstate = $2) THEN $3
                      ELSE 1 END
-    FROM first
+    FROM suspect
     RETURNING i.tries"
     )
 }
@@ -185,13 +185,13 @@ pub fn note_first(keys: Keys) -> String {
 /// tries behind it.
 pub const NOTE_DANGEROUS: &str = "UPDATE agent_sync.install SET last_tried = $1, tries = $2";
 
-/// Forgets what [`note_first`] has noted.
-pub const FORGET_FIRST: &str =
+/// Forgets what [`note_suspect`] has noted.
+pub const FORGET_SUSPECT: &str =
     "UPDATE agent_sync.install SET last_tried = NULL, tries = 0 WHERE last_tried IS NOT NULL";
 
-/// Takes every row of the slug that [`note_first`] has noted out of the outbox, and notes that it
+/// Takes every row of the slug that [`note_suspect`] has noted out of the outbox, and notes that it
 /// failed for the reason `$1` with the SQLSTATE `$2`, null where there is none: gives the slug.
-pub fn set_aside_first(keys: Keys) -> String {
+pub fn set_aside_suspect(keys: Keys) -> String {
     let key = keys.of_row("o");
     note(
         keys,
@@ -212,7 +212,7 @@ pub fn set_aside_first(keys: Keys) -> String {
 
 /// Takes the first row of the outbox from the place `$1` on, and notes that its slug failed for the
 /// reason `$2` with the SQLSTATE `$3`: gives the slug.
-pub fn set_aside_unreadable(keys: Keys) -> String {
+pub fn set_aside_row(keys: Keys) -> String {
     let key = keys.of_row("o");
     note(
         keys,

@@ -227,7 +227,7 @@ impl<'a> Auditor<'a> {
         let needs_lead = cause == Cause::Due && self.next.is_none_or(|next| next.needs_lead);
         loop {
             match Box::pin(self.attempt(needs_lead, rules)).await {
-                Ok(Some((standing, key))) => return self.conclude(cause, standing, key),
+                Ok(Some((standing, mapping))) => return self.conclude(cause, standing, mapping),
                 Ok(None) => return,
                 Err(error) => self.failed(cause, &error),
             }
@@ -239,7 +239,7 @@ impl<'a> Auditor<'a> {
         }
     }
 
-    /// The rest of the pass over one connection. Returns how the install stands, and the key of the
+    /// The rest of the pass over one connection. Returns how the install stands, and the text of the
     /// mapping; nothing where the lead is lost.
     async fn attempt(
         &mut self,
@@ -259,7 +259,7 @@ impl<'a> Auditor<'a> {
         }
         let ground = Ground {
             db: session.db(),
-            key: layout.mapping_key(rules),
+            mapping: layout.mapping_text(rules),
             layout: &layout,
             rules,
             needs_lead,
@@ -283,10 +283,10 @@ impl<'a> Auditor<'a> {
             if step == Step::Over {
                 if *self.lead.borrow() != Lead::None {
                     let (counts, unnoticed) = (&pass.found.counts, &pass.unnoticed);
-                    if_not_locked(note_audit(ground.db, &ground.key, counts, unnoticed).await)?;
+                    if_not_locked(note_audit(ground.db, &ground.mapping, counts, unnoticed).await)?;
                 }
                 let standing = Standing::read(&ground).await?;
-                return Ok(Some((standing, ground.key)));
+                return Ok(Some((standing, ground.mapping)));
             }
             if !needs_lead {
                 continue;
@@ -336,7 +336,7 @@ impl<'a> Auditor<'a> {
     }
 
     /// Reports a complete pass, and sets the time of the next.
-    fn conclude(&mut self, cause: Cause, standing: Standing, key: String) {
+    fn conclude(&mut self, cause: Cause, standing: Standing, mapping: String) {
         let Some(pass) = self.pass.take() else {
             return;
         };
@@ -366,9 +366,11 @@ impl<'a> Auditor<'a> {
         if let (false, Some(noted)) = (is_settled, pass.noted)
             && (counts.differing, counts.pending, counts.requested) == (0, 0, 0)
         {
-            self.context
-                .in_sync
-                .send_replace(Some(InSync { key, noted, counts }));
+            self.context.in_sync.send_replace(Some(InSync {
+                mapping,
+                noted,
+                counts,
+            }));
         }
         let next = self.after(pass.worked, differs, is_settled);
         // The next pass tells whether the full check has come.
@@ -379,8 +381,7 @@ impl<'a> Auditor<'a> {
         self.next = next.into_iter().chain(again).min_by_key(|next| next.at);
     }
 
-    /// The pass after one that has read for this long: at the interval, or sooner while a
-    /// configuration differs.
+    /// The pass after one that has read for so long: sooner while a configuration differs.
     fn after(&mut self, worked: Duration, differs: bool, is_settled: bool) -> Option<Next> {
         let regular = self.at_interval(0.9);
         if !differs {

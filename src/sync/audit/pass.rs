@@ -40,8 +40,8 @@ pub(super) struct Ground<'a> {
     pub(super) db: &'a Db,
     pub(super) layout: &'a Layout,
     pub(super) rules: &'a Rules,
-    /// The [key](Layout::mapping_key) of the mapping.
-    pub(super) key: String,
+    /// The [text](Layout::mapping_text) of the mapping.
+    pub(super) mapping: String,
     /// Whether the pass is one of the daemon that leads.
     pub(super) needs_lead: bool,
     pub(super) repair: Repair,
@@ -100,7 +100,7 @@ impl Pass {
         let portion = if is_ordered { PORTION.0 } else { PORTION.1 };
         Ok(Self {
             walk: Walk::in_portions(portion),
-            mapping: hash(&ground.key).to_string(),
+            mapping: hash(&ground.mapping).to_string(),
             is_past_indexes: ground.is_past_indexes,
             noted: noted_mapping(ground.db).await?,
             found: Found::default(),
@@ -117,7 +117,7 @@ impl Pass {
 
     /// Whether it can go on here: the mapping is the same, and it has followed no index that lies.
     pub(super) fn fits(&self, ground: &Ground<'_>) -> bool {
-        self.mapping == hash(&ground.key).to_string()
+        self.mapping == hash(&ground.mapping).to_string()
             && self.is_past_indexes == ground.is_past_indexes
     }
 
@@ -156,7 +156,7 @@ impl Pass {
         let (mut walk, mut found) = (self.walk.clone(), Found::default());
         let (mut unsettled, mut bytes) = (Vec::new(), 0);
         let everything = Scope {
-            noted: true,
+            can_read_notes: true,
             within: Some(LONGEST),
             ..Scope::default()
         };

@@ -24,18 +24,18 @@ pub(super) struct Reports {
 struct Last<T>(T);
 
 impl<T: PartialEq> Last<T> {
-    /// Whether it differs from the last one, whose place it takes.
-    fn is_news(&mut self, report: T) -> bool {
-        let is_news = self.0 != report;
+    /// Takes the place of the last one. Returns whether it differs.
+    fn replace(&mut self, report: T) -> bool {
+        let differs = self.0 != report;
         self.0 = report;
-        is_news
+        differs
     }
 }
 
 impl Reports {
     /// Reports an index along which agents would be passed over.
     pub(super) fn index(&mut self, observer: &Observer, lies: Option<&Finding>) {
-        let is_news = self.index.is_news(lies.cloned());
+        let is_news = self.index.replace(lies.cloned());
         if let Some(found) = lies.filter(|_| is_news) {
             let (finding, remedy) = (found.to_string(), found.remedy());
             observer.tell(Event::Found {
@@ -59,7 +59,7 @@ impl Reports {
             observer.tell(event::Audit::Unnoticed(&Unnoticed { at, agents, some }));
         }
         let (agents, some) = (pass.edited_agents, &pass.edited);
-        if self.edited.is_news((agents, some.clone())) && agents > 0 {
+        if self.edited.replace((agents, some.clone())) && agents > 0 {
             observer.tell(event::Audit::Edited {
                 agents,
                 some,
@@ -67,7 +67,7 @@ impl Reports {
             });
         }
         let (agents, some) = (pass.stuck_agents, &pass.stuck);
-        if self.stuck.is_news((agents, some.clone())) && agents > 0 {
+        if self.stuck.replace((agents, some.clone())) && agents > 0 {
             observer.tell(event::Audit::Stuck { agents, some });
         }
     }
@@ -82,10 +82,10 @@ mod tests {
     fn g17_a_report_is_news_until_it_is_told() {
         let mut last = Last::<(u64, Vec<String>)>::default();
         let some = |agents| (agents, vec!["a".to_owned()]);
-        assert!(last.is_news(some(1)));
-        assert!(!last.is_news(some(1)));
-        assert!(last.is_news(some(2)));
-        assert!(last.is_news((0, Vec::new())));
-        assert!(last.is_news(some(2)));
+        assert!(last.replace(some(1)));
+        assert!(!last.replace(some(1)));
+        assert!(last.replace(some(2)));
+        assert!(last.replace((0, Vec::new())));
+        assert!(last.replace(some(2)));
     }
 }

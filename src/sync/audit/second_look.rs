@@ -58,7 +58,7 @@ impl Standing {
     async fn with_count(ground: &Ground<'_>) -> Result<(Self, Option<Installed>), QueryError> {
         let installed = Installed::read(ground.db).await?;
         let is_sure = installed.is_some_and(|installed| !installed.owes_check());
-        let standing = match mapping(ground.db, &ground.key).await? {
+        let standing = match mapping(ground.db, &ground.mapping).await? {
             Mapping::Other | Mapping::Mixed => Self::OtherMapping,
             Mapping::Same if is_sure => Self::Settled,
             Mapping::Same | Mapping::Unknown => Self::Unsure,
@@ -213,7 +213,7 @@ pub(super) async fn look_again(
     let before = Standing::with_count(ground).await?;
     let named = Scope {
         named: Some((Named::Keys, keys)),
-        noted: true,
+        can_read_notes: true,
         versions: true,
         within: Some(LONGEST),
         ..Scope::default()

@@ -36,8 +36,9 @@ impl Unsettled {
         self.count.as_ref().map_or(0, |(_, left)| left.len())
     }
 
-    /// Whether the wait for such transactions has become long enough to be reported. True once.
-    fn is_overdue(&mut self) -> bool {
+    /// Whether the wait for such transactions has become long enough to be reported. True once,
+    /// because it is noted as told.
+    fn take_overdue(&mut self) -> bool {
         if self.open() == 0 {
             self.since = None;
             return false;
@@ -92,7 +93,7 @@ impl ConnectionLoop<'_> {
         }
         self.make_good(installed, mended || seal == Seal::Changed)
             .await?;
-        if self.unsettled.is_overdue() {
+        if self.unsettled.take_overdue() {
             self.context.observer.tell(self.unsettled.event());
         }
         self.tell_in_force();
@@ -173,17 +174,17 @@ mod tests {
     #[test]
     fn a_long_wait_for_savers_is_reported_once_and_is_a_finding_until_its_end() {
         let mut unsettled = Unsettled::default();
-        assert!(!unsettled.is_overdue() && unsettled.is_owed(0));
+        assert!(!unsettled.take_overdue() && unsettled.is_owed(0));
         unsettled.count = Some((1, vec!["3/7".to_owned()]));
-        assert!(!unsettled.is_overdue() && unsettled.in_force().is_none());
+        assert!(!unsettled.take_overdue() && unsettled.in_force().is_none());
         unsettled.since = Instant::now()
             .checked_sub(REPORT_LEFT_AFTER)
             .map(|since| (since, false));
-        assert!(unsettled.is_overdue() && !unsettled.is_overdue());
+        assert!(unsettled.take_overdue() && !unsettled.take_overdue());
         let what = unsettled.in_force().map(|finding| finding.what);
         assert!(what.is_some_and(|what| what.contains("of 1 open")));
         unsettled.count = Some((1, Vec::new()));
-        assert!(!unsettled.is_overdue() && unsettled.in_force().is_none());
+        assert!(!unsettled.take_overdue() && unsettled.in_force().is_none());
         assert!(!unsettled.is_owed(1) && unsettled.is_owed(2));
     }
 }

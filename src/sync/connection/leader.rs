@@ -104,7 +104,7 @@ fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
                 "process {pid} of the role {role} holds the leader lock and is no daemon, for its \
                 application name is {program}; changes are not applied"
             ),
-            remedy: remedy_for_inherited_lock(pid),
+            remedy: Leader::remedy_for_inherited_lock(pid),
             misses_changes: true,
         });
     }
@@ -130,21 +130,13 @@ fn idleness(is_others: bool, pid: i32, program: &str) -> (String, String) {
         let does = format!(
             "holds the leader lock as {program}, runs statements that are none of a daemon's,"
         );
-        return (does, remedy_for_inherited_lock(pid));
+        return (does, Leader::remedy_for_inherited_lock(pid));
     }
     let remedy = format!(
         "See in pg_stat_activity what it waits for. If it hangs, let another daemon lead: \
         SELECT pg_terminate_backend({pid});"
     );
     ("leads".to_owned(), remedy)
-}
-
-/// The remedy for an application that holds the leader lock, which it may have inherited.
-fn remedy_for_inherited_lock(pid: i32) -> String {
-    format!(
-        "SELECT pg_terminate_backend({pid}); and where a pooler gave it the session of a daemon, \
-        set server_reset_query = DISCARD ALL in the pooler."
-    )
 }
 
 impl ConnectionLoop<'_> {

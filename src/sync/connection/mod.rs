@@ -75,10 +75,9 @@ enum Phase {
         pause: Duration,
     },
     /// Asleep until a notification arrives or something is due: the next sweep, the next retry,
-    /// another look at locked rows, or a timed wake-up.
+    /// another attempt at what was left, or a timed wake-up.
     Waiting {
-        /// Whether something is left in the outbox: locked, slow, heavy, or a slug on which
-        /// connections have ended.
+        /// Whether slugs are left in the outbox (glossary: left).
         left_rows: bool,
     },
 }
@@ -110,7 +109,7 @@ struct ConnectionLoop<'a> {
     /// The code of others that runs in the session when a configuration is written.
     foreign_code: ForeignCode,
     /// The rules of the batches. The mapping is noted in `agent_sync.install` before the first
-    /// batch under new rules (`Store::knows_mapping`).
+    /// batch under new rules (`Store::note_mapping_to_write`).
     rules: Arc<Rules>,
     /// The lock of another session that was met.
     locked: Locked,
@@ -252,12 +251,13 @@ impl<'a> ConnectionLoop<'a> {
         let rules = Arc::clone(&self.context.rules.borrow());
         // Another daemon may have written under other rules since that comparison.
         self.context.in_sync.send_replace(None);
-        if !self.store.knows_mapping(&rules).await? {
+        if !self.store.note_mapping_to_write(&rules).await? {
             self.context.mapping_changed.notify_one();
         }
         self.rules = rules;
         let missing = &self.store.layout().missing;
-        if self.health.noticed.has_news_of_missing(missing) && !missing.is_empty() {
+        let is_news = self.health.noticed.take_news_of_missing(missing);
+        if is_news && !missing.is_empty() {
             observer.tell(event::Tables::ColumnsMissing {
                 columns: missing,
                 have_gone: !is_first_lead,
@@ -333,19 +333,23 @@ impl<'a> ConnectionLoop<'a> {
     async fn adopt_rules(&mut self) -> Result<(), AttemptError> {
         let rules = Arc::clone(&self.context.rules.borrow());
         if !Arc::ptr_eq(&rules, &self.rules) {
-            self.store.knows_mapping(&rules).await?;
+            self.store.note_mapping_to_write(&rules).await?;
             self.rules = rules;
             self.context.observer.tell(event::Mapping::Adopted);
         }
         let Some(found) = self.context.in_sync.borrow().clone() else {
             return Ok(());
         };
-        if found.key != self.store.layout().mapping_key(&self.rules) {
+        if found.mapping != self.store.layout().mapping_text(&self.rules) {
             return Ok(());
         }
         self.context.in_sync.send_replace(None);
-        if self.store.note_in_sync(&found.key, &found.noted).await? {
-            self.store.note_audit(&found.key, &found.counts).await?;
+        if self
+            .store
+            .note_in_sync(&found.mapping, &found.noted)
+            .await?
+        {
+            self.store.note_audit(&found.mapping, &found.counts).await?;
         } else {
             self.context.mapping_changed.notify_one();
         }
@@ -380,6 +384,6 @@ impl<'a> ConnectionLoop<'a> {
         if !std::mem::replace(&mut self.caught_up, true) {
             self.health.mark_caught_up(&self.context.observer, totals);
         }
-        self.lead.set_idle();
+        self.lead.set_drained();
     }
 }

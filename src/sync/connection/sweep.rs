@@ -54,7 +54,7 @@ impl ConnectionLoop<'_> {
             let audited = self.store.audited().await?;
             self.context.audited.send_replace(audited);
         }
-        self.look_at_everything().await?;
+        self.begin_full_check().await?;
         self.begin_server_recheck();
         self.foreign_code = self.store.foreign_code().await?;
         self.locked.owes_sweep = false;

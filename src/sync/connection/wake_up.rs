@@ -11,12 +11,12 @@ use crate::store::ForeignCode;
 use crate::sync::error::AttemptError;
 use crate::sync::protocol::Input;
 
-/// The first pause before another look at rows that others have locked; it doubles up to
+/// The first pause before another scan while slugs are left; it doubles up to
 /// `sync.lock_timeout`.
 pub(super) const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 
 /// The interval at which requests for too many slugs may cause a check of every agent.
-const EVERYTHING: Duration = Duration::from_secs(600);
+const BETWEEN_FULL_CHECKS: Duration = Duration::from_secs(600);
 
 impl ConnectionLoop<'_> {
     /// A pause between two scans, in which requests are served as during a sleep (I7) and due
@@ -27,7 +27,7 @@ impl ConnectionLoop<'_> {
         // Another scan is no wake-up: the daemon does not sleep.
         self.take_news(retry.then_some(WakeUp::Retry)).await?;
         // The due time of the writes that were just set aside is known only now.
-        if self.drain.take_set_aside() || retry {
+        if self.drain.take_new_retry() || retry {
             self.enqueue_retries().await?;
         }
         Ok(Phase::Draining)
@@ -35,7 +35,7 @@ impl ConnectionLoop<'_> {
 
     /// The sleep, until a notification arrives or something is due.
     pub(super) async fn wait(&mut self, left_rows: bool) -> Result<Phase, AttemptError> {
-        if self.drain.take_set_aside() {
+        if self.drain.take_new_retry() {
             // A write that was set aside may be due by now, and no writer notifies of the row that
             // the retry puts into the outbox.
             self.enqueue_retries().await?;
@@ -48,8 +48,8 @@ impl ConnectionLoop<'_> {
         let mut wake_up_at = self
             .next_sweep
             .min(self.next_retry.unwrap_or(self.next_sweep));
-        let looks = &self.health.noticed.looks;
-        let kept = looks.next().filter(|_| self.session.inbox().has_slugs());
+        let lookups = &self.health.noticed.lookups;
+        let kept = lookups.next().filter(|_| self.session.inbox().has_slugs());
         wake_up_at = kept.map_or(wake_up_at, |next| wake_up_at.min(next));
         if left_rows {
             wake_up_at = wake_up_at.min(Instant::now() + self.locked_pause);
@@ -90,14 +90,14 @@ impl ConnectionLoop<'_> {
     /// a slug or a ctid is reported with the given `cause`.
     async fn take_news(&mut self, cause: Option<WakeUp>) -> Result<(), AttemptError> {
         let inbox = self.session.inbox();
-        let (news, slugs) = if self.health.noticed.looks.may_begin(Instant::now()) {
+        let (news, slugs) = if self.health.noticed.lookups.may_begin(Instant::now()) {
             inbox.take()
         } else {
             (inbox.take_news(), Vec::new())
         };
         let cause = match news {
             News::Nothing | News::WakeUp => cause,
-            News::Slugs | News::Everything => Some(WakeUp::Request),
+            News::Slugs | News::FullCheck => Some(WakeUp::Request),
             News::Change(_) => Some(WakeUp::Notification),
         };
         if let Some(cause) = cause {
@@ -126,13 +126,13 @@ impl ConnectionLoop<'_> {
         if let News::Change(_) = news {
             return Ok(());
         }
-        if news == News::Everything {
-            self.owe_everything();
+        if news == News::FullCheck {
+            self.owe_full_check();
         }
         if !slugs.is_empty() {
             self.look_up(slugs).await?;
         }
-        self.look_at_everything().await
+        self.begin_full_check().await
     }
 
     /// Puts the requested slugs into the outbox.
@@ -144,8 +144,8 @@ impl ConnectionLoop<'_> {
         let are_all = loop {
             let begun = Instant::now();
             let found = self.store.enqueue_known(&names).await;
-            let looks = &mut self.health.noticed.looks;
-            looks.took(begun.elapsed(), Instant::now());
+            let lookups = &mut self.health.noticed.lookups;
+            lookups.took(begun.elapsed(), Instant::now());
             match found {
                 Ok(are_all) => break are_all,
                 Err(error) if error.class() == Some(Class::Locked) && !*self.stop.borrow() => {}
@@ -155,14 +155,14 @@ impl ConnectionLoop<'_> {
         };
         self.drain.was_asked(&names);
         if !are_all {
-            self.owe_everything();
+            self.owe_full_check();
         }
         Ok(())
     }
 
     /// Notes that more was requested than is kept.
-    fn owe_everything(&mut self) {
-        if !std::mem::replace(&mut self.health.noticed.owes_everything, true)
+    fn owe_full_check(&mut self) {
+        if !std::mem::replace(&mut self.health.noticed.owes_full_check, true)
             && self.must_postpone()
         {
             self.context.observer.tell(event::FullCheck::Postponed);
@@ -170,9 +170,9 @@ impl ConnectionLoop<'_> {
     }
 
     /// Checks every agent, if more slugs were requested than the daemon keeps, and at most once in
-    /// [`EVERYTHING`]: any role may send requests, and each check is work.
-    pub(super) async fn look_at_everything(&mut self) -> Result<(), AttemptError> {
-        if !self.health.noticed.owes_everything || self.must_postpone() {
+    /// [`BETWEEN_FULL_CHECKS`]: any role may send requests, and each check is work.
+    pub(super) async fn begin_full_check(&mut self) -> Result<(), AttemptError> {
+        if !self.health.noticed.owes_full_check || self.must_postpone() {
             return Ok(());
         }
         self.store.verify_parts().await?;
@@ -180,16 +180,16 @@ impl ConnectionLoop<'_> {
             .observer
             .tell(event::FullCheck::AskedForTooMany);
         self.store.enqueue_absent().await?;
-        self.drain.was_asked_for_everything();
+        self.drain.was_asked_for_full_check();
         let noticed = &mut self.health.noticed;
-        (noticed.owes_everything, noticed.everything_at) = (false, Some(Instant::now()));
+        (noticed.owes_full_check, noticed.full_check_at) = (false, Some(Instant::now()));
         Ok(())
     }
 
     /// Whether the last check of every agent that was requested is too recent for another one.
     fn must_postpone(&self) -> bool {
-        let last = self.health.noticed.everything_at;
-        last.is_some_and(|at| at.elapsed() < EVERYTHING)
+        let last = self.health.noticed.full_check_at;
+        last.is_some_and(|at| at.elapsed() < BETWEEN_FULL_CHECKS)
     }
 
     /// The cause of the wake-up, if no slug was requested.
@@ -201,7 +201,7 @@ impl ConnectionLoop<'_> {
         } else if Instant::now() >= self.next_sweep {
             WakeUp::Sweep
         } else if left_rows {
-            WakeUp::Busy
+            WakeUp::Left
         } else {
             WakeUp::Timer
         }

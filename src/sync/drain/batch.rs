@@ -10,7 +10,7 @@ use crate::sync::batch_plan::{BatchPlan, plan_batch};
 use crate::sync::context::Tools;
 use crate::sync::error::AttemptError;
 use crate::sync::protocol::Input;
-use crate::sync::{large, report};
+use crate::sync::{batch_events, large};
 
 /// How long a locked configuration is waited for in the queue of the server (`sync::busy`).
 pub(super) const IN_QUEUE: Duration = Duration::from_millis(500);
@@ -34,9 +34,9 @@ pub(super) struct End {
     pub(super) looked_at: usize,
     pub(super) last: Tid,
     /// Whether the next batch begins at the same place: slugs were left out, because the batch
-    /// would have been too heavy, or the batch had one slug alone (the first of the connection, or
+    /// would have been too heavy, or the batch had one slug alone (the suspect of the connection, or
     /// a slow one).
-    pub(super) is_cut: bool,
+    pub(super) stays_here: bool,
     /// Whether it has reached the end of the outbox.
     pub(super) is_last: bool,
     /// See [`Claimed::oldest_running`].
@@ -52,8 +52,8 @@ impl End {
         Ok(Self {
             looked_at: claimed.looked_at,
             last: claimed.last,
-            is_cut: claim.is_one() || plan.heavy > 0 && plan.takes_any(),
-            is_last: claimed.looked_at < claim.limit as usize && !claimed.is_cut()?,
+            stays_here: claim.is_one() || plan.heavy > 0 && plan.takes_any(),
+            is_last: claimed.looked_at < claim.limit as usize && !claimed.is_incomplete()?,
             oldest_running: claimed.oldest_running()?,
         })
     }
@@ -67,8 +67,8 @@ impl Drain {
         action: IdleLockAction,
     ) -> Result<Batch, AttemptError> {
         let store = tools.store;
-        if !self.has_noted {
-            self.note_first(tools).await?;
+        if !self.has_noted_suspect {
+            self.note_suspect(tools).await?;
         }
         let read = Instant::now();
         if self.turn.is_none() && self.batch_size.wants_turn() {
@@ -101,7 +101,7 @@ impl Drain {
         if !plan.takes_any() {
             self.end_one();
             store.abandon().await?;
-            self.forget_first(tools).await?;
+            self.forget_suspect(tools).await?;
             return Ok(Batch::Done(end));
         }
         self.mark_requested(store, &mut plan.outcome.problems);
@@ -186,7 +186,7 @@ impl Drain {
         }
         self.note_left(&left);
         self.end_one();
-        self.forget_first(tools).await?;
+        self.forget_suspect(tools).await?;
         Ok(Batch::Done(end))
     }
 
@@ -198,8 +198,8 @@ impl Drain {
     ) -> Claim<'a> {
         let (part, limit) = match alone {
             Some(key) => (Part::Slug(key), 1),
-            None if self.noted_agent_is_done => (Part::From(self.from), self.batch_size.limit()),
-            None => (Part::First, 1),
+            None if self.suspect_is_done => (Part::From(self.from), self.batch_size.limit()),
+            None => (Part::Suspect, 1),
         };
         Claim {
             idle_lock,
@@ -256,8 +256,8 @@ impl Drain {
             .on_success(end.looked_at, plan.slugs, plan.heavy, read.elapsed());
         self.add(plan.totals);
         self.settled.add(&plan.outcome.problems, end.oldest_running);
-        self.set_aside |= plan.outcome.problems.iter().any(|problem| problem.retries);
-        report::committed(
+        self.has_new_retry |= plan.outcome.problems.iter().any(|problem| problem.retries);
+        batch_events::committed(
             tools.observer,
             (tools.store.layout(), tools.rules),
             plan,
@@ -265,6 +265,6 @@ impl Drain {
             end.looked_at,
             read.elapsed(),
         );
-        self.forget_first(tools).await
+        self.forget_suspect(tools).await
     }
 }

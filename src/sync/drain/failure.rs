@@ -50,7 +50,7 @@ impl Drain {
             self.busy.waited(super::batch::IN_QUEUE, Instant::now());
             return Ok(Batch::Again);
         }
-        let limit = if self.slow.alone().is_some() || !self.noted_agent_is_done {
+        let limit = if self.slow.alone().is_some() || !self.suspect_is_done {
             1
         } else {
             self.batch_size.limit()
@@ -72,10 +72,10 @@ impl Drain {
                     sqlstate::describe_write(cause),
                     cause.code().map_or("", |state| state.code()),
                 );
-                let set_aside = if self.noted_agent_is_done {
-                    store.set_aside_first(self.from, &detail, sqlstate).await?
+                let set_aside = if self.suspect_is_done {
+                    store.set_aside_row(self.from, &detail, sqlstate).await?
                 } else {
-                    store.set_aside_noted(&detail, Some(sqlstate)).await?
+                    store.set_aside_suspect(&detail, Some(sqlstate)).await?
                 };
                 let Some(key) = set_aside else {
                     return Err(error.into());
@@ -176,8 +176,8 @@ impl Drain {
                 // other slugs go on.
                 self.tell(Input::LeftRows);
                 self.left.get_or_insert_with(|| key.to_owned());
-                let goes_on = self.noted_agent_is_done && !is_alone;
-                self.forget_first(tools).await?;
+                let goes_on = self.suspect_is_done && !is_alone;
+                self.forget_suspect(tools).await?;
                 Ok(if goes_on {
                     Batch::Left(end.last)
                 } else {
@@ -216,7 +216,7 @@ impl Drain {
             .await?;
         self.settled.add(&[problem], end.oldest_running);
         self.transient = 0;
-        self.forget_first(tools).await?;
+        self.forget_suspect(tools).await?;
         self.was_set_aside(tools, key, !unchanged.is_empty(), detail, sqlstate);
         Ok(())
     }
@@ -238,7 +238,7 @@ impl Drain {
             return Ok(Batch::Again);
         }
         let store = tools.store;
-        let set_aside = store.set_aside_first(self.from, NOT_TAKEN, "").await?;
+        let set_aside = store.set_aside_row(self.from, NOT_TAKEN, "").await?;
         if let Some(key) = set_aside {
             self.was_set_aside(tools, &key, false, NOT_TAKEN, "");
             return Ok(Batch::Again);
@@ -284,8 +284,8 @@ impl Drain {
             problem: event::NotInSync::Failed { detail, sqlstate },
             remedy,
         });
-        self.set_aside = true;
+        self.has_new_retry = true;
         self.tell(Input::TookRows);
-        self.noted_agent_is_done = true;
+        self.suspect_is_done = true;
     }
 }

@@ -20,7 +20,7 @@ pub enum Input<T> {
     },
     /// The batch has taken rows out of the outbox.
     TookRows,
-    /// The batch leaves rows in the outbox: locked, slow, without a turn, or dangerous.
+    /// The batch leaves slugs in the outbox (glossary: left).
     LeftRows,
     /// The batch is over.
     BatchEnded(Next),
