@@ -254,10 +254,11 @@ pub fn lock_configurations(layout: &Layout) -> String {
 }
 
 /// Which versions of which rows the configurations of the slug `$1` are, as one number: their text
-/// would grow with their number (G12). Two may have the same number.
+/// would grow with their number (G12). Two may have the same number. The daemon may wait after it, so
+/// it has a word of a daemon ([`super::IS_OTHERS`]).
 pub fn versions_of_configurations(layout: &Layout) -> String {
     format!(
-        "SELECT hashtextextended(coalesce(string_agg(concat_ws(' ', v.relation, v.place, v.version),
+        "SELECT /* agent_sync */ hashtextextended(coalesce(string_agg(concat_ws(' ', v.relation, v.place, v.version),
                   ',' ORDER BY v.relation, v.place), ''), 0)
          FROM (SELECT c.tableoid AS relation, c.ctid AS place, c.xmin AS version FROM {}
                LIMIT {MOST_CONFIGURATIONS} + 1) AS v",
