@@ -104,7 +104,7 @@ async fn s25_a_monitoring_role_reads_the_state_and_writes_nothing() {
         command.env("DATABASE_URL", platform.url_as(&role));
         if writes == ["run"] {
             let daemon = crate::support::Daemon::start(command);
-            let line = daemon.logged("database unavailable").await;
+            let line = daemon.logged("the daemon cannot work in the database").await;
             let remedy = line["remedy"].as_str().unwrap();
             assert!(remedy.contains("agent-sync install --role"), "{line}");
         } else {

@@ -12,7 +12,7 @@ use crate::support::{Daemon, Platform, Said, eventually};
 
 /// The cause and the remedy of an unusable database.
 async fn found(daemon: &Daemon) -> (String, String) {
-    let line = daemon.logged("database unavailable").await;
+    let line = daemon.logged("the daemon cannot work in the database").await;
     (
         line["cause"].as_str().unwrap().to_owned(),
         line["remedy"].as_str().unwrap().to_owned(),
@@ -54,7 +54,7 @@ async fn standby_is_refused_until_promoted() {
             .unwrap()
             .get::<_, bool>(0)
     );
-    assert_eq!(daemon.lines("database unavailable").len(), 1);
+    assert_eq!(daemon.lines("the daemon cannot work in the database").len(), 1);
 }
 
 /// GIVEN a standby, WHEN it answers in place of the primary, as behind a proxy that splits reads and
@@ -155,7 +155,7 @@ async fn a_missing_stale_or_damaged_install_is_told_with_its_remedy() {
             platform.run(&mending.replace("{version}", &version)).await;
         }
         daemon.logged("caught up").await;
-        assert_eq!(daemon.lines("database unavailable").len(), 1, "{damage}");
+        assert_eq!(daemon.lines("the daemon cannot work in the database").len(), 1, "{damage}");
     }
 }
 
@@ -885,7 +885,7 @@ async fn g16_a_missing_synchronous_standby_delays_nothing() {
     let daemon = platform.caught_up_daemon().await;
     platform.save("a", "{}").await;
     platform.drained().await;
-    assert_eq!(daemon.lines("database unavailable").len(), 0);
+    assert_eq!(daemon.outages().len(), 0);
 }
 
 /// A time limit of the role that ends the statements of a new session is told with its remedy.

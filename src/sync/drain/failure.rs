@@ -285,6 +285,7 @@ impl Drain {
             remedy,
         });
         self.set_aside = true;
+        self.totals.failed += 1;
         self.tell(Input::TookRows);
         self.noted_agent_is_done = true;
     }
