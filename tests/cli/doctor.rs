@@ -412,7 +412,7 @@ async fn doctor_blames_nobody_elsewhere_and_says_what_it_is_not_shown() {
     for topic in ["vacuum ", "writers"] {
         assert!(
             said.out
-                .contains(&format!("  pass  {topic}       not checked")),
+                .contains(&format!("  skip  {topic}       not checked")),
             "{}",
             said.out
         );
@@ -433,6 +433,14 @@ async fn i2_doctor_exits_with_69_without_a_connection() {
         said.out
     );
     assert!(!said.out.contains("hunter2"), "{}", said.out);
+    let mut command = platform.command(&["status"]);
+    command.env("DATABASE_URL", "postgres://nobody:hunter2@127.0.0.1:1/none");
+    let status = Said::of(command).await.fits();
+    for out in [&said.out, &status.out] {
+        let place = "user nobody at 127.0.0.1:1, database none: error connecting to server";
+        let out = out.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(out.contains(place), "{out}");
+    }
 }
 
 #[tokio::test]

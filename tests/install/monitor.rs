@@ -104,7 +104,9 @@ async fn s25_a_monitoring_role_reads_the_state_and_writes_nothing() {
         command.env("DATABASE_URL", platform.url_as(&role));
         if writes == ["run"] {
             let daemon = crate::support::Daemon::start(command);
-            let line = daemon.logged("the daemon cannot work in the database").await;
+            let line = daemon
+                .logged("the daemon cannot work in the database")
+                .await;
             let remedy = line["remedy"].as_str().unwrap();
             assert!(remedy.contains("agent-sync install --role"), "{line}");
         } else {
@@ -165,7 +167,7 @@ async fn i6_an_install_keeps_the_privileges_of_a_monitoring_role() {
     assert_eq!(
         note["text"],
         format!(
-            "the role {role} lacks SELECT (slug) ON public.agents, SELECT ON agent_sync.problem"
+            "the role {role} lacks SELECT ON agent_sync.problem, SELECT (slug) ON public.agents"
         )
     );
     let remedy = note["remedy"].as_str().unwrap();
