@@ -16,7 +16,7 @@ use crate::pg::sqlstate;
 use crate::report::{Level, Note, canary, look, unmatched, upkeep};
 use crate::session::Session;
 use crate::settings::{Database, Settings, Tls};
-use crate::show::{BOLD, Clean, DIM, GREEN, RED, WIDTH, YELLOW, count, indented, plural};
+use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, count, indented, plural};
 use crate::store::{MayRead, finding, report};
 
 /// Examines the databases in turn and prints the checks of each.
@@ -178,9 +178,8 @@ fn print(page: &mut Page, database: &Database, notes: &[Note]) {
         if let Some(remedy) = &note.remedy {
             page.line(indented(&format!("{:22}try: ", ""), remedy, WIDTH));
         }
-        // Whole, so that they can be copied.
         for statement in &note.statements {
-            page.line(Clean::line(&format!("{:22}{statement}", "")));
+            page.line(indented(&" ".repeat(22), statement, WIDTH));
         }
     }
     let number =

@@ -26,12 +26,7 @@ pub(super) fn lines(comparison: &Comparison) -> Vec<String> {
         _ => "",
     };
     let width = 10 + columns(&slug) + columns(&tenant);
-    // A long slug has its line for itself.
-    let between = match more {
-        "" => "",
-        more if width + 2 + columns(more) <= WIDTH => "  ",
-        _ => "\n          ",
-    };
+    let between = between(width, more);
     let mut lines = vec![format!(
         "{colour}{word:<8}{colour:#}  {BOLD}{slug}{BOLD:#}{tenant}{DIM}{between}{more}{DIM:#}"
     )];
@@ -111,4 +106,13 @@ pub(super) fn object(database: &str, comparison: &Comparison) -> impl serde::Ser
         last_failure: comparison.refused().map(|noted| noted.detail.as_str()),
     })
     .unwrap_or_default()
+}
+
+/// What stands before the rest of a line of this width: a long slug has its line for itself.
+fn between(width: usize, more: &str) -> &'static str {
+    match more {
+        "" => "",
+        more if width + 2 + columns(more) <= WIDTH => "  ",
+        _ => "\n          ",
+    }
 }

@@ -52,7 +52,8 @@ async fn a_healthy_database_passes_every_check() {
     let said = Said::of(as_role(&["doctor"])).await.fits();
     assert_eq!(said.code, 0, "{said:?}");
     assert!(
-        said.out.ends_with("passed, 0 warnings, 0 faults\n"),
+        said.out
+            .ends_with("passed, 0 warnings, 0 faults, 2 skipped\n"),
         "{}",
         said.out
     );
@@ -81,8 +82,13 @@ async fn a_healthy_database_passes_every_check() {
         "unmatched",
         "round trip",
     ] {
+        // The transactions of others are hidden from the role of a daemon.
+        let level = match topic {
+            "vacuum" | "writers" => "skip",
+            _ => "pass",
+        };
         assert!(
-            said.out.contains(&format!("  pass  {topic:<13} ")),
+            said.out.contains(&format!("  {level}  {topic:<13} ")),
             "{topic} in:\n{}",
             said.out
         );

@@ -23,7 +23,9 @@ async fn asks(platform: &Platform, role: &str, command: &str) -> (i32, Value) {
 /// The warnings and faults of `doctor`, but for those of the connection.
 fn trouble(object: &Value) -> Vec<&Value> {
     let checks = object["checks"].as_array().unwrap();
-    let is_trouble = |note: &&Value| note["level"] != "pass" && note["topic"] != "connection";
+    let is_trouble = |note: &&Value| {
+        note["level"] != "pass" && note["level"] != "skip" && note["topic"] != "connection"
+    };
     checks.iter().filter(is_trouble).collect()
 }
 

