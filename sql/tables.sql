@@ -43,9 +43,14 @@ BEGIN
                           'settings of this database (%1$s.schema, %1$s.table).', wrong.setting);
     END LOOP;
 
-    -- T3: the required columns.
+    -- T3: the required columns, all that are missing at once.
     FOR wrong IN
-        SELECT need.relation, need.col
+        SELECT CASE count(*)
+                   WHEN 1 THEN string_agg(format('a column %s in the table %s, and it has none',
+                                                 quote_ident(need.col), need.relation), '')
+                   ELSE 'columns that the tables do not have: '
+                        || string_agg(format('%s.%s', need.relation, quote_ident(need.col)), ', ')
+               END AS what
         FROM (VALUES (agents, slug), (agents, given #>> '{agents,columns,voice_settings}'),
                      (configs, agent_slug),
                      (configs, given #>> '{configurations,columns,provider_config}'),
@@ -55,9 +60,9 @@ BEGIN
         WHERE need.col IS NOT NULL AND NOT EXISTS (SELECT FROM pg_attribute a
                           WHERE a.attrelid = need.relation AND a.attname = need.col
                             AND a.attnum > 0 AND NOT a.attisdropped)
+        HAVING count(*) > 0
     LOOP
-        RAISE EXCEPTION 'agent-sync expected a column % in the table %, and it has none',
-            quote_ident(wrong.col), wrong.relation
+        RAISE EXCEPTION 'agent-sync expected %', wrong.what
             USING ERRCODE = 'undefined_column',
             HINT = 'Name the column in the settings of this database (agents.columns, '
                    'configurations.columns).';

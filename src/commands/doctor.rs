@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::page::Page;
@@ -15,7 +16,7 @@ use crate::pg::sqlstate;
 use crate::report::{Level, Note, canary, look, unmatched, upkeep};
 use crate::session::Session;
 use crate::settings::{Database, Settings, Tls};
-use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, indented, plural};
+use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, count, indented, plural};
 use crate::store::{MayRead, finding, report};
 
 /// Examines the databases in turn and prints the checks of each.
@@ -56,10 +57,11 @@ pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
             exits.push(match worst {
                 _ if lost => Exit::Unavailable,
                 Level::Fail => Exit::Drift,
-                Level::Pass | Level::Warn => Exit::Done,
+                Level::Skip | Level::Pass | Level::Warn => Exit::Done,
             });
             if args.json {
-                page.json(&json!({ "database": database.name, "level": worst, "checks": notes }));
+                let checks: Vec<_> = notes.iter().map(Check::of).collect();
+                page.json(&json!({ "database": database.name, "level": worst, "checks": checks }));
             } else {
                 print(&mut page, database, &notes);
             }
@@ -69,11 +71,27 @@ pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
     })
 }
 
+/// A check with its statements, for programs.
+#[derive(Serialize)]
+struct Check<'a> {
+    #[serde(flatten)]
+    note: &'a Note,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    statements: &'a [String],
+}
+
+impl<'a> Check<'a> {
+    fn of(note: &'a Note) -> Self {
+        let statements = &note.statements;
+        Self { note, statements }
+    }
+}
+
 /// Runs all checks of one database, in the order of the output.
 async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>) -> Vec<Note> {
     let session = match super::open("doctor", database, settings).await {
         Ok(session) => session,
-        Err(error) => return vec![Note::unreachable(&error)],
+        Err(error) => return vec![Note::unreachable(database, &error)],
     };
     let mut notes = vec![connection(&session, database).await];
     if session.was_used() {
@@ -96,7 +114,7 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
         rest.push(unmatched::configurations(session.db(), layout).await);
     }
     rest.push(if look.reads_only {
-        Note::pass(
+        Note::skip(
             "round trip",
             "not tried: this is a monitoring role, which writes nothing",
         )
@@ -160,16 +178,24 @@ fn print(page: &mut Page, database: &Database, notes: &[Note]) {
         if let Some(remedy) = &note.remedy {
             page.line(indented(&format!("{:22}try: ", ""), remedy, WIDTH));
         }
+        for statement in &note.statements {
+            page.line(indented(&" ".repeat(22), statement, WIDTH));
+        }
     }
     let number =
         |level| i64::try_from(notes.iter().filter(|note| note.level == level).count()).unwrap_or(0);
-    let [passed, warned, failed] = [Level::Pass, Level::Warn, Level::Fail].map(number);
+    let levels = [Level::Skip, Level::Pass, Level::Warn, Level::Fail];
+    let [skipped, passed, warned, failed] = levels.map(number);
+    let skipped = match skipped {
+        0 => String::new(),
+        skipped => format!(", {DIM}{} skipped{DIM:#}", count(skipped)),
+    };
     let (warn, fail) = (
         if warned > 0 { YELLOW } else { DIM },
         if failed > 0 { RED } else { DIM },
     );
     page.line(format_args!(
-        "{BOLD}{}{BOLD:#}: {GREEN}{passed} passed{GREEN:#}, {warn}{}{warn:#}, {fail}{}{fail:#}",
+        "{BOLD}{}{BOLD:#}: {GREEN}{passed} passed{GREEN:#}, {warn}{}{warn:#}, {fail}{}{fail:#}{skipped}",
         database.name,
         plural(warned, "warning"),
         plural(failed, "fault"),
@@ -178,6 +204,7 @@ fn print(page: &mut Page, database: &Database, notes: &[Note]) {
 
 fn line(note: &Note) -> String {
     let (word, colour) = match note.level {
+        Level::Skip => ("skip", DIM),
         Level::Pass => ("pass", GREEN),
         Level::Warn => ("warn", YELLOW),
         Level::Fail => ("FAIL", RED),

@@ -2,16 +2,18 @@
 
 use std::path::Path;
 
+use tokio_postgres::error::SqlState;
+
 use super::asking::is_meant;
 use super::output::{say, say_verbatim};
 use crate::cli::Install;
 use crate::exit::{Exit, Fault};
 use crate::install::{self, Done, OnOtherTables, Plan};
-use crate::pg::Db;
+use crate::pg::{Db, QueryError};
 use crate::report::{Left, left, not_in_sync};
 use crate::session::Session;
 use crate::settings::{self, Database, ONE_INSTALL, Settings};
-use crate::store::{Finding, Layout};
+use crate::store::{Finding, Layout, LayoutError, report};
 
 /// Installs into the databases in turn. A failure in one database does not stop the others.
 pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
@@ -130,11 +132,11 @@ impl<'a> Meant<'a> {
             database, session, ..
         } = self;
         let plan = &plan(database, settings, args);
-        let (done, reported) = install::install(session.db(), plan)
-            .await
-            .map_err(|error| {
-                super::refused(database, "not installed; nothing was changed", error)
-            })?;
+        let (done, reported) = match install::install(session.db(), plan).await {
+            Ok(done) => done,
+            Err(error) => return Err(not_installed(session.db(), database, error).await),
+        };
+        let is_new = done == Done::Changed;
         let outcome = match done {
             Done::Changed => "installed",
             Done::Nothing => "already installed, nothing to change",
@@ -174,8 +176,41 @@ impl<'a> Meant<'a> {
             psql"
             ))?;
         }
+        // Not where a daemon leads, nor where that is unknown.
+        if is_new && matches!(session.db().value(report::LED, &[]).await, Ok(false)) {
+            super::output::note(next_step(name, plan.role));
+        }
         Ok(Exit::Done)
     }
+}
+
+/// What comes after the install of a database that no daemon serves yet.
+fn next_step(name: &str, role: Option<&str>) -> String {
+    match role {
+        Some(role) => format!(
+            "{name}: next, set the user of the connection to {role}, and start the daemon with \
+            `agent-sync run`"
+        ),
+        None => format!(
+            "{name}: next, start the daemon with `agent-sync run`; `agent-sync install --role NAME` \
+            makes a role of its own for it"
+        ),
+    }
+}
+
+/// The fault of a refused install. Of missing columns it names those that there are as well.
+async fn not_installed(db: &Db, database: &Database, error: QueryError) -> anyhow::Error {
+    let what = "not installed; nothing was changed";
+    let is_about_columns = matches!(&error, QueryError::Postgres(cause)
+        if cause.code() == Some(&SqlState::UNDEFINED_COLUMN));
+    if is_about_columns
+        && let Err(error @ LayoutError::NoColumns(_)) = Layout::read(db, database).await
+    {
+        let fault = Fault::new(Exit::Failed, format!("database {}: {what}", database.name));
+        let remedy = error.remedy();
+        return anyhow::Error::new(error).context(fault.remedy(remedy));
+    }
+    super::refused(database, what, error)
 }
 
 /// The lines about the tables that an install leaves.

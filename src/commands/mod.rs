@@ -89,6 +89,7 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 fn load(config: Option<&Path>) -> anyhow::Result<Loaded> {
     Settings::load(config).map_err(|error| {
         let what = match error.mistakes.len() {
+            _ if error.is_denied() => "this user may not read the settings".to_owned(),
             1 => "the settings have a mistake".to_owned(),
             count => format!("the settings have {count} mistakes"),
         };

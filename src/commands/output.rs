@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
 use anyhow::Context as _;
+use rustix::termios::tcgetwinsize;
 
 use crate::exit::{Exit, Fault};
 use crate::mapping::{Rejection, RulesError};
 use crate::observe::journal;
 use crate::settings::{self, SettingsError};
-use crate::show::Clean;
+use crate::show::{Clean, WIDTH};
 
 /// Whether `--quiet` asks for neither notes nor progress.
 static QUIET: AtomicBool = AtomicBool::new(false);
@@ -100,11 +101,12 @@ pub fn report(error: &anyhow::Error) -> Exit {
 pub(super) fn told(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {
-        // Mistakes are listed one a line. The text of a server is one line.
-        let is_list =
-            cause.is::<SettingsError>() || cause.is::<RulesError>() || cause.is::<Rejection>();
-        let between = if is_list { "\n    " } else { "; " };
-        let cause = cause.to_string().replace('\n', between);
+        if let Some(list) = list(cause) {
+            text.push_str(&list);
+            continue;
+        }
+        // The text of a server is one line.
+        let cause = cause.to_string().replace('\n', "; ");
         // Some errors include the text of their causes, and "db error" only announces the next one.
         let message = cause.strip_prefix("ERROR: ").unwrap_or(&cause);
         if !text.contains(message) && cause != "db error" {
@@ -118,6 +120,30 @@ pub(super) fn told(error: &anyhow::Error) -> String {
         text.push_str(remedy);
     }
     text
+}
+
+/// The list of a cause with several mistakes, a line each, below the file that they are in.
+fn list(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let below =
+        |place: &str, lines: &[String]| format!("\n  {place}:\n  - {}", lines.join("\n  - "));
+    if cause.is::<RulesError>() || cause.is::<Rejection>() {
+        let lines: Vec<_> = cause.to_string().lines().map(str::to_owned).collect();
+        return (lines.len() > 1).then(|| below("because", &lines));
+    }
+    let error = cause.downcast_ref::<SettingsError>()?;
+    if error.mistakes.len() < 2 {
+        return None;
+    }
+    let mut text = String::new();
+    for group in error.by_file() {
+        let place = match group.file {
+            Some(file) => format!("in {file}"),
+            None if text.is_empty() => "because".to_owned(),
+            None => "elsewhere".to_owned(),
+        };
+        text.push_str(&below(&place, &group.lines().collect::<Vec<_>>()));
+    }
+    Some(text)
 }
 
 /// Reports a command line that does not parse. If an argument looks like a connection string, the
@@ -149,8 +175,27 @@ pub fn report_command_line(
     Exit::Usage
 }
 
-/// Writes to standard error.
+/// The width of the lines on standard error, if that is a terminal.
+fn terminal_width() -> Option<usize> {
+    let size = tcgetwinsize(io::stderr()).ok()?;
+    let columns = usize::from(size.ws_col);
+    Some(if columns == 0 {
+        WIDTH
+    } else {
+        columns.min(WIDTH)
+    })
+}
+
+/// Writes to standard error. A terminal gets lines as wide as those of reports, or as it is itself.
 pub(super) fn say_aside(text: &Clean<'_>) {
+    let fitted;
+    let text = match terminal_width() {
+        Some(width) => {
+            fitted = text.fitted(width);
+            &fitted
+        }
+        None => text,
+    };
     // Without a reader of standard error, there is no place for the error.
     let _ = io::stderr().write_all(text.as_str().as_bytes());
 }

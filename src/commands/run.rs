@@ -140,9 +140,10 @@ async fn serve(
                 };
                 match loaded {
                     Ok(loaded) => {
-                        in_force.send_replace(loaded.in_force());
+                        let before = in_force.send_replace(loaded.in_force());
                         watch.follow(loaded.files.clone(), loaded.settings.reload.watch);
-                        grace = apply(loaded, logging, &admin, &mut fleet);
+                        let is_other = before.settings != loaded.settings;
+                        grace = apply(loaded, is_other, logging, (&admin, &mut fleet));
                     }
                     Err(reason) => error!(reason = format!("{reason:#}"), "reload refused; nothing \
                         has changed"),
@@ -187,12 +188,20 @@ async fn asked_to_reload(hang_up: &mut Signal, watch: &mut Watch) {
     }
 }
 
-/// Applies settings that were read again. Returns the grace period.
-fn apply(loaded: Loaded, logging: &Logging, admin: &Admin, fleet: &mut Fleet) -> Duration {
+/// Applies settings that were read again; `is_other` if any has changed. Returns the grace period.
+fn apply(
+    loaded: Loaded,
+    is_other: bool,
+    logging: &Logging,
+    (admin, fleet): (&Admin, &mut Fleet),
+) -> Duration {
     logging.reload(&loaded.settings.log);
     admin.reload(&loaded.settings.admin);
     let options = Options::of(&loaded.settings);
-    log_reload(&fleet.reload(&loaded.databases, options, loaded.rules));
+    log_reload(
+        &fleet.reload(&loaded.databases, options, loaded.rules),
+        is_other,
+    );
     remark(&loaded.notes, &loaded.exposed);
     loaded.settings.shutdown.grace_period
 }
@@ -226,14 +235,21 @@ fn report_dropped(logging: &Logging, reported: &mut usize) {
     }
 }
 
-fn log_reload(reloaded: &Reloaded) {
+/// Logs a reload, with a field for each kind of change; `is_other` if any setting has changed.
+fn log_reload(reloaded: &Reloaded, is_other: bool) {
     let names = [&reloaded.added, &reloaded.removed, &reloaded.changed];
-    let [added, removed, changed] = names.map(|names| names.join(", "));
+    let [added, removed, changed] = names.map(|names| match &names[..] {
+        [] => None,
+        names => Some(names.join(", ")),
+    });
+    if !is_other && *reloaded == Reloaded::default() {
+        return info!("settings reloaded; nothing has changed");
+    }
     info!(
         added,
         removed,
         changed,
-        rules_changed = reloaded.rules,
+        rules_changed = reloaded.rules.then_some(true),
         "settings reloaded"
     );
 }

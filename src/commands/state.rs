@@ -102,7 +102,7 @@ async fn ask_one(
         None => match asker.open(&one.database, settings).await {
             Ok(opened) => opened,
             Err(error) => {
-                let trouble = vec![Note::unreachable(&error)];
+                let trouble = vec![Note::unreachable(&one.database, &error)];
                 return (
                     one,
                     State {

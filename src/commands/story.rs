@@ -136,14 +136,16 @@ fn state(page: &mut Page, look: &Look, story: &Story, conclusion: &Conclusion) {
             let times = if problem.attempts == 1 {
                 "once".to_owned()
             } else {
-                format!("{} times", problem.attempts)
+                format!("{} times", count(problem.attempts))
             };
-            page.line(format_args!(
-                "    {RED}problem{RED:#}  {} since {} ({}), met {times}",
+            let text = format!(
+                "{} since {} ({}), met {times}",
                 problem.kind,
                 problem.since.since,
                 age(problem.since.seconds)
-            ));
+            );
+            let text = indented("    problem  ", &text, WIDTH);
+            page.line(text.replacen("problem", &format!("{RED}problem{RED:#}"), 1));
             for line in problem.detail.lines() {
                 page.line(indented("             ", line, WIDTH));
             }

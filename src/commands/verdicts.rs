@@ -1,7 +1,9 @@
 //! One agent of `check` and `reconcile`, as text and as JSON.
 
 use crate::report::problem::{LONGEST_SHOWN, of_tenant};
-use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, diff_lines, indented, quoted, shorten};
+use crate::show::{
+    BOLD, DIM, GREEN, RED, WIDTH, YELLOW, columns, diff_lines, indented, quoted, shorten,
+};
 use crate::survey::{Comparison, Verdict};
 
 /// The lines of text for one agent.
@@ -19,12 +21,14 @@ pub(super) fn lines(comparison: &Comparison) -> Vec<String> {
     let slug = shorten(&quoted(key.slug), LONGEST_SHOWN);
     let tenant = of_tenant(&key);
     let more = match verdict {
-        Verdict::Missing => "  no configuration has this slug",
-        Verdict::Pending => "  saved, and the daemon has yet to look at it",
+        Verdict::Missing => "no configuration has this slug",
+        Verdict::Pending => "saved, and the daemon has yet to look at it",
         _ => "",
     };
+    let width = 10 + columns(&slug) + columns(&tenant);
+    let between = between(width, more);
     let mut lines = vec![format!(
-        "{colour}{word:<8}{colour:#}  {BOLD}{slug}{BOLD:#}{tenant}{DIM}{more}{DIM:#}"
+        "{colour}{word:<8}{colour:#}  {BOLD}{slug}{BOLD:#}{tenant}{DIM}{between}{more}{DIM:#}"
     )];
     for mistake in &comparison.mistakes {
         lines.push(indented("          ", mistake, WIDTH));
@@ -102,4 +106,13 @@ pub(super) fn object(database: &str, comparison: &Comparison) -> impl serde::Ser
         last_failure: comparison.refused().map(|noted| noted.detail.as_str()),
     })
     .unwrap_or_default()
+}
+
+/// What stands before the rest of a line of this width: a long slug has its line for itself.
+fn between(width: usize, more: &str) -> &'static str {
+    match more {
+        "" => "",
+        more if width + 2 + columns(more) <= WIDTH => "  ",
+        _ => "\n          ",
+    }
 }

@@ -18,7 +18,7 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 use super::cell::lock;
 use super::journal;
 use super::row::{Further, Kind, Row};
-use crate::show::{Entry, WIDTH};
+use crate::show::{Entry, WIDTH, count};
 
 /// The kind of the form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,8 @@ impl Form {
             like,
             lists,
         } = further;
-        let message = format!("further lines like this: {lines}; `{lists}` lists them");
+        let number = count(*lines);
+        let message = format!("further lines like this: {number}; `{lists}` lists them");
         let fields = json!({ "message": message, "lines": lines, "like": like });
         self.text(*level, &[fields.to_string()])
     }

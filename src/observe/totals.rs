@@ -1,6 +1,7 @@
 //! The totals of batches.
 
-/// The totals of batches: `written` and `unchanged` count configurations, the others count slugs.
+/// The totals of batches: `written` and `unchanged` count configurations, the others count slugs. An
+/// agent counts once for each batch that looks at it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
     /// Configurations that were written.
@@ -11,6 +12,8 @@ pub struct Totals {
     pub missing: u64,
     /// Slugs with a problem `rejected` or `ambiguous`.
     pub rejected: u64,
+    /// Slugs with a write that PostgreSQL refused.
+    pub failed: u64,
     /// Slugs without an agent: deleted or renamed.
     pub gone: u64,
     /// Slugs that were left in the outbox (glossary: left).
@@ -24,6 +27,7 @@ impl Totals {
         self.unchanged += other.unchanged;
         self.missing += other.missing;
         self.rejected += other.rejected;
+        self.failed += other.failed;
         self.gone += other.gone;
         self.left += other.left;
     }

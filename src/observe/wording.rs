@@ -1,18 +1,18 @@
 //! The log line of each event: its level, its text and its fields.
 
 mod audit;
+mod connection;
 
 use tracing::{Span, debug, error, error_span, info, warn};
 
 use super::compared::DRIFT_REMEDY;
-use super::event::{
-    CaptureFault, Connection, Event, FullCheck, Leader, Mapping, NotInSync, Tables,
-};
+use super::event::{CaptureFault, Event, FullCheck, Leader, Mapping, NotInSync, Tables};
 use super::flood::Kind;
 use super::pause::Pause;
 use super::state::Finding;
 use super::totals::Totals;
 use crate::key::Key;
+use crate::show::count;
 
 /// The span of the work on a database. Its field is on every line of the work, at every level.
 pub(super) fn of_database(name: &str) -> Span {
@@ -26,31 +26,32 @@ pub(super) fn of_batch(number: u64) -> Span {
 
 /// Logs the number of agents of a kind without a line of their own.
 pub(super) fn summary(kind: Kind, agents: u64) {
+    let number = count(agents);
     match kind {
         Kind::Missing => warn!(
             agents,
-            "further agents without a configuration: {agents}; `agent-sync check` lists them"
+            "further agents without a configuration: {number}; `agent-sync check` lists them"
         ),
         Kind::Rejected => {
             warn!(
                 agents,
-                "further agents rejected: {agents}; `agent-sync check` lists them"
+                "further agents rejected: {number}; `agent-sync check` lists them"
             );
         }
         Kind::Ambiguous => {
             warn!(
                 agents,
-                "further agents that share a slug: {agents}; `agent-sync check` lists them"
+                "further agents that share a slug: {number}; `agent-sync check` lists them"
             );
         }
         Kind::Failed => warn!(
             agents,
-            "further agents that could not be brought in sync: {agents}; `agent-sync check` \
+            "further agents that could not be brought in sync: {number}; `agent-sync check` \
             lists them"
         ),
         Kind::Mapped => warn!(
             agents,
-            "further warnings about settings of agents: {agents}; `agent-sync check --verbose` \
+            "further warnings about settings of agents: {number}; `agent-sync check --verbose` \
             lists them"
         ),
     }
@@ -59,7 +60,7 @@ pub(super) fn summary(kind: Kind, agents: u64) {
 /// Logs an event. Some events are for the registry alone and have no line.
 pub(super) fn line(event: &Event<'_>) {
     match event {
-        Event::Connection(event) => connection(event),
+        Event::Connection(event) => connection::line(event),
         Event::Leader(event) => leader(event),
         Event::Tables(event) => tables(event),
         Event::CaptureFault {
@@ -113,6 +114,7 @@ fn batch(totals: Totals) {
         rejected,
         gone,
         left,
+        ..
     } = totals;
     debug!(
         written,
@@ -131,44 +133,6 @@ const LEFT_REMEDY: &str = "List them: SELECT slug, since FROM agent_sync.state W
     (`agent-sync doctor` names the oldest), a trigger that takes long or raises 55P03, an agent of \
     several MiB that waits while other databases have theirs, or a row of agent_sync.outbox that \
     cannot be deleted.";
-
-fn connection(event: &Connection<'_>) {
-    match event {
-        Connection::CaughtUp(Totals {
-            written,
-            unchanged,
-            missing,
-            rejected,
-            ..
-        }) => info!(written, unchanged, missing, rejected, "caught up"),
-        Connection::Lost { cause, remedy, .. } => warn!(
-            cause,
-            remedy, "database unavailable; the daemon retries until it is back"
-        ),
-        Connection::StillLost { cause, pause, .. } => {
-            debug!(cause, ?pause, "still unavailable");
-        }
-        Connection::Recovered { outage, totals } => {
-            let Totals {
-                written,
-                unchanged,
-                missing,
-                rejected,
-                ..
-            } = totals;
-            let outage_seconds = (outage.as_secs_f64() * 1000.0).round() / 1000.0;
-            info!(
-                outage_seconds,
-                written, unchanged, missing, rejected, "database available again, caught up"
-            );
-        }
-        Connection::NewFails { cause, remedy } => warn!(
-            cause,
-            remedy, "a new connection to this database fails, and the present one goes on"
-        ),
-        Connection::Stopped => info!("stopped"),
-    }
-}
 
 fn leader(event: &Leader<'_>) {
     match event {

@@ -1,11 +1,12 @@
 //! The result of one check: passed, a warning or a fault, with a remedy.
 
 use serde::Serialize;
+use tokio_postgres::error::SqlState;
 
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
 use crate::session::SessionError;
-use crate::settings::InstallSchema;
+use crate::settings::{Database, InstallSchema};
 use crate::show::{TEXT, bounded};
 use crate::store::LayoutError;
 use crate::store::finding::{Column, Finding, Install, Rights, Server, Table};
@@ -13,10 +14,19 @@ use crate::store::finding::{Column, Finding, Install, Rights, Server, Table};
 /// The most bytes of a remedy, which may have a statement for each of many columns.
 const REMEDY: usize = 16 * TEXT;
 
+/// The most statements of a remedy.
+const STATEMENTS: usize = 100;
+
+/// The remedy where the role of this session lacks a privilege.
+const GRANT: &str = "Run `agent-sync install --role NAME` as the owner of the tables, with the role of \
+    this connection as NAME; `--monitor NAME` lets a role read what `status` and `doctor` ask for.";
+
 /// The severity of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
+    /// It was not examined.
+    Skip,
     /// No fault was found.
     Pass,
     /// It works, and an operator should act.
@@ -36,6 +46,9 @@ pub struct Note {
     pub text: String,
     /// The remedy.
     pub remedy: Option<String>,
+    /// The statements of the remedy, for a reader of this check alone: they may be many.
+    #[serde(skip)]
+    pub statements: Vec<String>,
 }
 
 impl Note {
@@ -46,6 +59,15 @@ impl Note {
             level: Level::Pass,
             text: bounded(&text.into(), TEXT).into_owned(),
             remedy: None,
+            statements: Vec::new(),
+        }
+    }
+
+    /// A check that was left out, for this reason.
+    pub fn skip(topic: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            level: Level::Skip,
+            ..Self::pass(topic, text)
         }
     }
 
@@ -81,12 +103,19 @@ impl Note {
             || finding.misses_changes()
             || matches!(finding, Finding::Server(Server::QueueFull { .. }));
         let note = if fails { Self::fail } else { Self::warn };
-        note(topic(finding), finding.to_string(), finding.remedy())
+        let statements = finding.statements().iter().take(STATEMENTS);
+        Self {
+            statements: statements
+                .map(|statement| bounded(statement, TEXT).into_owned())
+                .collect(),
+            ..note(topic(finding), finding.to_string(), finding.remedy())
+        }
     }
 
     /// The fault for a failed connection.
-    pub fn unreachable(error: &SessionError) -> Self {
-        Self::fail("connection", error.to_string(), error.remedy())
+    pub fn unreachable(database: &Database, error: &SessionError) -> Self {
+        let text = format!("{}: {error}", database.target());
+        Self::fail("connection", text, error.remedy()).localized(&database.install.schema)
     }
 
     /// The fault for tables that do not match the settings.
@@ -96,7 +125,10 @@ impl Note {
 
     /// The fault for a failed query about this topic.
     pub fn unanswered(topic: &'static str, error: &QueryError) -> Self {
-        Self::fail(topic, format!("this is unknown: {error}"), error.remedy())
+        let is_denied = matches!(error, QueryError::Postgres(cause)
+            if cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE));
+        let remedy = if is_denied { GRANT } else { error.remedy() };
+        Self::fail(topic, format!("this is unknown: {error}"), remedy)
     }
 }
 

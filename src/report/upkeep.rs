@@ -41,9 +41,9 @@ pub async fn upkeep(db: &Db, is_installed: bool) -> Vec<Note> {
         match db.all(&report::tables(), &[]).await {
             Ok(rows) => match rows.first().map(tables).transpose() {
                 Ok(more) => notes.extend(more.into_iter().flatten()),
-                Err(error) => notes.push(Note::unanswered("vacuum", &error)),
+                Err(error) => notes.push(Note::unanswered("dead rows", &error)),
             },
-            Err(error) => notes.push(Note::unanswered("vacuum", &error)),
+            Err(error) => notes.push(Note::unanswered("dead rows", &error)),
         }
     }
     notes
@@ -137,7 +137,7 @@ impl Hold {
 
 /// The check for information that PostgreSQL hides from this role.
 fn hidden(topic: &'static str) -> Note {
-    Note::pass(
+    Note::skip(
         topic,
         "not checked: PostgreSQL hides the transactions of others from this role; a superuser or a \
         member of pg_read_all_stats sees them",

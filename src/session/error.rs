@@ -200,11 +200,24 @@ fn of_postgres(error: &tokio_postgres::Error) -> &'static str {
     } else if error.code().is_some() || error.is_closed() || sources::<io::Error>(error).is_some() {
         sqlstate::policy(error).remedy
     } else {
-        "Check the URL, the password and tls of this database; the cause says which. A password \
-        stands in the URL, in password_file, in PGPASSWORD or in ~/.pgpass, or password_command \
-        prints it."
+        // The driver has no kinds of its own errors.
+        let cause = error.source().map(ToString::to_string);
+        match cause.as_deref() {
+            Some("server does not support TLS") => NO_TLS,
+            Some("password missing") => NO_PASSWORD,
+            _ => "Check the URL, the password and tls of this database; the cause says which.",
+        }
     }
 }
+
+/// The remedy for a server without TLS.
+const NO_TLS: &str = "This server has no TLS. If the network up to it is trusted, set tls = \
+    \"disable\" of this database, or sslmode=disable in its URL (?sslmode=disable); otherwise turn \
+    TLS on in the server: ssl = on, with ssl_cert_file and ssl_key_file.";
+
+/// The remedy for a server that asks for a password, where none is set.
+const NO_PASSWORD: &str = "Put the password into password_file of this database, into its URL, \
+    PGPASSWORD or ~/.pgpass; or set password_command to a command that prints it.";
 
 /// The remedy for a certificate of a server that is not accepted: what proves the server comes first.
 fn of_certificate(error: &rustls::Error) -> &'static str {

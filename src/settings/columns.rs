@@ -68,6 +68,13 @@ impl AgentsColumns {
             .chain(self.tenant.as_deref().map(|name| ("tenant", name)))
             .chain(mapped(&self.mapped))
     }
+
+    /// The names of the columns that have to be there (T3).
+    pub fn required(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.slug)
+            .chain(self.tenant.as_deref())
+            .chain(required(&self.mapped))
+    }
 }
 
 impl ConfigurationsColumns {
@@ -108,6 +115,20 @@ impl ConfigurationsColumns {
                 ("last_updated", &*self.last_updated),
             ])
     }
+
+    /// The names of the columns that have to be there (T3).
+    pub fn required(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.agent_slug)
+            .chain(self.tenant.as_deref())
+            .chain(required(&self.mapped))
+    }
+}
+
+fn required<C: MappedColumn, const N: usize>(
+    names: &Per<C, String, N>,
+) -> impl Iterator<Item = &str> {
+    let required = names.iter().filter(|(column, _)| column.is_required());
+    required.map(|(_, name)| &**name)
 }
 
 fn mapped<C: MappedColumn, const N: usize>(

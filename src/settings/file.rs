@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::bounded;
 use super::layers::Layer;
-use super::mistake::Mistake;
+use super::mistake::{Mistake, remedy_of_unreadable};
 use super::paths::PathResolver;
 use super::schema::Lookup;
 use super::value_type::{RawValue, toml_type};
@@ -32,19 +32,20 @@ pub(crate) fn read(
             Reader { path, text, paths }.parse(layer);
         }
         Err(error) => {
-            let mut mistake = cannot_be_read(path, &error);
+            let remedy = "name a settings file that exists and that this user may read";
+            let mut mistake = cannot_be_read(path, &error, remedy);
             if let Some(named_by) = named_by {
                 mistake.source = format!("{} ({named_by})", mistake.source);
             }
-            let remedy = "name a settings file that exists and that this user may read";
-            layer.mistakes.push(mistake.remedy(remedy));
+            layer.mistakes.push(mistake);
         }
     }
 }
 
-fn cannot_be_read(path: &Path, error: &io::Error) -> Mistake {
+fn cannot_be_read(path: &Path, error: &io::Error, remedy: &str) -> Mistake {
     let source = path.display().to_string();
-    Mistake::new("", source, format!("cannot be read: {error}"))
+    let mistake = Mistake::new("", source, format!("cannot be read: {error}"));
+    mistake.remedy(remedy_of_unreadable(error, remedy))
 }
 
 /// The directory of the drop-ins beside a settings file.
@@ -58,7 +59,7 @@ pub(crate) fn drop_ins(beside: &Path) -> Result<Vec<PathBuf>, Mistake> {
     let paths = |entries: fs::ReadDir| entries.map(|entry| Ok(entry?.path())).collect();
     let mut paths: Vec<_> = match fs::read_dir(&directory).and_then(paths) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        result => result.map_err(|error| cannot_be_read(&directory, &error))?,
+        result => result.map_err(|error| cannot_be_read(&directory, &error, ""))?,
     };
     paths.retain(|path| is_drop_in(path));
     paths.sort();

@@ -15,7 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::bounded;
-use super::mistake::shown;
+use super::mistake::{remedy_of_unreadable, shown};
 
 /// A certificate with the certificates of its issuers, and its private key.
 #[derive(Debug)]
@@ -90,8 +90,10 @@ fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
         of the authorities in between";
     let wrong = |what: String| IdentityError::new(CERT, what, remedy);
     let place = file.display();
-    let bytes = bounded::read(file, bounded::LONGEST)
-        .map_err(|error| wrong(format!("cannot read {place}: {error}")))?;
+    let bytes = bounded::read(file, bounded::LONGEST).map_err(|error| IdentityError {
+        remedy: remedy_of_unreadable(&error, remedy).to_owned(),
+        ..wrong(format!("cannot read {place}: {error}"))
+    })?;
     let expected = format!("expected a certificate in PEM form in {place}");
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match chain {
@@ -107,11 +109,8 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
     let place = file.display();
     let unreadable = |error: std::io::Error| {
         let what = format!("cannot read {place}: {error}");
-        IdentityError::new(
-            KEY,
-            what,
-            "name a readable PEM file with the key of tls_cert",
-        )
+        let remedy = "name a readable PEM file with the key of tls_cert";
+        IdentityError::new(KEY, what, remedy_of_unreadable(&error, remedy))
     };
     let bytes = bounded::read(file, bounded::LONGEST).map_err(unreadable)?;
     let metadata = fs::metadata(file).map_err(unreadable)?;

@@ -16,7 +16,7 @@ use super::exposed::Exposed;
 use super::file;
 use super::layers::{DEFAULT, Layer, Values, variable};
 use super::libpq::LibpqSources;
-use super::mistake::{Mistake, SettingsError, is_withheld, shown};
+use super::mistake::{Mistake, SettingsError, is_withheld, line_of, shown};
 use super::sections::Database;
 use super::shared;
 
@@ -125,7 +125,13 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     let defaults = Values::defaults(None);
     let of_databases = described.values().map(|database| &database.values);
     let values = Values::merged([&defaults, &given].into_iter().chain(of_databases));
-    let settings = typed(&values, &described, &mut mistakes);
+    let mut settings = typed(&values, &described, &mut mistakes);
+    if let Some(settings) = &mut settings {
+        settings.file = sources
+            .main_file()
+            .or(sources.default_file.as_deref())
+            .map(Path::to_owned);
+    }
     shared::refuse(&described, &mut mistakes);
     let Some(settings) = settings.filter(|_| mistakes.is_empty()) else {
         return Err(SettingsError { mistakes });
@@ -264,10 +270,7 @@ fn exposed(
         let secrets = [key("url_file"), key("password_file"), key("tls_key")];
         let mut files: Vec<_> = secrets.iter().filter_map(|key| values.text(key)).collect();
         // The origin is a line of a file, a variable, or a file that counts already.
-        let line = connection
-            .password_origin()
-            .and_then(|origin| origin.rsplit_once(':'));
-        let line = line.filter(|(_, line)| line.parse::<u32>().is_ok());
+        let line = connection.password_origin().and_then(line_of);
         files.extend(line.map(|(file, _)| file));
         let files = files.into_iter().map(Path::new);
         exposed.extend(files.filter_map(|file| Exposed::of(name, file)));

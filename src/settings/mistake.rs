@@ -4,7 +4,18 @@
 //! withholds every text that looks like a connection string, because people put those into wrong
 //! keys.
 
-use std::fmt;
+use std::{fmt, io};
+
+/// The remedy for a file that this user may not read, which is no mistake of the settings.
+const AS_ANOTHER_USER: &str = "run this as root (sudo), or as the user of the daemon";
+
+/// The remedy for a file that cannot be read; `remedy` is for every reason but a lack of permission.
+pub(crate) fn remedy_of_unreadable<'a>(error: &io::Error, remedy: &'a str) -> &'a str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => AS_ANOTHER_USER,
+        _ => remedy,
+    }
+}
 
 /// One mistake in the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +79,13 @@ impl Mistake {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.source)?;
+        self.write_rest(f)
+    }
+}
+
+impl Mistake {
+    /// Everything but the source.
+    fn write_rest(&self, f: &mut impl fmt::Write) -> fmt::Result {
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }
@@ -85,6 +103,65 @@ impl fmt::Display for Mistake {
 pub struct SettingsError {
     /// The mistakes; never empty.
     pub mistakes: Vec<Mistake>,
+}
+
+impl SettingsError {
+    /// Whether every mistake is a file that this user may not read.
+    pub fn is_denied(&self) -> bool {
+        let mut mistakes = self.mistakes.iter();
+        mistakes.all(|mistake| mistake.remedy == AS_ANOTHER_USER)
+    }
+
+    /// The mistakes by the file that they are in, in the order of the first ones.
+    pub fn by_file(&self) -> Vec<OfFile<'_>> {
+        let mut groups: Vec<OfFile<'_>> = Vec::new();
+        for mistake in &self.mistakes {
+            let file = line_of(&mistake.source).map(|(file, _)| file);
+            match groups.iter_mut().find(|group| group.file == file) {
+                Some(group) => group.mistakes.push(mistake),
+                None => groups.push(OfFile {
+                    file,
+                    mistakes: vec![mistake],
+                }),
+            }
+        }
+        for group in &mut groups {
+            let line = |mistake: &&Mistake| line_of(&mistake.source).map(|(_, line)| line);
+            group.mistakes.sort_by_key(line);
+        }
+        groups
+    }
+}
+
+/// The mistakes of one file, by line; or those of other sources.
+#[derive(Debug)]
+pub struct OfFile<'a> {
+    /// The file; none for other sources.
+    pub file: Option<&'a str>,
+    mistakes: Vec<&'a Mistake>,
+}
+
+impl OfFile<'_> {
+    /// The mistakes, a line each, without the name of the file.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.mistakes
+            .iter()
+            .map(|mistake| match line_of(&mistake.source) {
+                Some((_, line)) => {
+                    let mut text = format!("line {line}: ");
+                    // Writing to a string cannot fail.
+                    let _ = mistake.write_rest(&mut text);
+                    text
+                }
+                None => mistake.to_string(),
+            })
+    }
+}
+
+/// The file and the line of a source, if it is one of a file.
+pub(crate) fn line_of(source: &str) -> Option<(&str, u32)> {
+    let (file, line) = source.rsplit_once(':')?;
+    Some((file, line.parse().ok()?))
 }
 
 fn lines(mistakes: &[Mistake]) -> String {
@@ -151,6 +228,25 @@ mod tests {
     fn a_value_is_quoted_escaped_and_cut() {
         assert_eq!(shown("a\n\"b\""), r#""a\n\"b\"""#);
         assert_eq!(shown(&"x".repeat(61)), format!("\"{}\"…", "x".repeat(60)));
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_no_mistake_of_the_settings() {
+        let mistake = |kind: io::ErrorKind| {
+            let remedy = remedy_of_unreadable(&kind.into(), "name another");
+            Mistake::new("url_file", "x.toml:1", "cannot read x").remedy(remedy)
+        };
+        let denied = mistake(io::ErrorKind::PermissionDenied);
+        assert_eq!(
+            denied.to_string(),
+            "x.toml:1: url_file: cannot read x; run this as root (sudo), or as the user of the daemon"
+        );
+        let missing = mistake(io::ErrorKind::NotFound);
+        assert_eq!(missing.remedy, "name another");
+        for (mistakes, is_denied) in [(vec![denied.clone()], true), (vec![denied, missing], false)]
+        {
+            assert_eq!(SettingsError { mistakes }.is_denied(), is_denied);
+        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ mod value_type;
 mod words;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -58,13 +58,14 @@ pub(crate) use file::drop_in_directory;
 pub use identity::IdentityError;
 pub use install_schema::InstallSchema;
 pub use load::{Loaded, Sources};
-pub use mistake::{Mistake, SettingsError, is_withheld};
+pub use mistake::{Mistake, OfFile, SettingsError, is_withheld};
 pub(crate) use mistake::{WITHHELD, shown};
 pub use sections::{
     Admin, AgentsTable, Announce, Audit, Capture, ConfigurationsTable, Database, History,
     InstallSettings, Libpq, Log, Reconcile, Reconnect, Reload, Rules, Shutdown, SyncSettings,
 };
 pub use shared::{ONE_INSTALL, Shared};
+pub(crate) use suggest::nearest;
 pub use value_type::ValueType;
 pub use words::{LogFormat, Repair, Tls};
 
@@ -103,6 +104,9 @@ pub struct Settings {
     /// `[databases.NAME]`; may be empty, see [`Settings::select`].
     #[serde(skip)]
     pub databases: BTreeMap<String, Database>,
+    /// The settings file, whether it exists or not; none if none was looked for.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 impl Settings {
@@ -121,7 +125,8 @@ impl Settings {
     /// are valid.
     pub fn select(&self, names: &[String]) -> Result<Vec<&Database>, SelectError> {
         if self.databases.is_empty() {
-            return Err(SelectError::NoDatabase);
+            let found = self.file.as_deref().map_or_else(String::new, looked_in);
+            return Err(SelectError::NoDatabase { found });
         }
         let is_unknown = |name: &&String| !self.databases.contains_key(*name);
         let unknown: Vec<_> = names
@@ -140,12 +145,24 @@ impl Settings {
     }
 }
 
+/// The part of the message that names the settings file.
+fn looked_in(file: &Path) -> String {
+    let outcome = if file.exists() { "" } else { " (not found)" };
+    format!(
+        ": neither in {}{outcome}, nor in the environment",
+        file.display()
+    )
+}
+
 /// Why a selection of databases fails.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
     /// The settings name no database.
-    #[error("no database is configured")]
-    NoDatabase,
+    #[error("no database is configured{found}")]
+    NoDatabase {
+        /// The settings file that was looked for.
+        found: String,
+    },
     /// The settings have no database of these names.
     #[error("no database is configured under the name {unknown}")]
     Unknown {
@@ -160,8 +177,9 @@ impl SelectError {
     /// The remedy.
     pub fn remedy(&self) -> String {
         match self {
-            Self::NoDatabase => "add a table `[databases.NAME]` with a url to the settings file, \
-                or set DATABASE_URL or PGHOST"
+            Self::NoDatabase { .. } => "add a table `[databases.NAME]` with a url to the settings \
+                file, such as url = \"postgres://USER@HOST:5432/DATABASE\"; or set DATABASE_URL to \
+                such a URL, or PGHOST"
                 .to_owned(),
             Self::Unknown { known, .. } => format!("name one of: {known}"),
         }

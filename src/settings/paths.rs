@@ -24,8 +24,8 @@ impl PathResolver<'_> {
         let path = match (value_type, self.directory) {
             (ValueType::SecretFile, Some(directory)) => self
                 .credential(&text)
-                .unwrap_or_else(|| directory.join(text)),
-            (ValueType::Path, Some(directory)) => directory.join(text),
+                .unwrap_or_else(|| joined(directory, &text)),
+            (ValueType::Path, Some(directory)) => joined(directory, &text),
             _ => return Some(text),
         };
         path.into_os_string().into_string().ok()
@@ -36,6 +36,12 @@ impl PathResolver<'_> {
         let path = self.credentials?.join(credential_name(text)?);
         path.exists().then_some(path)
     }
+}
+
+/// The path from the directory, without the `.` between two names: `/etc/agent-sync/secrets/x` for
+/// `./secrets/x`.
+fn joined(directory: &Path, text: &str) -> PathBuf {
+    directory.join(text).components().collect()
 }
 
 /// The name of the credential for a relative path when systemd loads a whole directory:
@@ -73,12 +79,12 @@ mod tests {
             (
                 ValueType::SecretFile,
                 "./secrets/other.url",
-                Path::new("/etc/agent-sync/./secrets/other.url"),
+                Path::new("/etc/agent-sync/secrets/other.url"),
             ),
             (
                 ValueType::Path,
                 "./secrets/platform.url",
-                Path::new("/etc/agent-sync/./secrets/platform.url"),
+                Path::new("/etc/agent-sync/secrets/platform.url"),
             ),
         ] {
             let resolved = paths.resolve(value_type, text.to_owned());

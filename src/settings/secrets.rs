@@ -15,7 +15,7 @@ use super::database::Described;
 use super::dsn::Dsn;
 use super::layers::Values;
 use super::libpq::LibpqSources;
-use super::mistake::{Mistake, SettingsError};
+use super::mistake::{Mistake, SettingsError, remedy_of_unreadable};
 use super::sections::Database;
 
 /// The most bytes of a file with a secret.
@@ -24,6 +24,7 @@ const LONGEST: u64 = 64 * 1024;
 /// Reads a secret from its file, without the line feed that editors and shells put at its end.
 pub(super) fn read_secret(file: &Path, key: &str, source: &str) -> Result<SecretString, Mistake> {
     let named = file.display();
+    let mut remedy = "name a file that holds nothing but the secret";
     let reason = match bounded::read(file, LONGEST).map(String::from_utf8) {
         Ok(Ok(text)) => {
             let line = text.strip_suffix('\n');
@@ -34,9 +35,12 @@ pub(super) fn read_secret(file: &Path, key: &str, source: &str) -> Result<Secret
             format!("{named} is empty")
         }
         Ok(Err(_)) => format!("{named} is not UTF-8"),
-        Err(error) => format!("cannot read {named}: {error}"),
+        Err(error) => {
+            remedy = remedy_of_unreadable(&error, remedy);
+            format!("cannot read {named}: {error}")
+        }
     };
-    Err(Mistake::new(key, source, reason).remedy("name a file that holds nothing but the secret"))
+    Err(Mistake::new(key, source, reason).remedy(remedy))
 }
 
 /// The files with the secrets of a database, and the values to build it again.

@@ -1,4 +1,4 @@
-//! The known key that is closest to an unknown one.
+//! The known key, or other name, that is closest to an unknown one.
 
 use super::schema;
 
@@ -10,13 +10,7 @@ pub(crate) fn remedy(path: &[String], spell: impl Fn(&[String]) -> String) -> St
         return String::new();
     };
     let known = schema::children(parent);
-    let near = known
-        .iter()
-        .map(|name| (likeness(wrong, name), *name))
-        .filter(|(distance, name)| *distance <= 2.min(name.len() / 2))
-        // Of equal ones, the first in the order of the keys.
-        .min_by_key(|(distance, _)| *distance);
-    if let Some((_, name)) = near {
+    if let Some(name) = nearest(wrong, known.iter().copied()) {
         let near = [parent, &[name.to_owned()]].concat();
         return format!("did you mean `{}`?", spell(&near));
     }
@@ -37,6 +31,15 @@ pub(crate) fn remedy(path: &[String], spell: impl Fn(&[String]) -> String) -> St
         return format!("`{}` holds a single value", spell(parent));
     }
     format!("known here: {}", known.join(", "))
+}
+
+/// The name that the wrong one is most like, if one is near; of equal ones the first.
+pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known
+        .map(|name| (likeness(wrong, name), name))
+        .filter(|(distance, name)| *distance <= 2.min(name.len() / 2))
+        .min_by_key(|(distance, _)| *distance);
+    near.map(|(_, name)| name)
 }
 
 /// The distance of a word from a name, or from the start of it: `password` is close to

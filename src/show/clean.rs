@@ -17,6 +17,7 @@ use std::fmt;
 use passwords::masked;
 
 use super::bounded::bounded_event;
+use super::text::fitted;
 use crate::mapping::disturbs;
 
 /// Sanitized text: it cannot disturb a terminal or forge a line.
@@ -67,6 +68,12 @@ impl<'a> Clean<'a> {
     /// is an event that is no JSON.
     pub fn event(text: &str) -> Clean<'static> {
         Clean::styled(&bounded_event(text)).into_owned()
+    }
+
+    /// The text in lines of at most `width` columns ([`super::text::fitted`]).
+    #[must_use]
+    pub fn fitted(&self, width: usize) -> Clean<'static> {
+        Clean(fitted(&self.0, width).into())
     }
 
     /// Passes text unchanged that comes from the settings and this program alone: SQL, completions,

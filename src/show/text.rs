@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use textwrap::{Options, WordSplitter};
+use textwrap::{Options, WordSeparator, WordSplitter};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::Clean;
@@ -133,6 +133,26 @@ pub fn indented(lead: &str, text: &str, width: usize) -> String {
     format!("{lead}{}", lines.join(&format!("\n{}", " ".repeat(indent))))
 }
 
+/// The text with each line broken between words into lines of at most `width` columns. A further
+/// line is indented by two columns more than its first one, as is the text of a list. A longer word
+/// stays whole, and so do spaces within a line and at the end of it.
+pub(super) fn fitted(text: &str, width: usize) -> String {
+    let mut fitted = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let words = line.trim_end();
+        let indent = words.len() - words.trim_start().len() + 2;
+        let indent = " ".repeat(indent.min(width / 2));
+        let options = Options::new(width)
+            .subsequent_indent(&indent)
+            .break_words(false)
+            .word_splitter(WordSplitter::NoHyphenation)
+            .word_separator(WordSeparator::AsciiSpace);
+        fitted.push_str(&textwrap::fill(words, options));
+        fitted.push_str(&line[words.len()..]);
+    }
+    fitted
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,6 +221,18 @@ mod tests {
             indented("- ", "a long sentence that is broken", 24),
             "- a long sentence that\n  is broken"
         );
+    }
+
+    #[test]
+    fn each_line_of_an_error_is_broken_between_words_and_what_continues_it_is_indented() {
+        let error = "agent-sync: two  spaces stay, and words\n  - of a list hang below the text\n\n  \
+            try: /a/path/that/is/longer/than/a/line/is\nquestion? [y/N] ";
+        let expected = "agent-sync: two  spaces\n  stay, and words\n  - of a list hang\n    below the \
+            text\n\n  try:\n    /a/path/that/is/longer/than/a/line/is\nquestion? [y/N] ";
+        assert_eq!(fitted(error, 24), expected);
+        assert_eq!(fitted(error, 200), error);
+        let coloured = "\u{1b}[31m12345\u{1b}[0m 789 1234";
+        assert_eq!(fitted(coloured, 9), "\u{1b}[31m12345\u{1b}[0m 789\n  1234");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 
 use crate::observe::verdict::{stuck, unready};
 use crate::observe::{Phase, Snapshot, State};
-use crate::show::{Clean, brief};
+use crate::show::{Clean, brief, count};
 
 /// The additional time that each message grants a running start, and the interval of these
 /// messages.
@@ -141,13 +141,18 @@ fn status(board: &Snapshot) -> String {
         .iter()
         .filter(|(_, state)| state.phase == Phase::Paused);
     let paused = paused.count();
-    let mut line = format!("{} of {all} {noun} served", served - paused);
+    let number = |number: usize| count(number as u64);
+    let mut line = format!(
+        "{} of {} {noun} served",
+        number(served - paused),
+        number(all)
+    );
     if paused > 0 {
-        let _ = write!(line, "; {paused} paused");
+        let _ = write!(line, "; {} paused", number(paused));
     }
     if problems > 0 {
         let noun = if problems == 1 { "agent" } else { "agents" };
-        let _ = write!(line, "; {problems} {noun} not in sync");
+        let _ = write!(line, "; {} {noun} not in sync", count(problems));
     }
     if let Some((name, why)) = first {
         let why = why.replace('\n', " ");

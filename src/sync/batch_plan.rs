@@ -118,7 +118,7 @@ impl<'a> BatchPlan<'a> {
         match kind {
             ProblemKind::MissingConfiguration => self.totals.missing += 1,
             ProblemKind::Rejected | ProblemKind::Ambiguous => self.totals.rejected += 1,
-            ProblemKind::Failed => {}
+            ProblemKind::Failed => self.totals.failed += 1,
         }
         self.outcome.problems.push(Problem {
             key: key.to_owned(),

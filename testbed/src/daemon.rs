@@ -125,6 +125,18 @@ impl Daemon {
         self.lines(message)
     }
 
+    /// The lines that begin an outage: without an answer of the server, and with one.
+    pub fn outages(&self) -> Vec<Value> {
+        let kinds = [
+            "database unavailable",
+            "the daemon cannot work in the database",
+        ];
+        kinds
+            .iter()
+            .flat_map(|message| self.lines(message))
+            .collect()
+    }
+
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
         let kill = format!("kill -s {name} {}", self.pid());

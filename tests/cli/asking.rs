@@ -290,3 +290,47 @@ async fn reconcile_names_each_database_when_it_asks_and_reports() {
         said.out
     );
 }
+
+/// GIVEN a terminal, WHEN a command fails or asks, THEN no line on standard error is wider than those
+/// of reports, and the words and paths are whole.
+#[tokio::test]
+async fn an_error_on_a_terminal_has_lines_as_wide_as_those_of_reports() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("agent-sync.toml");
+    std::fs::write(
+        &file,
+        "[log]\nformat = 'p'\nlevel = 'x='\n[databases.a]\nurl = 'nonsense of some length'\n",
+    )
+    .unwrap();
+    let status = command(&folder, &["status"]);
+    let piped = Said::of(command(&folder, &["status"])).await;
+    assert_eq!(piped.code, 64, "{piped:?}");
+    let Some(said) = typed(&status, "").await else {
+        return;
+    };
+    let (shown, whole) = (said.out.trim(), piped.err.trim());
+    let words = |text: &str| {
+        text.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(words(shown), words(whole), "the same words");
+    let wide = |line: &&str| line.chars().count() > 80 && line.trim().contains(' ');
+    assert_eq!(shown.lines().find(wide), None, "{shown}");
+    assert!(whole.lines().any(|line| wide(&line)), "{whole}");
+    let (place, file) = (
+        "agent-sync: the settings have 3 mistakes\n  in ",
+        file.display(),
+    );
+    assert!(
+        whole.starts_with(&format!("{place}{file}:\n  - line 2: log.format: ")),
+        "{whole}"
+    );
+    assert_eq!(
+        whole
+            .lines()
+            .filter(|line| line.starts_with("  - line "))
+            .count(),
+        3
+    );
+}

@@ -457,7 +457,7 @@ async fn in_the_journal_every_line_has_its_priority_and_no_time() {
     assert_eq!(command.status().unwrap().code(), Some(64));
     let said = std::fs::read_to_string(&path).unwrap();
     assert!(
-        said.starts_with("<3>agent-sync: no database is configured\n"),
+        said.starts_with("<3>agent-sync: no database is configured"),
         "{said}"
     );
     assert!(

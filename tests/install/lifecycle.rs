@@ -1670,10 +1670,7 @@ async fn t7_slugs_of_other_types_are_in_sync() {
             .out
             .contains("an index finds a slug in each of the two tables");
         assert_eq!(finds, is_indexed, "{of_agents}: {said:?}");
-        assert!(
-            daemon.lines("database unavailable").is_empty(),
-            "{of_agents}"
-        );
+        assert!(daemon.outages().is_empty(), "{of_agents}");
     }
 }
 
@@ -1785,7 +1782,7 @@ async fn a_database_with_thousands_of_tables_is_handled() {
     daemon.logged("caught up").await;
     let said = Said::of(command("doctor")).await;
     assert!(said.out.contains("0 faults"), "{said:?}");
-    assert!(daemon.lines("database unavailable").is_empty());
+    assert!(daemon.outages().is_empty());
 }
 
 /// GIVEN a renamed table of an install, WHEN the install is run again, THEN the table has its name
@@ -1872,4 +1869,44 @@ async fn t5_install_names_a_key_that_is_not_unique() {
             assert!(said.err.contains(part), "{part}: {said:?}");
         }
     }
+}
+
+/// The first install says what comes next; one that changes nothing, `--quiet`, and an install beside
+/// a daemon do not.
+#[tokio::test]
+async fn the_first_install_says_what_comes_next() {
+    let platform = Platform::new().await;
+    let role = format!("next_{}", platform.name());
+    for (arguments, next) in [
+        (vec!["install"], "start the daemon with `agent-sync run`;"),
+        (vec!["install"], ""),
+        (
+            vec!["install", "--role", &role],
+            "set the user of the connection to ",
+        ),
+    ] {
+        let said = platform.says(&arguments).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let expected = format!("agent-sync: default: next, {next}");
+        assert!(
+            if next.is_empty() {
+                said.err.is_empty()
+            } else {
+                said.err.starts_with(&expected)
+            },
+            "{said:?}"
+        );
+    }
+    let _daemon = platform.caught_up_daemon().await;
+    platform
+        .run("DROP TRIGGER agent_sync_insert ON agents")
+        .await;
+    let said = platform.says(&["install"]).await;
+    assert!(
+        said.out.contains("default: installed") && said.err.is_empty(),
+        "{said:?}"
+    );
+    platform
+        .run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
+        .await;
 }

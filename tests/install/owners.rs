@@ -982,7 +982,9 @@ async fn s5_a_daemon_of_few_rights_uses_no_schema_of_a_stranger() {
                FOR EACH ROW EXECUTE FUNCTION app.on_write(); COMMIT"
         ))
         .await;
-    let line = daemon.logged("database unavailable").await;
+    let line = daemon
+        .logged("the daemon cannot work in the database")
+        .await;
     assert!(
         line["cause"]
             .as_str()
@@ -1069,7 +1071,9 @@ async fn s5_a_waiting_daemon_uses_no_tables_of_a_stranger() {
                 ))
                 .await;
             platform.run(wake).await;
-            let line = daemon.logged("database unavailable").await;
+            let line = daemon
+                .logged("the daemon cannot work in the database")
+                .await;
             assert!(
                 line["cause"]
                     .as_str()
@@ -1136,7 +1140,9 @@ async fn s5_a_column_of_a_type_of_a_stranger_is_refused() {
         platform
             .run(&format!("ALTER TYPE app.tag OWNER TO {mallory}"))
             .await;
-        let line = daemon.logged("database unavailable").await;
+        let line = daemon
+            .logged("the daemon cannot work in the database")
+            .await;
         assert!(
             line["cause"]
                 .as_str()
@@ -1205,7 +1211,9 @@ async fn s5_a_table_of_a_stranger_is_neither_read_nor_written() {
             .run("INSERT INTO agent_sync.outbox (slug) VALUES ('a'); NOTIFY agent_sync")
             .await;
         for daemon in &daemons {
-            daemon.logged("database unavailable").await;
+            daemon
+                .logged("the daemon cannot work in the database")
+                .await;
         }
         let expected = format!("found table public.{table} ({stranger})");
         for arguments in [&["status"][..], &["check"], &["why", "a"], &["doctor"]] {

@@ -130,7 +130,7 @@ async fn g4_the_role_of_install_can_do_its_job_and_nothing_else() {
             'before'",
         )
         .await;
-    assert!(daemon.lines("database unavailable").is_empty());
+    assert!(daemon.outages().is_empty());
 
     for sql in [
         "SELECT openai_api_key FROM agent_configurations",
@@ -226,7 +226,9 @@ async fn t3_a_generated_provider_config_is_refused() {
     let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
     platform.run(COMPUTE).await;
-    let line = daemon.logged("database unavailable").await;
+    let line = daemon
+        .logged("the daemon cannot work in the database")
+        .await;
     assert!(
         line["cause"].as_str().unwrap().contains("is GENERATED"),
         "{line}"
@@ -252,7 +254,9 @@ async fn g10_a_view_in_place_of_a_table_is_named() {
                  CREATE VIEW {table} AS SELECT * FROM renamed"
             ))
             .await;
-        let line = daemon.logged("database unavailable").await;
+        let line = daemon
+            .logged("the daemon cannot work in the database")
+            .await;
         let cause = format!("expected a table public.{table}, and it is a view");
         assert_eq!(line["cause"].as_str(), Some(cause.as_str()), "{line}");
         for command in ["check", "doctor", "status"] {
@@ -792,7 +796,11 @@ async fn g14_row_security_on_our_tables_is_told() {
             agent_sync.{table}"
         );
         let line = daemon
-            .logged(if fatal { "database unavailable" } else { &text })
+            .logged(if fatal {
+                "the daemon cannot work in the database"
+            } else {
+                &text
+            })
             .await;
         assert!(line.to_string().contains(&text), "{line}");
         assert!(line["remedy"].as_str().unwrap().contains(&format!(
@@ -853,10 +861,7 @@ async fn row_security_does_not_affect_owners_and_bypassers() {
         platform
             .run("DELETE FROM agents; UPDATE agent_configurations SET provider_config = '{}'")
             .await;
-        assert!(
-            daemon.lines("row-level security").is_empty()
-                && daemon.lines("database unavailable").is_empty()
-        );
+        assert!(daemon.lines("row-level security").is_empty() && daemon.outages().is_empty());
         assert!(daemon.terminate().await.success());
     }
 }

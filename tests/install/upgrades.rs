@@ -69,7 +69,9 @@ async fn i6_a_daemon_waits_for_the_upgrade_of_an_older_schema() {
     platform.configure("before").await;
     platform.save("before", EXAMPLE).await;
     let daemon = watchful(&platform);
-    let lost = daemon.logged("database unavailable").await;
+    let lost = daemon
+        .logged("the daemon cannot work in the database")
+        .await;
     let found = VERSION - 1;
     assert_eq!(
         told(&lost),
@@ -103,7 +105,9 @@ async fn i6_a_running_daemon_lets_go_of_a_newer_schema() {
     let daemon = watchful(&platform);
     daemon.logged("caught up").await;
     set_version(&platform, VERSION + 1).await;
-    let lost = daemon.logged("database unavailable").await;
+    let lost = daemon
+        .logged("the daemon cannot work in the database")
+        .await;
     let found = VERSION + 1;
     assert_eq!(
         told(&lost),

@@ -12,7 +12,9 @@ use crate::support::{Daemon, Platform, Said, eventually};
 
 /// The cause and the remedy of an unusable database.
 async fn found(daemon: &Daemon) -> (String, String) {
-    let line = daemon.logged("database unavailable").await;
+    let line = daemon
+        .logged("the daemon cannot work in the database")
+        .await;
     (
         line["cause"].as_str().unwrap().to_owned(),
         line["remedy"].as_str().unwrap().to_owned(),
@@ -54,7 +56,10 @@ async fn standby_is_refused_until_promoted() {
             .unwrap()
             .get::<_, bool>(0)
     );
-    assert_eq!(daemon.lines("database unavailable").len(), 1);
+    assert_eq!(
+        daemon.lines("the daemon cannot work in the database").len(),
+        1
+    );
 }
 
 /// GIVEN a standby, WHEN it answers in place of the primary, as behind a proxy that splits reads and
@@ -155,11 +160,16 @@ async fn a_missing_stale_or_damaged_install_is_told_with_its_remedy() {
             platform.run(&mending.replace("{version}", &version)).await;
         }
         daemon.logged("caught up").await;
-        assert_eq!(daemon.lines("database unavailable").len(), 1, "{damage}");
+        assert_eq!(
+            daemon.lines("the daemon cannot work in the database").len(),
+            1,
+            "{damage}"
+        );
     }
 }
 
-/// Missing privileges are reported together, with the grants that repair them.
+/// Missing privileges are counted in the log and in `status`; `doctor` lists the grants that repair
+/// them, one for each table.
 #[tokio::test]
 async fn missing_privileges_are_told_at_once_with_their_grants() {
     let platform = Platform::installed().await;
@@ -193,33 +203,71 @@ async fn missing_privileges_are_told_at_once_with_their_grants() {
     let url = platform.url_as(&role);
     let daemon = Daemon::start(with("run", &url));
     let (cause, remedy) = found(&daemon).await;
-    for lack in [
-        "USAGE ON SCHEMA hidden",
-        "SELECT (xmin, name, system_prompt, agent_image, voice_settings) ON hidden.agents",
-        "SELECT (tableoid, xmin, ctid, agent_slug, agent_name,",
-        "UPDATE (agent_name, system_prompt, agent_image, voice_id, temperature, provider_config, \
-        voice_settings, updated_at, last_updated) ON public.agent_configurations",
-        "INSERT ON agent_sync.outbox",
-        "DELETE ON agent_sync.problem",
-        "SELECT ON SEQUENCE agent_sync.uncaptured",
-        "UPDATE (uncaptured_seen, seal, last_sync, last_tried, tries, mapping, audit, paused_since, \
-        paused_until, paused_by, pause_reason, pause_releases) ON agent_sync.install",
-    ] {
-        assert!(cause.contains(lack), "{lack} in {cause}");
-        assert!(
-            remedy.contains(&format!("GRANT {lack}")),
-            "{lack} in {remedy}"
-        );
-    }
-    assert!(!cause.contains("SELECT ON agent_sync.outbox"), "{cause}");
-    assert!(
-        remedy.starts_with(&format!("Run `agent-sync install --role {role}`")),
-        "{remedy}"
+    assert_eq!(
+        cause,
+        format!("the role {role} lacks privileges on 8 objects")
     );
+    let expected = format!("Run `agent-sync install --role {role}`");
+    assert!(remedy.starts_with(&expected), "{remedy}");
+    assert!(remedy.len() < 200 && !remedy.contains("GRANT"), "{remedy}");
     assert!(daemon.lines("caught up").is_empty());
 
-    let (_, grants) = remedy.split_once("or: ").unwrap();
-    platform.run(grants).await;
+    let told = async |arguments: &[&str]| {
+        let mut command = with(arguments[0], &url);
+        command.args(&arguments[1..]);
+        Said::of(command).await.out
+    };
+    let json: serde_json::Value = serde_json::from_str(&told(&["doctor", "--json"]).await).unwrap();
+    let checks = json["checks"].as_array().unwrap();
+    let of = |topic: &str| checks.iter().find(|check| check["topic"] == topic).unwrap();
+    assert_eq!(of("server").get("statements"), None);
+    let grants = of("privileges")["statements"].as_array().unwrap();
+    let grants: Vec<_> = grants.iter().map(|grant| grant.as_str().unwrap()).collect();
+    let doctor = told(&["doctor"]).await;
+    let doctor = doctor.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(doctor.contains(&grants.join(" ")), "{doctor}");
+    for (object, lack) in [
+        ("SCHEMA hidden", "USAGE"),
+        (
+            "hidden.agents",
+            "SELECT (xmin, name, system_prompt, agent_image, voice_settings)",
+        ),
+        (
+            "public.agent_configurations",
+            "SELECT (tableoid, xmin, ctid, agent_slug, agent_name,",
+        ),
+        (
+            "public.agent_configurations",
+            "UPDATE (agent_name, system_prompt, agent_image, voice_id, temperature, \
+            provider_config, voice_settings, updated_at, last_updated)",
+        ),
+        ("agent_sync.outbox", "DELETE, INSERT"),
+        ("agent_sync.problem", "DELETE, INSERT, SELECT, UPDATE"),
+        ("SEQUENCE agent_sync.uncaptured", "SELECT"),
+        (
+            "agent_sync.install",
+            "UPDATE (uncaptured_seen, seal, last_sync, last_tried, tries, mapping, audit, \
+            paused_since, paused_until, paused_by, pause_reason, pause_releases)",
+        ),
+    ] {
+        let end = format!(" ON {object} TO {role};");
+        let of_object: Vec<_> = grants
+            .iter()
+            .filter(|grant| grant.ends_with(&end))
+            .collect();
+        assert!(
+            of_object.len() == 1 && of_object[0].contains(lack),
+            "{lack} on {object} in {grants:?}"
+        );
+    }
+    assert_eq!(grants.len(), 8, "{doctor}");
+    let status = told(&["status"]).await + &told(&["status", "--json"]).await;
+    assert!(
+        status.contains("privileges on 8") && !status.contains("GRANT"),
+        "{status}"
+    );
+
+    platform.run(&grants.join(" ")).await;
     daemon.logged("caught up").await;
 }
 
@@ -885,7 +933,7 @@ async fn g16_a_missing_synchronous_standby_delays_nothing() {
     let daemon = platform.caught_up_daemon().await;
     platform.save("a", "{}").await;
     platform.drained().await;
-    assert_eq!(daemon.lines("database unavailable").len(), 0);
+    assert_eq!(daemon.outages().len(), 0);
 }
 
 /// A time limit of the role that ends the statements of a new session is told with its remedy.

@@ -148,7 +148,9 @@ async fn is_released(platform: &Platform) -> bool {
 
 async fn is_refused(platform: &Platform, pooler: &Pooler) {
     let daemon = pooler.daemon(platform);
-    let line = daemon.logged("database unavailable").await;
+    let line = daemon
+        .logged("the daemon cannot work in the database")
+        .await;
     assert_eq!(
         line["cause"],
         "notifications do not arrive: the connection goes through a pooler in transaction mode"

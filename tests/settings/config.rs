@@ -149,8 +149,9 @@ fn the_verb_exits_64_with_every_mistake_a_line() {
     );
     let text = String::from_utf8(output.stderr).unwrap();
     let expected = r#"agent-sync: the settings have 2 mistakes
-  because: environment variable AGENT_SYNC__LOG__FORMAT: log.format: expected "auto", "pretty" or "json", found "xml"; for example `AGENT_SYNC__LOG__FORMAT=auto`
-    environment variable AGENT_SYNC__SYNC__BATCH_SIZE: sync.batch_size: expected an integer from 1 to 10000, found "0"; for example `AGENT_SYNC__SYNC__BATCH_SIZE=500`
+  because:
+  - environment variable AGENT_SYNC__LOG__FORMAT: log.format: expected "auto", "pretty" or "json", found "xml"; for example `AGENT_SYNC__LOG__FORMAT=auto`
+  - environment variable AGENT_SYNC__SYNC__BATCH_SIZE: sync.batch_size: expected an integer from 1 to 10000, found "0"; for example `AGENT_SYNC__SYNC__BATCH_SIZE=500`
 "#;
     assert_eq!(text, expected);
 }

@@ -1,5 +1,6 @@
 //! The settings of a database: its secrets, its TLS mode, its URL, and the selection by name.
 
+use std::path::Path;
 use std::time::Duration;
 
 use agent_sync::settings::{Database, Settings, Sources, Tls};
@@ -312,7 +313,16 @@ fn databases_are_selected_by_name() {
         .select(&[])
         .unwrap_err();
     assert_eq!(error.to_string(), "no database is configured");
-    let remedy = "add a table `[databases.NAME]` with a url to the settings file, or set DATABASE_URL or PGHOST";
+    let missing = Path::new("/nonexistent/agent-sync.toml");
+    let sources = Sources::new(None, Some(missing), Vec::new());
+    let settings = Settings::load_from(&sources).unwrap().settings;
+    assert_eq!(
+        settings.select(&[]).unwrap_err().to_string(),
+        "no database is configured: neither in /nonexistent/agent-sync.toml (not found), nor in the \
+        environment"
+    );
+    let remedy = "add a table `[databases.NAME]` with a url to the settings file, such as url = \
+        \"postgres://USER@HOST:5432/DATABASE\"; or set DATABASE_URL to such a URL, or PGHOST";
     assert_eq!(error.remedy(), remedy);
 }
 

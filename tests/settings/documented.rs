@@ -10,7 +10,8 @@ use super::{URL, database, directory, load, load_in, read};
 
 #[test]
 fn the_documented_file_changes_nothing() {
-    let loaded = load(&sample(), &[]).unwrap();
+    let mut loaded = load(&sample(), &[]).unwrap();
+    assert!(loaded.settings.file.take().is_some());
     let defaults = Settings::load_from(&Sources::default()).unwrap();
     assert_eq!(loaded.settings, defaults.settings);
     let keys = |loaded: &Loaded| {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use agent_sync_testbed::Cluster;
+use serde_json::Value;
 use tokio_postgres::Client;
 
 use crate::support::platform::{EXAMPLE, EXPECTED, connect};
@@ -113,7 +114,7 @@ async fn a_reload_adds_and_removes_databases_only() {
     let line = daemon.logged("settings reloaded").await;
     assert_eq!(
         (&line["added"], &line["removed"], &line["changed"]),
-        (&"comes".into(), &"goes".into(), &"".into())
+        (&"comes".into(), &"goes".into(), &Value::Null)
     );
     daemon.logged_times("caught up", 3).await;
     let stopped = daemon.logged("stopped").await;
@@ -136,11 +137,27 @@ async fn a_reload_adds_and_removes_databases_only() {
     let line = daemon.logged_times("settings reloaded", 2).await.remove(1);
     assert_eq!(
         (&line["added"], &line["removed"], &line["changed"]),
-        (&"".into(), &"".into(), &"comes".into())
+        (&Value::Null, &Value::Null, &"comes".into())
     );
     daemon.logged_times("caught up", 4).await;
     assert_eq!(daemon.lines("another daemon leads").len(), 0);
     assert_eq!(session, backend(&stays).await);
+
+    // The same settings once more, and then another one of the process.
+    daemon.signal("HUP");
+    let line = daemon.logged_times("settings reloaded", 3).await.remove(2);
+    assert_eq!(line["message"], "settings reloaded; nothing has changed");
+    assert_eq!(line["rules_changed"], Value::Null);
+    let of_process = "\n[shutdown]\ngrace_period = '7s'\n";
+    file.write(
+        &(table("stays", &stays)
+            + &table("comes", &comes)
+            + "connect_timeout = '7s'\n"
+            + of_process),
+    );
+    daemon.signal("HUP");
+    let line = daemon.logged_times("settings reloaded", 4).await.remove(3);
+    assert_eq!(line["message"], "settings reloaded");
 }
 
 #[tokio::test]

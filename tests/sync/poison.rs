@@ -74,6 +74,11 @@ async fn poison_row_does_not_block_its_neighbours() {
             (Some("agent-3"), Some(sqlstate)),
             "{statements}"
         );
+        let caught_up = daemon.logged("caught up").await;
+        assert!(
+            caught_up["failed"].as_u64() >= Some(1) && caught_up["written"] == 39,
+            "{caught_up}"
+        );
         // The privilege is missing in the trigger, so no row can be corrected.
         assert_eq!(
             sqlstate == "42501",

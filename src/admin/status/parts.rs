@@ -12,6 +12,7 @@ use crate::observe::state::{self, Backlog, InForce, Problem, Trouble};
 use crate::observe::unmapped::UnmappedSettings;
 use crate::observe::verdict;
 use crate::observe::{self, Snapshot, Totals};
+use crate::show::count;
 use crate::time;
 
 #[derive(Serialize)]
@@ -79,7 +80,7 @@ impl<'a> Finding<'a> {
             1 => ("configuration", "differs"),
             _ => ("configurations", "differ"),
         };
-        let number = compared.counts.differing;
+        let number = count(compared.counts.differing);
         let what = format!("{number} {are} {differ} from the mapping of their agents");
         Some(Self {
             what: what.into(),

@@ -277,13 +277,10 @@ impl Asking<'_> {
                 let reads_only = self.look.reads_only;
                 let caution = |finding| caution(finding, reads_only);
                 let found: Vec<_> = findings.iter().filter_map(caution).collect();
-                for (topic, text) in passes(history, reads_only) {
-                    if found
-                        .iter()
-                        .chain(&self.look.notes)
-                        .all(|note| note.topic != topic)
-                    {
-                        self.note(Note::pass(topic, text));
+                for pass in passes(history, reads_only) {
+                    let mut known = found.iter().chain(&self.look.notes);
+                    if known.all(|note| note.topic != pass.topic) {
+                        self.note(pass);
                     }
                 }
                 self.look.notes.extend(found);
@@ -294,36 +291,34 @@ impl Asking<'_> {
     }
 }
 
-/// The cautions that do not apply, by topic.
-fn passes(history: bool, reads_only: bool) -> [(&'static str, &'static str); 8] {
+/// The cautions that do not apply.
+fn passes(history: bool, reads_only: bool) -> [Note; 8] {
+    let role = if reads_only {
+        Note::skip("role", "not examined: this is no role of a daemon")
+    } else {
+        Note::pass("role", "the role of the daemon is no superuser")
+    };
     [
-        ("index", "an index finds a slug in each of the two tables"),
-        ("key", "a unique index keeps the slugs of agents apart"),
-        (
+        Note::pass("index", "an index finds a slug in each of the two tables"),
+        Note::pass("key", "a unique index keeps the slugs of agents apart"),
+        Note::pass(
             "row security",
             "no policy hides rows of the two tables from the role",
         ),
-        (
+        Note::pass(
             "publication",
             "no publication keeps the daemon from deleting or updating",
         ),
-        (
-            "role",
-            if reads_only {
-                "not examined: this is no role of a daemon"
-            } else {
-                "the role of the daemon is no superuser"
-            },
-        ),
-        (
+        role,
+        Note::pass(
             "owners",
             "the capture functions belong to the owners of the tables that they serve",
         ),
-        (
+        Note::pass(
             "two-phase",
             "no prepared transaction can meet a notification of agent-sync",
         ),
-        (
+        Note::pass(
             "history",
             if history {
                 "the cause of each write is noted"

@@ -124,7 +124,7 @@ pub(super) fn unsealed() -> Note {
 
 /// The seal of the daemon is that of another role.
 pub(super) fn unknown() -> Note {
-    Note::pass(
+    Note::skip(
         "missed",
         "not known: row-level security is in use, and only the role of the daemon that leads can \
         tell whether the tables or triggers were changed since its last sweep",

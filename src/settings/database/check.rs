@@ -10,7 +10,7 @@ use crate::settings::bounded;
 use crate::settings::columns::ConfigurationsColumns;
 use crate::settings::identity::Identity;
 use crate::settings::layers::{DEFAULT, Values};
-use crate::settings::mistake::Mistake;
+use crate::settings::mistake::{Mistake, remedy_of_unreadable};
 use crate::settings::secrets::read_secret;
 use crate::settings::sections::Database;
 use crate::settings::words::Tls;
@@ -84,7 +84,7 @@ impl Check<'_> {
                 "has no effect, because tls does not ask for the certificate to be verified".into(),
                 "set tls to \"verify-full\" or \"verify-ca\", or leave out tls_root_cert",
             ),
-            (_, Err(what)) => (what, "name a readable PEM file"),
+            (_, Err(wrong)) => wrong,
             (_, Ok(())) => return,
         };
         let key = self.key("tls_root_cert");
@@ -190,16 +190,18 @@ impl Check<'_> {
     }
 }
 
-/// Whether a file seems to hold certificates; otherwise the reason.
-fn certificates(file: &Path) -> Result<(), String> {
+/// Whether a file seems to hold certificates; otherwise the reason and the remedy.
+fn certificates(file: &Path) -> Result<(), (String, &'static str)> {
+    let remedy = "name a readable PEM file";
     let place = file.display();
-    let bytes = bounded::read(file, bounded::LONGEST)
-        .map_err(|error| format!("cannot read {place}: {error}"))?;
+    let bytes = bounded::read(file, bounded::LONGEST).map_err(|error| {
+        let what = format!("cannot read {place}: {error}");
+        (what, remedy_of_unreadable(&error, remedy))
+    })?;
     if String::from_utf8_lossy(&bytes).contains("-----BEGIN CERTIFICATE-----") {
         Ok(())
     } else {
-        Err(format!(
-            "expected certificates in PEM form in {place}, found none"
-        ))
+        let what = format!("expected certificates in PEM form in {place}, found none");
+        Err((what, remedy))
     }
 }

@@ -101,4 +101,12 @@ impl Finding {
             Self::Column(finding) => finding.remedy(),
         }
     }
+
+    /// The statements that would repair it, one by one, where they are too many for the remedy.
+    pub fn statements(&self) -> &[String] {
+        match self {
+            Self::Rights(finding) => finding.statements(),
+            _ => &[],
+        }
+    }
 }

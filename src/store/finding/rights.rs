@@ -20,13 +20,13 @@ const NEW_OWNER: &str = "If this role is meant to own the table, run `agent-sync
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rights {
     /// The role lacks privileges.
-    #[error("the role {role} lacks {}", .missing.join(", "))]
+    #[error("the role {role} lacks {}", lacking(.missing))]
     Unprivileged {
         /// The role.
         role: String,
-        /// The missing privileges.
+        /// The missing privileges, by object.
         missing: Vec<String>,
-        /// The statements that would let it.
+        /// The statements that would let it, one for each object.
         grants: Vec<String>,
         /// Whether it is a monitoring role.
         reads_only: bool,
@@ -171,14 +171,19 @@ impl Rights {
         }
     }
 
+    /// The statements that would repair it, where they are too many for the remedy.
+    pub(super) fn statements(&self) -> &[String] {
+        match self {
+            Self::Unprivileged { grants, .. } => grants,
+            _ => &[],
+        }
+    }
+
     pub(super) fn remedy(&self) -> Cow<'static, str> {
         match self {
             Self::Unprivileged {
-                role,
-                grants,
-                reads_only,
-                ..
-            } => may_be_granted(role, grants, *reads_only).into(),
+                role, reads_only, ..
+            } => may_be_granted(role, *reads_only).into(),
             Self::OwnRowsHidden { tables, .. } => {
                 let disable = |table| format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;");
                 let statements: Vec<_> = tables.iter().map(disable).collect();
@@ -251,8 +256,42 @@ fn let_at_rows(
     format!("{statements}or ALTER ROLE {role} BYPASSRLS.")
 }
 
-fn may_be_granted(role: &str, grants: &[String], reads_only: bool) -> String {
+/// The most bytes of the missing privileges that a message names one by one.
+const BRIEF: usize = 200;
+
+/// The missing privileges, or the number of their objects where that is a long list.
+fn lacking(missing: &[String]) -> String {
+    let all = missing.join(", ");
+    if all.len() <= BRIEF {
+        return all;
+    }
+    match missing.len() {
+        1 => "privileges on 1 object".to_owned(),
+        number => format!("privileges on {number} objects"),
+    }
+}
+
+fn may_be_granted(role: &str, reads_only: bool) -> String {
     let option = if reads_only { "--monitor" } else { "--role" };
-    let grants = grants.join("; ");
-    format!("Run `agent-sync install {option} {role}` as the owner of the tables, or: {grants};")
+    format!(
+        "Run `agent-sync install {option} {role}` as the owner of the tables, or the statements that \
+        `agent-sync doctor` lists as this role."
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_missing_privileges_are_named_and_many_are_counted() {
+        let of = |number: usize| {
+            let missing: Vec<_> = (0..number)
+                .map(|number| format!("SELECT ON t{number}"))
+                .collect();
+            lacking(&missing)
+        };
+        assert_eq!(of(2), "SELECT ON t0, SELECT ON t1");
+        assert_eq!(of(20), "privileges on 20 objects");
+    }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::pg::QueryError;
+use crate::settings::nearest;
 
 /// Why the tables cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -24,14 +25,9 @@ pub enum LayoutError {
         /// Its type.
         kind: String,
     },
-    /// A required column is not there.
-    #[error("expected a column {column} in the table {table}, and it has none")]
-    NoColumn {
-        /// Schema and name.
-        table: String,
-        /// The column's name.
-        column: String,
-    },
+    /// Required columns are not there: all of both tables.
+    #[error("{}", joined(.0))]
+    NoColumns(Vec<Lacking>),
     /// PostgreSQL computes the required column, so nothing can be written to it.
     #[error("the column {column} is GENERATED, so PostgreSQL refuses every write of it")]
     Generated {
@@ -52,6 +48,63 @@ pub enum LayoutError {
         /// Its type.
         of_type: String,
     },
+}
+
+/// The required columns that a table lacks.
+#[derive(Debug)]
+pub struct Lacking {
+    /// Schema and name.
+    pub table: String,
+    /// The names of the columns; never empty.
+    pub columns: Vec<String>,
+    /// The columns that the table has.
+    pub found: Vec<String>,
+}
+
+/// The most columns of a table that a message names.
+const NAMED: usize = 20;
+
+impl fmt::Display for Lacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (table, found) = (&self.table, &self.found);
+        let columns: Vec<_> = self
+            .columns
+            .iter()
+            .map(
+                |name| match nearest(name, found.iter().map(String::as_str)) {
+                    Some(near) => format!("{name} (did you mean {near}?)"),
+                    None => name.clone(),
+                },
+            )
+            .collect();
+        match &columns[..] {
+            [column] => write!(
+                f,
+                "expected a column {column} in the table {table}, and it has none"
+            )?,
+            columns => {
+                let columns = columns.join(", ");
+                write!(
+                    f,
+                    "expected columns in the table {table} that it does not have: {columns}"
+                )?;
+            }
+        }
+        if found.is_empty() {
+            return Ok(());
+        }
+        let named = found.iter().take(NAMED).map(String::as_str);
+        write!(f, "; found {}", named.collect::<Vec<_>>().join(", "))?;
+        match found.len().saturating_sub(NAMED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+fn joined(tables: &[Lacking]) -> String {
+    let tables: Vec<_> = tables.iter().map(Lacking::to_string).collect();
+    tables.join("; ")
 }
 
 /// A part of the key of an agent (T5).
@@ -77,7 +130,7 @@ impl LayoutError {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Store(error) => error.remedy(),
-            Self::NoTable { .. } | Self::NoColumn { .. } => {
+            Self::NoTable { .. } | Self::NoColumns(_) => {
                 "Check the names of tables and columns in the settings of this database."
             }
             Self::NotATable { .. } => {
@@ -105,5 +158,49 @@ impl LayoutError {
                 (agents.columns.tenant, configurations.columns.tenant), or change its type to text."
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lacking(columns: &[&str], found: Vec<String>) -> String {
+        let columns = columns.iter().map(|name| (*name).to_owned()).collect();
+        let table = "public.agents".to_owned();
+        LayoutError::NoColumns(vec![Lacking {
+            table,
+            columns,
+            found,
+        }])
+        .to_string()
+    }
+
+    #[test]
+    fn missing_columns_are_named_with_like_ones_and_those_that_exist() {
+        let found = || vec!["id".to_owned(), "slug".to_owned()];
+        assert_eq!(
+            lacking(&["sulg"], found()),
+            "expected a column sulg (did you mean slug?) in the table public.agents, and it has \
+            none; found id, slug"
+        );
+        assert_eq!(
+            lacking(&["sulg", "voices"], found()),
+            "expected columns in the table public.agents that it does not have: sulg (did you \
+            mean slug?), voices; found id, slug"
+        );
+        assert_eq!(
+            lacking(&["x"], Vec::new()),
+            "expected a column x in the table public.agents, and it has none"
+        );
+    }
+
+    #[test]
+    fn a_table_with_many_columns_makes_no_long_message() {
+        let many = (0..1_600)
+            .map(|number| format!("column_{number}"))
+            .collect();
+        let text = lacking(&["slug"], many);
+        assert!(text.ends_with("column_19 and 1580 more"), "{text}");
     }
 }

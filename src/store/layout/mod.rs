@@ -112,6 +112,14 @@ impl Layout {
         let mut from = Table::read(db, &agents.schema, &agents.table).await?;
         let mut to = Table::read(db, &configurations.schema, &configurations.table).await?;
         let (slug, agent_slug) = (&agents.columns.slug, &configurations.columns.agent_slug);
+        let lacking = [
+            from.lacking(agents.columns.required()),
+            to.lacking(configurations.columns.required()),
+        ];
+        let lacking: Vec<_> = lacking.into_iter().flatten().collect();
+        if !lacking.is_empty() {
+            return Err(LayoutError::NoColumns(lacking));
+        }
         let source = Agents::of(&mut from, &agents.columns)?;
         let (target, unfit) = Configurations::of(&mut to, &configurations.columns)?;
         let temperature = to.find(&configurations.columns.mapped[Column::Temperature]);

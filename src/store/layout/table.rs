@@ -4,7 +4,7 @@ use postgres_types::Type;
 use tokio_postgres::Error;
 
 use super::column::{COLUMNS, Found};
-use super::error::KeyPart;
+use super::error::{KeyPart, Lacking};
 use super::index::Index;
 use super::lookup::Lookup;
 use super::tenant::Tenant;
@@ -203,11 +203,19 @@ impl Table {
     }
 
     fn required(&self, name: &str) -> Result<SqlColumn, LayoutError> {
-        let found = self.find(name).ok_or_else(|| LayoutError::NoColumn {
+        let found = self.find(name).map(Found::column);
+        found.ok_or_else(|| LayoutError::NoColumns(self.lacking([name]).into_iter().collect()))
+    }
+
+    /// Those of the required columns that the table lacks, if it lacks any.
+    pub(super) fn lacking<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Option<Lacking> {
+        let names = names.into_iter().filter(|name| self.find(name).is_none());
+        let columns: Vec<_> = names.map(str::to_owned).collect();
+        (!columns.is_empty()).then(|| Lacking {
             table: self.shown.clone(),
-            column: name.to_owned(),
-        })?;
-        Ok(found.column())
+            columns,
+            found: self.found.iter().map(|found| plain(&found.name)).collect(),
+        })
     }
 
     /// The required column that holds a part of the key (T7).

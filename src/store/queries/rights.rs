@@ -3,8 +3,8 @@
 use super::tables::QUOTED_NAME;
 
 /// Of the privileges `$4` on schemas `$1`, relations `$2` and quoted columns `$3`, those that the
-/// role lacks: in words, as the statement that grants them, and the role; one row for each object
-/// and kind of privilege. A value is cast to the type of its column, or the type under its domain,
+/// role lacks: in words, as the statement that grants them, and the role; one row for each object,
+/// the schemas first. A value is cast to the type of its column, or the type under its domain,
 /// by name, so USAGE on the schemas of these types belongs to them where the column is updated.
 pub const MISSING_PRIVILEGES: &str = "
     WITH RECURSIVE named AS (
@@ -43,11 +43,12 @@ pub const MISSING_PRIVILEGES: &str = "
             ELSE has_column_privilege(relation, attnum, privilege) END
         GROUP BY object, privilege
     ), told AS (
-        SELECT privilege || coalesce(' (' || columns || ')', '') || ' ON ' || object AS privilege
-          FROM lacking
+        SELECT object, privilege || coalesce(' (' || columns || ')', '') AS privilege FROM lacking
     )
-    SELECT privilege, format('GRANT %s TO %I', privilege, current_user), current_user::text
-      FROM told ORDER BY 1";
+    SELECT string_agg(privilege, ', ' ORDER BY privilege) || ' ON ' || object,
+           format('GRANT %s ON %s TO %I;', string_agg(privilege, ', ' ORDER BY privilege), object,
+             current_user), current_user::text
+      FROM told GROUP BY object ORDER BY object COLLATE \"C\"";
 
 /// The tables of agent-sync whose rows row-level security keeps from the role, and the role. A
 /// policy that lets it at every row, for every command, keeps it from none.

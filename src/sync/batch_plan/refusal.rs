@@ -5,7 +5,7 @@ use tokio_postgres::Error;
 
 use super::BatchPlan;
 use crate::pg::sqlstate;
-use crate::store::{Outcome, Problem};
+use crate::store::{Outcome, Problem, ProblemKind};
 
 /// Why a single write is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,5 +94,8 @@ impl<'a> BatchPlan<'a> {
         let mut keep = is_made.iter();
         self.outcome.changed.retain(|_| keep.next() != Some(&false));
         self.totals.written = self.outcome.writes.len() as u64;
+        let problems = self.outcome.problems.iter();
+        let failed = problems.filter(|problem| problem.kind == ProblemKind::Failed);
+        self.totals.failed = failed.count() as u64;
     }
 }

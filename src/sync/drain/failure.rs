@@ -285,6 +285,7 @@ impl Drain {
             remedy,
         });
         self.has_new_retry = true;
+        self.totals.failed += 1;
         self.tell(Input::TookRows);
         self.suspect_is_done = true;
     }
