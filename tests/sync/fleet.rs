@@ -148,7 +148,7 @@ async fn a_reload_adds_and_removes_databases_only() {
     let line = daemon.logged_times("settings reloaded", 3).await.remove(2);
     assert_eq!(line["message"], "settings reloaded; nothing has changed");
     assert_eq!(line["rules_changed"], Value::Null);
-    let of_process = "\n[shutdown]\ngrace_period = '7s'\n";
+    let of_process = "\n[shutdown]\ngrace_period = '3s'\n";
     file.write(
         &(table("stays", &stays)
             + &table("comes", &comes)
