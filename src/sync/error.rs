@@ -118,7 +118,9 @@ impl AttemptError {
     pub(super) fn is_answer(&self) -> bool {
         match self {
             // The connection was open, and the next one will find the same.
-            Self::Session(SessionError::Pooler | SessionError::Untrusted(_)) => true,
+            Self::Session(
+                SessionError::Pooler | SessionError::Split | SessionError::Untrusted(_),
+            ) => true,
             Self::Session(_) | Self::Closed(_) | Self::Unreadable(_) => false,
             Self::Store(error) | Self::Layout(LayoutError::Store(error)) => {
                 !matches!(error.class(), None | Some(Class::Connection))

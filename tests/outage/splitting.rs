@@ -53,7 +53,9 @@ async fn g10_a_proxy_that_splits_reads_is_refused_at_once() {
     };
     proxy.split();
     let daemon = daemon(&platform, &proxy);
-    let line = daemon.logged("database unavailable").await;
+    let line = daemon
+        .logged("the daemon cannot work in the database")
+        .await;
     let (cause, remedy) = (line["cause"].to_string(), line["remedy"].to_string());
     assert!(cause.contains("every answer from the primary"), "{cause}");
     assert!(remedy.contains("address of the primary"), "{remedy}");
@@ -87,7 +89,9 @@ async fn g10_a_proxy_that_begins_to_split_is_refused_by_the_sweep() {
     daemon.logged("caught up").await;
     platform.becomes("a", EXPECTED).await;
     proxy.split();
-    let line = daemon.logged("database unavailable").await;
+    let line = daemon
+        .logged("the daemon cannot work in the database")
+        .await;
     let cause = line["cause"].to_string();
     assert!(cause.contains("every answer from the primary"), "{line}");
 }
