@@ -731,7 +731,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &along,
         &past,
         queries::NAMES,
-        queries::UNPUBLISHABLE,
+        &queries::unpublishable(),
         queries::PUBLISHED_IN_PART,
         &known,
         queries::FORGET_FIRST,

@@ -115,7 +115,7 @@ pub fn tables() -> String {
             FROM pg_proc f CROSS JOIN unnest(ARRAY['{after_a_failure}']) AS called (signature)
             JOIN pg_proc c ON c.oid = to_regprocedure(called.signature)
             WHERE f.pronamespace = to_regnamespace('agent_sync')
-              AND f.proname IN ('capture_agent', 'capture_configuration')
+              AND f.proname IN ('capture_agent', 'capture_configuration') AND f.proargtypes = ''
               AND NOT has_function_privilege(f.proowner, c.oid, 'EXECUTE')) AS grants,
            current_setting('autovacuum')::bool
              AND NOT coalesce('autovacuum_enabled=false' = ANY (o.reloptions), false) AS vacuumed,
