@@ -692,6 +692,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &tables,
         report::UNLOCKED_RECORD,
         report::RECORD_HOLDER,
+        report::TABLE_LOCK,
         &report::history_of(keys),
         report::LAST_SYNC,
         queries::PRUNE_HISTORY,
