@@ -716,7 +716,8 @@ async fn g16_the_sessions_behind_a_lock_on_a_table_are_named() {
     }
     let said = platform.says(&["status"]).await;
     let who = format!("process {} that holds RowExclusiveLock", pids[0]);
-    assert!(said.out.contains(&who), "{said:?}");
+    let shown = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains(&who), "{said:?}");
     for pid in pids {
         let end = format!("SELECT pg_terminate_backend({pid})");
         platform.run(&end).await;
