@@ -48,7 +48,7 @@ DECLARE
     function_sum CONSTANT text := $sql$
         SELECT md5(string_agg(f.prosrc, E'\n' ORDER BY f.proname)) FROM pg_proc f
         WHERE f.pronamespace = 'agent_sync'::regnamespace
-          AND f.proname IN ('capture_agent', 'capture_configuration')
+          AND f.proname IN ('capture_agent', 'capture_configuration') AND f.proargtypes = ''
     $sql$;
     -- PostgreSQL 14 to 18 describe these triggers alike, so the sum survives an upgrade.
     trigger_sum CONSTANT text := $sql$

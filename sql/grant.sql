@@ -233,7 +233,7 @@ BEGIN
             SELECT true, format('FUNCTION agent_sync.%I()', f.proname), f.proowner,
                    coalesce(f.proacl, acldefault('f', f.proowner)), '{}'
             FROM pg_proc f
-            WHERE f.pronamespace = 'agent_sync'::regnamespace AND f.pronargs = 0
+            WHERE f.pronamespace = 'agent_sync'::regnamespace AND f.proargtypes = ''
               AND f.proname IN ('capture_agent', 'capture_configuration')) AS o
         CROSS JOIN LATERAL aclexplode(o.acl) AS g
         LEFT JOIN pg_roles p ON p.oid = g.grantee

@@ -101,6 +101,7 @@ BEGIN
                        OR t.tgrelid IN (SELECT tree.relation FROM tree))) AS drops,
                EXISTS (SELECT FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
                        WHERE f.pronamespace = n.oid AND f.proname = 'capture_configuration'
+                         AND f.proargtypes = ''
                          AND (ours.is_trusted OR f.proowner = ANY (trusted))
                          AND t.tgrelid IN (SELECT tree.relation FROM tree))
                OR EXISTS (SELECT FROM pg_class i
@@ -112,6 +113,7 @@ BEGIN
                    AS serves,
                EXISTS (SELECT FROM pg_proc f
                        WHERE f.pronamespace = n.oid AND f.proname = 'capture_agent'
+                         AND f.proargtypes = '' -- With all of it, an index finds one row (S30).
                          AND (ours.is_trusted OR f.proowner = ANY (trusted))
                          AND strpos(f.prosrc, '(1634169721, 2)') > 0) AS locks
         FROM pg_namespace n

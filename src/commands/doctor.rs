@@ -100,6 +100,7 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
     let may_read = Some(MayRead::asked_for());
     let look = look(session.db(), database, settings, rules, may_read).await;
     let (fit, is_paused) = (look.installed, look.pause.is_some());
+    let is_locked = look.is_locked();
     notes.extend(look.notes);
     if session.inbox().is_closed() {
         notes.push(Note::fail(
@@ -117,6 +118,12 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
         Note::skip(
             "round trip",
             "not tried: this is a monitoring role, which writes nothing",
+        )
+    } else if is_locked {
+        Note::warn(
+            "round trip",
+            "not tried: the lock above keeps every write waiting",
+            "End what holds the lock, and run this again.",
         )
     } else if fit {
         canary(session.db(), settings, is_paused).await

@@ -125,7 +125,10 @@ const POLICIES: &[(&str, Class, &str)] = &[
         "57014",
         Class::Slow,
         "Raise sync.statement_timeout, or see what makes the statement slow: of a write, perhaps a \
-        trigger. Where it ran for less, another session cancels it (pg_cancel_backend).",
+        trigger; of a look at the catalog, as in a check of the install, perhaps a role with very \
+        many objects: SELECT proowner::regrole, count(*) FROM pg_proc GROUP BY 1 ORDER BY 2 DESC, \
+        and the same of pg_class. Where it ran for less, another session cancels it \
+        (pg_cancel_backend).",
     ),
     ("55000", Class::Fault, "Correct the object in the message."),
     ("57", Class::Connection, REACH),
@@ -291,7 +294,14 @@ pub fn is_of_a_row(error: &Error) -> bool {
 fn refused(db: &DbError, what: &str) -> String {
     let code = said(db.code().code(), CODE);
     if is_raised_by_a_function(db) {
-        // A function chooses the text and the names of objects in its error.
+        // A function chooses the text and the names of objects in its error. A time limit or a
+        // cancellation also has the context of the function that was running.
+        if code == SqlState::QUERY_CANCELED.code() {
+            return format!(
+                "PostgreSQL ended the {what} at statement_timeout, or as another session asked, \
+                while it ran a function; or a trigger raised this (SQLSTATE {code})"
+            );
+        }
         return format!(
             "PostgreSQL refused the {what}: raised by a trigger or function (SQLSTATE {code})"
         );

@@ -139,7 +139,7 @@ async fn each(
 /// The tables that a publication keeps the daemon from writing to.
 pub async fn publications(db: &Db, layout: &Layout) -> Result<Vec<Finding>, QueryError> {
     let table: [Parameter<'_>; 1] = [(&layout.configurations.table, Type::TEXT)];
-    let mut findings = each(db, queries::UNPUBLISHABLE, &table, |row| {
+    let mut findings = each(db, &queries::unpublishable(), &table, |row| {
         let (table, is_ours) = (row.try_get(0)?, row.try_get(1)?);
         Ok(finding::Table::Unpublishable { table, is_ours }.into())
     })

@@ -195,7 +195,9 @@ fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
 /// The roles that may write to tables of agent-sync and are neither owners nor roles of daemons. It
 /// is unknown, and no finding, where this role may not read which roles are those of daemons.
 pub(super) async fn others_may_write(db: &Db, layout: &Layout) -> Result<Vec<Finding>, QueryError> {
-    let rows = db.all(queries::GRANTS_TO_OTHERS, &layout.tables()).await?;
+    let rows = db
+        .all(&queries::grants_to_others(), &layout.tables())
+        .await?;
     if rows.is_empty() || !db.value::<bool>(queries::KNOWS_ROLES, &[]).await? {
         return Ok(Vec::new());
     }

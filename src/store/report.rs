@@ -7,7 +7,7 @@
 
 mod upkeep;
 
-pub use self::upkeep::{RECORD_HOLDER, UNLOCKED_RECORD, UPKEEP, saver, tables};
+pub use self::upkeep::{RECORD_HOLDER, TABLE_LOCK, UNLOCKED_RECORD, UPKEEP, saver, tables};
 
 use super::MayRead;
 use super::layout::Layout;

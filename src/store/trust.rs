@@ -16,7 +16,7 @@
 
 use postgres_types::Type;
 
-use super::queries::IS_WITHIN_REACH;
+use super::queries::{IS_WITHIN_REACH, OWN_FUNCTIONS, OWN_RELATIONS};
 use super::{Finding, finding};
 use crate::pg::identifier::{Literal, Quoted};
 use crate::pg::{Db, List, Parameter, QueryError};
@@ -28,7 +28,9 @@ use crate::settings::Database;
 /// these tables that have no trigger of the capture, and belong neither to a superuser nor to a
 /// role that can act as the owner of the capture function or of the schema. And the OIDs of the
 /// tables, 0 where there is none.
-const OWNERS: &str = "
+fn query_of_owners() -> String {
+    format!(
+        "
     WITH served (relation, owner, captured_by) AS (
         SELECT c.oid, c.relowner, CASE WHEN n.nspname = $1::text AND c.relname = $2::text
           THEN 'capture_agent' ELSE 'capture_configuration' END
@@ -40,12 +42,11 @@ const OWNERS: &str = "
           WHERE n.nspname = 'agent_sync'
         UNION ALL
         SELECT pg_describe_object('pg_class'::regclass, c.oid, 0), c.relowner
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = 'agent_sync' AND c.relkind NOT IN ('i', 'I', 't')
+        FROM pg_class c WHERE c.oid = ANY ({OWN_RELATIONS}) AND c.relkind NOT IN ('i', 'I', 't')
         UNION ALL
         SELECT pg_describe_object('pg_proc'::regclass, f.oid, 0), f.proowner
-        FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
-        WHERE n.nspname = 'agent_sync'
+        FROM pg_proc f
+        WHERE f.oid = ANY ({OWN_FUNCTIONS})
           -- Only a save runs these, with the rights of their owner.
           AND NOT (f.proname IN ('capture_agent', 'capture_configuration') AND f.pronargs = 0)
     )
@@ -64,7 +65,7 @@ const OWNERS: &str = "
             FROM served s JOIN pg_roles r ON r.oid = s.owner
             JOIN pg_namespace n ON n.nspname = 'agent_sync'
             JOIN pg_proc f ON f.pronamespace = n.oid AND f.proname = s.captured_by
-              AND f.pronargs = 0
+              AND f.proargtypes = ''
             WHERE NOT (r.rolsuper OR pg_has_role(r.oid, f.proowner, 'MEMBER')
                        OR pg_has_role(r.oid, n.nspowner, 'MEMBER')
                        OR EXISTS (SELECT FROM pg_trigger t
@@ -75,7 +76,9 @@ const OWNERS: &str = "
                    $4::text]) WITH ORDINALITY AS part (schema, name, place)
                  LEFT JOIN pg_namespace n ON n.nspname = part.schema
                  LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = part.name
-                 ORDER BY part.place)";
+                 ORDER BY part.place)"
+    )
+}
 
 /// The owners of the schema `agent_sync` and of its objects, as quoted names, that cannot act as a
 /// superuser, and have not logged in here; the role that has; and the greatest of the rights that it
@@ -87,11 +90,10 @@ fn query_of_others() -> String {
     WITH object (owner) AS (
         SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'agent_sync'
         UNION
-        SELECT c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-          WHERE n.nspname = 'agent_sync'
+        SELECT c.relowner FROM pg_class c WHERE c.oid = ANY ({OWN_RELATIONS})
         UNION
-        SELECT f.proowner FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
-          WHERE n.nspname = 'agent_sync'
+        SELECT f.proowner FROM pg_proc f
+          WHERE f.oid = ANY ({OWN_FUNCTIONS})
             AND NOT (f.proname IN ('capture_agent', 'capture_configuration') AND f.pronargs = 0)
     ), power (owner, name, rank) AS (
         SELECT o.rolname,
@@ -166,7 +168,7 @@ pub async fn owners(db: &Db, database: &Database) -> Result<Owners, QueryError> 
         (&configurations.schema, Type::TEXT),
         (&configurations.table, Type::TEXT),
     ];
-    let row = db.one(OWNERS, &tables).await?;
+    let row = db.one(&query_of_owners(), &tables).await?;
     let untrusted: Option<String> = row.try_get(0)?;
     let taken: Option<String> = row.try_get(1)?;
     let List(oids): List<u32> = row.try_get(2)?;

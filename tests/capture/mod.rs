@@ -3,6 +3,7 @@
 mod changed_tables;
 mod foreign_code;
 mod locked_sweep;
+mod many_objects;
 mod migrations;
 mod search_path;
 mod triggers;

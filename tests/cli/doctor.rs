@@ -681,3 +681,60 @@ async fn g14_the_seal_of_another_role_is_no_warning() {
     let (_, object) = doctor(&platform).await;
     assert_eq!(check(&object, "missed")["level"], "pass", "{object}");
 }
+
+/// GIVEN a role that may do no more than connect, and holds a lock behind which another one waits,
+/// THEN `status` and `doctor` name both sessions, and advise no restart.
+#[tokio::test]
+async fn g16_the_sessions_behind_a_lock_on_a_table_are_named() {
+    let platform = Platform::installed().await;
+    let stranger = format!("stranger_{}", platform.name());
+    platform
+        .run(&format!(
+            "CREATE ROLE {stranger} LOGIN; GRANT USAGE, CREATE ON SCHEMA public TO {stranger}"
+        ))
+        .await;
+    let _daemon = platform.caught_up_daemon().await;
+    let (_, object) = doctor(&platform).await;
+    assert_eq!(check(&object, "locks")["level"], "pass", "{object}");
+
+    let (holder, _) = connect(&platform.url_as(&stranger)).await;
+    holder
+        .batch_execute("BEGIN; PREPARE x AS UPDATE public.agent_configurations SET agent_slug = ''")
+        .await
+        .unwrap();
+    let (waiter, _) = connect(&platform.url_as(&stranger)).await;
+    let mut pids = Vec::new();
+    for client in [&holder, &waiter] {
+        let row = client.query_one("SELECT pg_backend_pid()", &[]).await;
+        pids.push(row.unwrap().get::<_, i32>(0));
+    }
+    let waits = tokio::spawn(async move {
+        let made = "CREATE TABLE public.z (k int REFERENCES public.agent_configurations (id))";
+        waiter.batch_execute(made).await
+    });
+    let waiting = "SELECT count(*) > 0 FROM pg_locks l WHERE NOT l.granted
+        AND l.mode = 'ShareRowExclusiveLock' AND l.waitstart < now() - interval '5 seconds'
+        AND l.relation = 'public.agent_configurations'::regclass";
+    platform.holds(waiting).await;
+    platform.save("a", EXAMPLE).await;
+    let (_, object) = doctor(&platform).await;
+    let (lock, trip) = (check(&object, "locks"), check(&object, "round trip"));
+    assert!(
+        trip["text"].as_str().unwrap().contains("not tried"),
+        "{object}"
+    );
+    let remedy = lock["remedy"].as_str().unwrap();
+    for pid in &pids {
+        let ends = format!("SELECT pg_terminate_backend({pid});");
+        assert!(remedy.contains(&ends), "{object}");
+    }
+    let said = platform.says(&["status"]).await;
+    let who = format!("process {} that holds RowExclusiveLock", pids[0]);
+    let shown = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains(&who), "{said:?}");
+    for pid in pids {
+        let end = format!("SELECT pg_terminate_backend({pid})");
+        platform.run(&end).await;
+    }
+    assert!(waits.await.unwrap().is_err());
+}

@@ -51,6 +51,7 @@ impl Asking<'_> {
         self.daemons().await?;
         if self.look.installed {
             self.outbox().await?;
+            self.locks().await?;
             self.last_sync().await?;
             self.audit().await?;
             self.agents().await?;

@@ -6,6 +6,7 @@
 
 mod asking;
 mod audit;
+mod locks;
 mod words;
 mod work;
 
@@ -207,6 +208,12 @@ impl Look {
     /// Whether the number of agents is an estimate.
     pub fn is_estimate(&self) -> bool {
         self.agents.is_some_and(|agents| !agents.exact)
+    }
+
+    /// Whether a lock on a table keeps the daemon from writing.
+    pub fn is_locked(&self) -> bool {
+        let locks = self.notes.iter().find(|note| note.topic == "locks");
+        locks.is_some_and(|note| note.level > Level::Pass)
     }
 
     /// The warnings and faults, the worst first.

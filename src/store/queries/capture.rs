@@ -1,5 +1,7 @@
 //! The faults of the capture: of its triggers, its functions and the tables that it writes to.
 
+use super::own::OWN_FUNCTIONS;
+
 /// The comment on a large object that `sql/capture.sql` makes for a save that could be neither
 /// noted nor counted.
 pub const LOST_SAVE: &str = "agent_sync: a save could be neither noted nor counted";
@@ -14,7 +16,7 @@ pub fn lost_saves() -> String {
          JOIN pg_description d ON d.objoid = m.oid AND d.classoid = 'pg_largeobject'::regclass
              AND d.description = '{LOST_SAVE}'
          WHERE m.lomowner = ANY (ARRAY(SELECT f.proowner FROM pg_proc f
-           WHERE f.pronamespace = to_regnamespace('agent_sync')))"
+           WHERE f.oid = ANY ({OWN_FUNCTIONS})))"
     )
 }
 
@@ -120,7 +122,7 @@ pub const CAPTURE_FAULTS: &str = "
     FROM pg_proc f CROSS JOIN unnest($6::text[]) AS called (signature)
     JOIN pg_proc c ON c.oid = to_regprocedure(called.signature)
     WHERE f.pronamespace = 'agent_sync'::regnamespace
-      AND f.proname IN ('capture_agent', 'capture_configuration')
+      AND f.proname IN ('capture_agent', 'capture_configuration') AND f.proargtypes = ''
       AND NOT has_function_privilege(f.proowner, c.oid, 'EXECUTE')
     UNION ALL
     SELECT 'agent_sync.capture_agent() or agent_sync.capture_configuration()',
@@ -130,7 +132,8 @@ pub const CAPTURE_FAULTS: &str = "
       AND split_part(i.fingerprint, ' ', 2) IS DISTINCT FROM (
           SELECT md5(string_agg(f.prosrc, E'\\n' ORDER BY f.proname)) FROM pg_proc f
           WHERE f.pronamespace = 'agent_sync'::regnamespace
-            AND f.proname IN ('capture_agent', 'capture_configuration'))
+            AND f.proname IN ('capture_agent', 'capture_configuration')
+            AND f.proargtypes = '')
     UNION ALL
     SELECT 'agent_sync_insert or agent_sync_update',
       'not defined as the install has made it, or a column that it names has another name now',
@@ -140,8 +143,14 @@ pub const CAPTURE_FAULTS: &str = "
       AND split_part(i.fingerprint, ' ', 3) IS DISTINCT FROM (
           SELECT md5(string_agg(replace(pg_get_triggerdef(t.oid), 'agent_sync.', ''), E'\\n'
             ORDER BY pg_get_triggerdef(t.oid) COLLATE \"C\"))
-          FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
-          WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
+          FROM pg_trigger t
+          WHERE t.oid = ANY (ARRAY(
+                  SELECT d.objid FROM pg_proc f JOIN pg_depend d ON d.refobjid = f.oid
+                  WHERE f.pronamespace = 'agent_sync'::regnamespace
+                    AND f.proname IN ('capture_agent', 'capture_configuration')
+                    AND f.proargtypes = ''
+                    AND d.refclassid = 'pg_proc'::regclass AND d.classid = 'pg_trigger'::regclass))
+            AND t.tgparentid = 0
             AND t.tgname IN ('agent_sync_insert', 'agent_sync_update', 'agent_sync_delete'))
     UNION ALL
     SELECT format('%I.%I.%I', n.nspname, c.relname, coalesce(t.tgname, need.name)),
@@ -222,6 +231,7 @@ pub const CAPTURE_FAULTS: &str = "
            format('DROP TRIGGER %I ON agent_sync.%I;', t.tgname, c.relname)
     FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
     WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind = 'r' AND NOT t.tgisinternal
+      AND c.relname IN ('granted', 'history', 'install', 'outbox', 'problem', 'role')
     UNION ALL
     SELECT 'agent_sync.outbox', 'has the rule ' || r.rulename ||
       ', which may keep changes from it', 'outbox',
@@ -319,5 +329,6 @@ pub const CAPTURE_FAULTS: &str = "
     SELECT 'agent_sync.' || c.relname, 'is UNLOGGED, so a crash of the server ' ||
       CASE c.relkind WHEN 'S' THEN 'resets' ELSE 'empties' END || ' it', 'outbox', NULL
     FROM pg_class c WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind IN ('r', 'S')
+      AND c.relname IN ('granted', 'history', 'install', 'outbox', 'problem', 'role', 'uncaptured')
       AND c.relpersistence = 'u'
     ORDER BY 1, 2";

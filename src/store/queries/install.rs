@@ -1,6 +1,6 @@
 //! The queries about the install: its parts and its record.
 
-use super::tables::QUOTED_NAME;
+use super::own::is_named;
 
 /// The state of the install: its version, the number up to which every agent has been checked, and
 /// the number of saves that could not be captured. If the sequence was set back and has not given a
@@ -66,7 +66,7 @@ pub const HAS_SENT: &str = "
 pub const INSTALLED_NOTIFY: &str = "
     SELECT NOT EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
                        WHERE n.nspname = 'agent_sync' AND f.proname = 'capture_agent'
-                         AND f.prosrc LIKE '%IF NOT false%')";
+                         AND f.proargtypes = '' AND f.prosrc LIKE '%IF NOT false%')";
 
 /// Whether the outbox notes whose transaction made a change, for the history.
 pub const NOTES_CAUSE: &str = "
@@ -134,6 +134,7 @@ pub const NOTE_POSITION: &str = "
 /// this install, or a role that can act as the owner of the table `$1` or of the agents `$2`. One of a
 /// temporary schema never counts.
 pub fn rivals() -> String {
+    let (is_configurations, is_agents) = (is_named("$1"), is_named("$2"));
     format!(
         "
     WITH RECURSIVE tree (relation) AS (
@@ -141,40 +142,47 @@ pub fn rivals() -> String {
         UNION
         SELECT CASE WHEN i.inhparent = t.relation THEN i.inhrelid ELSE i.inhparent END
         FROM tree t JOIN pg_inherits i ON t.relation IN (i.inhparent, i.inhrelid)
-    ), named (oid, owner, schema) AS (
-        SELECT f.oid, f.proowner, f.pronamespace FROM pg_proc f
-        WHERE f.proname IN ('capture_agent', 'capture_configuration')
+    ), trusted (role) AS MATERIALIZED (
+        SELECT r.oid FROM pg_roles r
+        WHERE r.rolsuper
+           OR r.oid = (SELECT h.nspowner FROM pg_namespace h WHERE h.nspname = 'agent_sync')
+           OR EXISTS (SELECT FROM unnest(ARRAY(
+                          SELECT c.relowner FROM pg_class c JOIN pg_namespace n
+                            ON n.oid = c.relnamespace
+                          WHERE {is_configurations} OR {is_agents})) AS t (owner)
+                      WHERE pg_has_role(r.oid, t.owner, 'MEMBER'))
+    ), home (oid, name, is_trusted) AS MATERIALIZED (
+        SELECT n.oid, n.nspname, CASE WHEN n.nspowner = ANY (ARRAY(SELECT t.role FROM trusted t))
+                   THEN coalesce(starts_with(obj_description(n.oid, 'pg_namespace'),
+                     'agent-sync: '), false) ELSE false END
+        FROM pg_namespace n WHERE n.nspname <> 'agent_sync' AND n.nspname !~ '^pg_'
+    ), named (oid, owner, schema, name) AS MATERIALIZED (
+        -- A schema has one of each: a capture function has no arguments.
+        SELECT f.oid, f.proowner, f.pronamespace, f.proname FROM pg_proc f
+        WHERE f.proname IN ('capture_agent', 'capture_configuration') AND f.proargtypes = ''
         UNION ALL
-        SELECT i.oid, i.relowner, i.relnamespace FROM pg_class i WHERE i.relname = 'install'
-    ), part (oid, schema) AS MATERIALIZED (
-        SELECT m.oid, n.oid FROM named m JOIN pg_namespace n ON n.oid = m.schema
-        WHERE n.nspname <> 'agent_sync' AND n.nspname !~ '^pg_' AND EXISTS (
-            SELECT FROM pg_roles r
-            WHERE (r.oid = m.owner OR r.oid = n.nspowner
-                   AND starts_with(obj_description(n.oid, 'pg_namespace'), 'agent-sync: '))
-              AND (r.rolsuper
-                   OR r.oid = (SELECT h.nspowner FROM pg_namespace h WHERE h.nspname = 'agent_sync')
-                   OR EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                              WHERE (c.oid = to_regclass($1) OR {QUOTED_NAME} = $2)
-                                AND pg_has_role(r.oid, c.relowner, 'MEMBER'))))
+        SELECT i.oid, i.relowner, i.relnamespace, i.relname FROM pg_class i
+        WHERE i.relname = 'install'
+    ), part (oid, schema, name) AS MATERIALIZED (
+        SELECT m.oid, m.schema, m.name FROM named m JOIN home h ON h.oid = m.schema
+        WHERE h.is_trusted OR m.owner = ANY (ARRAY(SELECT t.role FROM trusted t))
     ), other AS (
-        SELECT n.nspname::text AS schema,
-               EXISTS (SELECT FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
-                       JOIN part p ON p.oid = f.oid
-                       WHERE p.schema = n.oid AND f.proname = 'capture_configuration'
-                         AND t.tgrelid IN (SELECT tree.relation FROM tree))
+        SELECT h.name::text AS schema,
+               EXISTS (SELECT FROM part p JOIN pg_trigger t ON t.tgfoid = p.oid
+                       WHERE p.schema = h.oid AND p.name = 'capture_configuration'
+                         AND t.tgrelid = ANY (ARRAY(SELECT tree.relation FROM tree)))
                OR EXISTS (SELECT FROM part p JOIN pg_class i ON i.oid = p.oid
                           JOIN pg_attribute a ON a.attrelid = i.oid AND a.attname = 'tables'
                           JOIN pg_class c ON c.oid = to_regclass($1)
-                          JOIN pg_namespace h ON h.oid = c.relnamespace
-                          CROSS JOIN LATERAL format(' and %I.%I.', h.nspname, c.relname) AS ending
-                          WHERE p.schema = n.oid AND i.relname = 'install'
+                          JOIN pg_namespace s ON s.oid = c.relnamespace
+                          CROSS JOIN LATERAL format(' and %I.%I.', s.nspname, c.relname) AS ending
+                          WHERE p.schema = h.oid AND p.name = 'install'
                             AND right(col_description(i.oid, a.attnum), length(ending)) = ending)
                    AS serves,
                EXISTS (SELECT FROM part p JOIN pg_proc f ON f.oid = p.oid
-                       WHERE p.schema = n.oid AND f.proname = 'capture_agent'
+                       WHERE p.schema = h.oid AND p.name = 'capture_agent'
                          AND strpos(f.prosrc, '(1634169721, 2)') > 0) AS locks
-        FROM pg_namespace n WHERE n.oid IN (SELECT p.schema FROM part p)
+        FROM home h WHERE h.oid IN (SELECT p.schema FROM part p)
     )
     SELECT o.schema, CASE WHEN o.serves THEN to_regclass($1)::text END
     FROM other o WHERE o.serves OR o.locks ORDER BY o.schema"

@@ -1,6 +1,6 @@
 //! The rights of the role and of the owners: privileges, row-level security, types and functions.
 
-use super::tables::QUOTED_NAME;
+use super::own::{OWN_FUNCTIONS, is_named};
 
 /// Of the privileges `$4` on schemas `$1`, relations `$2` and quoted columns `$3`, those that the
 /// role lacks: in words, as the statement that grants them, and the role; one row for each object,
@@ -124,7 +124,7 @@ pub const LENDS_RIGHTS: &str = "
     FROM (VALUES ('capture_agent', to_regclass($1::text)), ('capture_configuration',
       to_regclass($2::text))) AS s (name, relation)
     JOIN pg_proc f ON f.pronamespace = to_regnamespace('agent_sync') AND f.proname = s.name
-      AND f.pronargs = 0
+      AND f.proargtypes = ''
     JOIN pg_class c ON c.oid = s.relation JOIN pg_roles o ON o.oid = f.proowner
     WHERE NOT pg_has_role(c.relowner, f.proowner, 'MEMBER')
     ORDER BY 1";
@@ -170,8 +170,15 @@ pub fn may_read() -> String {
 /// The grants on the tables of agent-sync that let a role write, which is no owner, no superuser and
 /// not the role of this session; `$1` and `$2` are the tables of the platform. The grantee, its OID,
 /// the tables, and the statements that revoke the grants; one row for each grantee.
-pub const GRANTS_TO_OTHERS: &str = "
-    WITH granted AS (
+pub fn grants_to_others() -> String {
+    format!(
+        "
+    WITH owner (role) AS MATERIALIZED (
+        SELECT t.relowner FROM pg_class t
+        WHERE t.oid IN (to_regclass($1::text), to_regclass($2::text))
+        UNION
+        SELECT f.proowner FROM pg_proc f WHERE f.oid = ANY ({OWN_FUNCTIONS})
+    ), granted AS (
         SELECT g.grantee, c.relname, coalesce(quote_ident(p.rolname), 'PUBLIC') AS role,
                format('REVOKE %s ON %s%s.%I FROM %s CASCADE;',
                       string_agg(DISTINCT g.privilege_type, ', '),
@@ -190,18 +197,15 @@ pub const GRANTS_TO_OTHERS: &str = "
             'uncaptured')
           AND g.privilege_type <> 'SELECT'
           AND p.rolname IS DISTINCT FROM current_user AND p.rolsuper IS NOT TRUE
-          AND NOT (p.oid IS NOT NULL AND EXISTS (
-              SELECT FROM (SELECT c.relowner
-                           UNION ALL SELECT t.relowner FROM pg_class t
-                             WHERE t.oid IN (to_regclass($1::text), to_regclass($2::text))
-                           UNION ALL SELECT f.proowner FROM pg_proc f
-                             WHERE f.pronamespace = to_regnamespace('agent_sync')) AS o (owner)
-              WHERE pg_has_role(p.oid, o.owner, 'MEMBER')))
+          AND NOT (p.oid IS NOT NULL AND (pg_has_role(p.oid, c.relowner, 'MEMBER') OR EXISTS (
+              SELECT FROM owner o WHERE pg_has_role(p.oid, o.role, 'MEMBER'))))
         GROUP BY g.grantee, p.rolname, c.relname, c.relkind
     )
     SELECT role, grantee, string_agg('agent_sync.' || relname, ', ' ORDER BY relname),
            string_agg(statement, ' ' ORDER BY relname)
-    FROM granted GROUP BY role, grantee ORDER BY role";
+    FROM granted GROUP BY role, grantee ORDER BY role"
+    )
+}
 
 /// Whether this role may read the noted roles of daemons. An earlier install has not granted it.
 pub const KNOWS_ROLES: &str = "
@@ -232,23 +236,27 @@ pub(super) const PARTS_OF_A_TYPE: &str = "
 /// table: code of it would run where the column is read or written. The table, the column, the
 /// type, its owner, and that of the table.
 pub fn foreign_types() -> String {
+    let (is_first, is_second) = (is_named("$1"), is_named("$3"));
     format!(
         "
     WITH RECURSIVE used (relation, col, owner, type) AS (
         SELECT c.oid, a.attname, c.relowner, a.atttypid
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a
           ON a.attrelid = c.oid
-        WHERE ({QUOTED_NAME} = $1::text AND a.attname = ANY ($2::text[])
-          OR {QUOTED_NAME} = $3::text AND a.attname = ANY ($4::text[]))
+        WHERE ({is_first} AND a.attname = ANY ($2::text[])
+          OR {is_second} AND a.attname = ANY ($4::text[]))
           AND a.attnum > 0 AND NOT a.attisdropped
         UNION
         SELECT u.relation, u.col, u.owner, within.type
-        FROM used u JOIN pg_type t ON t.oid = u.type CROSS
-          JOIN LATERAL ({PARTS_OF_A_TYPE}) AS within (type)
+        FROM used u
+        CROSS JOIN LATERAL (SELECT y.* FROM pg_type y WHERE y.oid = u.type OFFSET 0) AS t
+        CROSS JOIN LATERAL ({PARTS_OF_A_TYPE}) AS within (type)
     )
     SELECT u.relation::regclass::text, quote_ident(u.col), t.oid::regtype::text,
       quote_ident(r.rolname), u.owner::regrole::text
-    FROM used u JOIN pg_type t ON t.oid = u.type JOIN pg_roles r ON r.oid = t.typowner
+    FROM used u
+    CROSS JOIN LATERAL (SELECT y.* FROM pg_type y WHERE y.oid = u.type OFFSET 0) AS t
+    JOIN pg_roles r ON r.oid = t.typowner
     WHERE NOT r.rolsuper AND NOT pg_has_role(t.typowner, u.owner, 'MEMBER')
     ORDER BY 1, 2, 3"
     )

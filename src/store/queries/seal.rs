@@ -2,65 +2,74 @@
 
 use super::capture::lost_saves;
 use super::install::INSTALL;
+use super::own::{OWN_FUNCTIONS, is_named};
 use super::rights::PARTS_OF_A_TYPE;
-use super::tables::QUOTED_NAME;
 
 /// The rows of the tables, their types, columns and partitions.
 const TABLES: &str = "
     SELECT concat_ws(' ', 'type', t.oid, t.xmin, e.oid, e.xmin)
-    FROM type JOIN pg_type t ON t.oid = type.oid LEFT JOIN pg_enum e ON e.enumtypid = t.oid
-    WHERE t.typnamespace <> 'pg_catalog'::regnamespace
+    FROM pg_type t
+    LEFT JOIN LATERAL (SELECT v.oid, v.xmin FROM pg_enum v WHERE v.enumtypid = t.oid OFFSET 0)
+      AS e (oid, xmin) ON true
+    WHERE t.oid = ANY (ARRAY(SELECT type.oid FROM type))
+      AND t.typnamespace <> 'pg_catalog'::regnamespace
     UNION ALL
     SELECT concat_ws(' ', 'class', c.oid, c.xmin)
     FROM pg_class c
-    WHERE c.oid IN (SELECT w.relation FROM watched w)
+    WHERE c.oid = ANY (ARRAY(SELECT w.relation FROM watched w))
        OR c.relnamespace = to_regnamespace('agent_sync')
          AND c.relname IN ('install', 'outbox', 'problem', 'uncaptured')
     UNION ALL
     SELECT concat_ws(' ', 'column', a.attrelid, a.attnum, a.xmin)
-    FROM pg_attribute a WHERE a.attrelid IN (SELECT w.relation FROM watched w) AND a.attnum > 0
+    FROM pg_attribute a
+    WHERE a.attrelid = ANY (ARRAY(SELECT w.relation FROM watched w)) AND a.attnum > 0
     UNION ALL
     SELECT concat_ws(' ', 'inherits', i.inhparent, i.inhrelid, i.xmin)
     FROM pg_inherits i
-    WHERE i.inhparent IN (SELECT w.relation FROM watched w)
+    WHERE i.inhparent = ANY (ARRAY(SELECT w.relation FROM watched w))
       AND i.inhrelid IN (SELECT w.relation FROM watched w)";
 
 /// The rows of the triggers and of the functions that these run.
-const CODE: &str = "
+fn code() -> String {
+    format!(
+        "
     SELECT concat_ws(' ', 'trigger', t.oid, t.xmin)
-    FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
-    WHERE t.tgrelid IN (SELECT w.relation FROM watched w)
-      AND f.pronamespace = to_regnamespace('agent_sync')
+    FROM pg_trigger t
+    WHERE t.tgrelid = ANY (ARRAY(SELECT w.relation FROM watched w))
+      AND t.tgfoid = ANY ({OWN_FUNCTIONS})
     UNION ALL
     SELECT concat_ws(' ', 'function', f.oid, f.xmin) FROM pg_proc f
-      WHERE f.pronamespace = to_regnamespace('agent_sync')
+      WHERE f.oid = ANY ({OWN_FUNCTIONS})
     UNION ALL
     -- A privilege that is revoked and granted again leaves this trace alone.
-    SELECT concat_ws(' ', 'called', c.oid, c.xmin)
-    FROM pg_proc c
-    WHERE c.pronamespace = 'pg_catalog'::regnamespace AND c.proname IN (
+    SELECT concat_ws(' ', 'called', c.oid, c.version)
+    FROM builtin c
+    WHERE c.name = ANY (ARRAY(
         SELECT called.name[1] FROM pg_proc f
         CROSS JOIN LATERAL regexp_matches(f.prosrc, 'pg_catalog[.]([a-z_]+)[(]', 'g')
           AS called (name)
         WHERE f.pronamespace = to_regnamespace('agent_sync')
-          AND f.proname IN ('capture_agent', 'capture_configuration'))";
+          AND f.proname IN ('capture_agent', 'capture_configuration') AND f.proargtypes = ''))"
+    )
+}
 
 /// The rows of the policies and schemas, and what row-level security shows to the role.
 const ACCESS: &str = "
     SELECT concat_ws(' ', 'policy', p.oid, p.xmin)
-    FROM pg_policy p WHERE p.polrelid IN (SELECT w.relation FROM watched w)
+    FROM pg_policy p WHERE p.polrelid = ANY (ARRAY(SELECT w.relation FROM watched w))
     UNION ALL
     SELECT concat_ws(' ', 'visible', w.relation, row_security_active(w.relation)) FROM watched w
     UNION ALL
     SELECT concat_ws(' ', 'member', p.oid, member.role)
     FROM pg_policy p CROSS JOIN LATERAL unnest(p.polroles) AS member (role)
-    WHERE p.polrelid IN (SELECT w.relation FROM watched w) AND member.role <> 0
+    WHERE p.polrelid = ANY (ARRAY(SELECT w.relation FROM watched w)) AND member.role <> 0
       AND pg_has_role(member.role, 'USAGE')
     UNION ALL
     SELECT concat_ws(' ', 'schema', n.oid, n.xmin)
     FROM pg_namespace n
     WHERE n.oid = to_regnamespace('agent_sync')
-       OR n.oid IN (SELECT c.relnamespace FROM pg_class c JOIN root ON root.relation = c.oid)";
+       OR n.oid IN (SELECT c.relnamespace FROM pg_class c
+                 WHERE c.oid = ANY (ARRAY(SELECT root.relation FROM root)))";
 
 /// What the capture rests on, as `now.seal`: which version of each row of the catalog there is.
 ///
@@ -76,25 +85,34 @@ const ACCESS: &str = "
 /// (`sql/capture.sql`). VACUUM, ANALYZE and indexes leave these rows in place. A trigger of others
 /// that is made and dropped between two looks leaves no trace here.
 fn sealed() -> String {
-    let lost_saves = lost_saves();
+    let (lost_saves, code) = (lost_saves(), code());
+    let (is_agents, is_configurations) = (is_named("$1"), is_named("$2"));
     format!(
         "
     WITH RECURSIVE root (relation) AS (
         SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE {QUOTED_NAME} IN ($1::text, $2::text)
+        WHERE {is_agents} OR {is_configurations}
     ), watched (relation) AS (
         SELECT root.relation FROM root
         UNION
         SELECT i.inhrelid FROM watched w JOIN pg_inherits i ON i.inhparent = w.relation
         JOIN pg_class c ON c.oid = i.inhrelid AND c.relpersistence <> 't'
     ), type (oid) AS (
-        SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid IN (SELECT w.relation
-          FROM watched w) AND a.attnum > 0
+        SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = ANY (ARRAY(SELECT w.relation
+          FROM watched w)) AND a.attnum > 0
         UNION
-        SELECT within.oid FROM type JOIN pg_type t ON t.oid = type.oid CROSS
-          JOIN LATERAL ({PARTS_OF_A_TYPE}) AS within (oid)
+        SELECT within.oid FROM type
+        CROSS JOIN LATERAL (SELECT y.* FROM pg_type y WHERE y.oid = type.oid OFFSET 0) AS t
+        CROSS JOIN LATERAL ({PARTS_OF_A_TYPE}) AS within (oid)
+    ), builtin (oid, name, version) AS MATERIALIZED (
+        -- Those of PostgreSQL itself, whose OIDs nothing else gets. The limit, which they never
+        -- reach, has them read along the index.
+        SELECT c.oid, c.proname, c.version
+        FROM (SELECT p.oid, p.proname, p.pronamespace, p.xmin FROM pg_proc p WHERE p.oid < 16384
+              ORDER BY p.oid LIMIT 16384) AS c (oid, proname, pronamespace, version)
+        WHERE c.pronamespace = 'pg_catalog'::regnamespace
     ), part (version) AS (
-        {TABLES} UNION ALL {CODE} UNION ALL {ACCESS}
+        {TABLES} UNION ALL {code} UNION ALL {ACCESS}
         UNION ALL
         SELECT concat_ws(' ', 'lost', m.oid)
         FROM {lost_saves}
@@ -190,7 +208,7 @@ pub fn layout_version() -> String {
                     (SELECT string_agg(concat_ws(' ', x.indexrelid, x.xmin, c.relfilenode), ','
                       ORDER BY x.indexrelid)
                      FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
-                     WHERE x.indrelid IN (SELECT w.relation FROM watched w)), ''))
+                     WHERE x.indrelid = ANY (ARRAY(SELECT w.relation FROM watched w))), ''))
          FROM now"
     )
 }

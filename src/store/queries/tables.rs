@@ -1,9 +1,6 @@
 //! The faults of the tables that the daemon writes to.
 
-/// The name of the table `c` in the schema `n` as `pg::identifier::Quoted` writes it. Not
-/// `to_regclass()`, which looks up no name in a schema that the role may not use.
-pub(super) const QUOTED_NAME: &str = "'\"' || replace(n.nspname, '\"', '\"\"') || '\".\"' || \
-    replace(c.relname, '\"', '\"\"') || '\"'";
+use super::own::{OWN_RELATIONS, is_named};
 
 /// Which of the quoted tables `$1` and `$2`, their partitions and children a crash of the server
 /// empties.
@@ -20,7 +17,9 @@ pub const UNLOGGED: &str = "
 /// The tables that are published without a replica identity, so that PostgreSQL refuses what the
 /// daemon does in them: updates of the configurations, the quoted table `$1` with its partitions,
 /// and deletes and updates in tables of ours. The table, and whether it is ours.
-pub const UNPUBLISHABLE: &str = "
+pub fn unpublishable() -> String {
+    format!(
+        "
     WITH RECURSIVE written (relation) AS (
         SELECT to_regclass($1::text)::oid
         UNION
@@ -31,7 +30,7 @@ pub const UNPUBLISHABLE: &str = "
     JOIN pg_publication_tables t ON t.schemaname = n.nspname AND t.tablename = c.relname
     JOIN pg_publication p ON p.pubname = t.pubname AND (p.pubupdate OR p.pubdelete
       AND n.nspname = 'agent_sync')
-    WHERE (c.oid IN (SELECT w.relation FROM written w) OR n.nspname = 'agent_sync')
+    WHERE c.oid = ANY (ARRAY(SELECT w.relation FROM written w) || {OWN_RELATIONS})
       AND c.relkind = 'r'
       AND NOT CASE c.relreplident
           WHEN 'f' THEN true
@@ -39,7 +38,9 @@ pub const UNPUBLISHABLE: &str = "
           WHEN 'i' THEN EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid
             AND i.indisreplident)
           ELSE false END
-    ORDER BY 1";
+    ORDER BY 1"
+    )
+}
 
 /// The quoted table `$1`, its partitions and children of which a publication has a row filter or a
 /// column list that does not fit the replica identity, so that PostgreSQL refuses updates (42P10):
@@ -77,6 +78,7 @@ pub const PUBLISHED_IN_PART: &str = "
 /// configurations, the quoted table `$1`, and on tables of ours. PostgreSQL rewrites no statement
 /// that writes in more than one place. The table, and the name of the rule.
 pub fn rules() -> String {
+    let is_served = is_named("$1");
     format!(
         "
     SELECT c.oid::regclass::text, quote_ident(r.rulename)
@@ -86,7 +88,7 @@ pub fn rules() -> String {
       AND (n.nspname = 'agent_sync' AND (c.relname IN ('problem', 'install', 'history')
         OR c.relname = 'outbox' AND r.ev_type = '4')
            OR r.ev_type = '2'
-              AND {QUOTED_NAME} = $1::text)
+              AND {is_served})
     ORDER BY 1, 2"
     )
 }

@@ -73,6 +73,34 @@ pub const UPKEEP: &str = "
         ORDER BY s.xact_start LIMIT 1
     ) AS writer ON true";
 
+/// The oldest lock that no write passes, or request of one: on the configurations `$1`, or on a
+/// table that the daemon or the capture writes. The table; the mode; the process, null where it is
+/// prepared; whether the lock is granted; if not, the process that holds what it waits for, and
+/// that lock; and for how many seconds, 0 where that is hidden from this role and nothing waits.
+pub const TABLE_LOCK: &str = "
+    WITH lock AS MATERIALIZED (
+        SELECT l.* FROM pg_locks l
+        WHERE l.locktype = 'relation'
+          AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+          AND l.relation IN (to_regclass($1::text), to_regclass('agent_sync.outbox'),
+            to_regclass('agent_sync.problem'), to_regclass('agent_sync.install'),
+            to_regclass('agent_sync.history'))
+          AND l.pid IS DISTINCT FROM pg_backend_pid()
+    )
+    SELECT l.relation::regclass::text, l.mode, l.pid, l.granted, holder.pid, holder.mode,
+           coalesce(extract(epoch FROM clock_timestamp() - coalesce(l.waitstart, s.xact_start,
+             (SELECT min(w.waitstart) FROM lock w WHERE w.relation = l.relation))), 0)::float8
+    FROM lock l
+    LEFT JOIN pg_stat_activity s ON s.pid = l.pid
+    LEFT JOIN LATERAL (
+        SELECT h.pid, h.mode FROM lock h LEFT JOIN pg_stat_activity a ON a.pid = h.pid
+        WHERE NOT l.granted AND h.granted AND h.relation = l.relation
+          AND h.pid IS DISTINCT FROM l.pid AND coalesce(h.pid, 0) = ANY (pg_blocking_pids(l.pid))
+        ORDER BY a.xact_start LIMIT 1
+    ) AS holder ON true
+    WHERE l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+    ORDER BY 7 DESC LIMIT 1";
+
 /// The row of the install, unless another session has locked it.
 pub const UNLOCKED_RECORD: &str = "SELECT FROM agent_sync.install FOR NO KEY UPDATE SKIP LOCKED";
 
@@ -115,7 +143,7 @@ pub fn tables() -> String {
             FROM pg_proc f CROSS JOIN unnest(ARRAY['{after_a_failure}']) AS called (signature)
             JOIN pg_proc c ON c.oid = to_regprocedure(called.signature)
             WHERE f.pronamespace = to_regnamespace('agent_sync')
-              AND f.proname IN ('capture_agent', 'capture_configuration')
+              AND f.proname IN ('capture_agent', 'capture_configuration') AND f.proargtypes = ''
               AND NOT has_function_privilege(f.proowner, c.oid, 'EXECUTE')) AS grants,
            current_setting('autovacuum')::bool
              AND NOT coalesce('autovacuum_enabled=false' = ANY (o.reloptions), false) AS vacuumed,
