@@ -248,7 +248,7 @@ pub struct Backlog {
     pub problems: Kinds,
     /// Whether there are more of them than are counted.
     pub more_problems: bool,
-    /// The latest problems.
+    /// The latest problems of each kind, in turn: a beginning of the list has a share of each.
     pub listed: Vec<Problem>,
 }
 

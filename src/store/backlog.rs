@@ -1,6 +1,6 @@
 //! What is waiting and what is not in sync, counted and listed at a bounded cost: at most
-//! [`COUNTED`] rows of the outbox and of the problems are looked at, and the latest of the problems
-//! are fetched, cut short.
+//! [`COUNTED`] rows of the outbox and of the problems are looked at, and the latest problems of each
+//! kind are fetched, cut short.
 
 use std::time::{Instant, SystemTime};
 
@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 
 use super::batch::{Lossy, lossy};
 use super::queries::shown;
-use super::{Remedies, Store};
+use super::{ProblemKind, Remedies, Store};
 use crate::key::{Key, Keys};
 use crate::observe::state::{LISTED, PROBLEMS};
 use crate::observe::{Backlog, Kinds, Problem};
@@ -35,8 +35,9 @@ pub const COUNTS: &str = "
                  count(*) FILTER (WHERE p.kind = 'ambiguous') AS ambiguous
           FROM (SELECT kind FROM agent_sync.problem LIMIT $1) AS p) AS p";
 
-/// The latest `$2` of the first `$1` problems, with slugs and reasons cut at `$3` and `$4`
-/// characters, and tenants like slugs.
+/// `$2` of the first `$1` problems, with slugs and reasons cut at `$3` and `$4` characters, and
+/// tenants like slugs: the latest of each kind, then the second latest of each, and so on. So every
+/// beginning of the list has a share of each kind, and many problems of one kind hide no other.
 pub fn latest_problems(keys: Keys) -> String {
     let tenant = if keys.have_tenants() {
         format!(", {}", shown("left(p.tenant, $3)"))
@@ -44,11 +45,19 @@ pub fn latest_problems(keys: Keys) -> String {
         String::new()
     };
     let slug = shown("left(p.slug, $3)");
+    let kinds: Vec<_> = ProblemKind::ALL
+        .iter()
+        .map(|kind| format!("'{}'", kind.name()))
+        .collect();
     format!(
         "
     SELECT {slug}, p.kind, left(p.detail, $4), p.sqlstate, p.since, p.attempts{tenant}
-    FROM (SELECT p.* FROM agent_sync.problem p LIMIT $1) AS p
-    ORDER BY p.since DESC LIMIT $2"
+    FROM unnest(ARRAY[{}]) AS k (kind) CROSS JOIN LATERAL (
+        SELECT l.*, row_number() OVER (ORDER BY l.since DESC) AS place
+        FROM (SELECT f.* FROM (SELECT q.* FROM agent_sync.problem q LIMIT $1) AS f
+              WHERE f.kind = k.kind ORDER BY f.since DESC LIMIT $2) AS l) AS p
+    ORDER BY p.place, p.since DESC LIMIT $2",
+        kinds.join(", ")
     )
 }
 

@@ -111,9 +111,11 @@ async fn the_remedy_of_each_problem_of_an_agent_works() {
         .await;
     let story = why(&platform, "it's new").await;
     assert_eq!(story["problem"]["kind"], "missing_configuration");
-    let (_, sql) = text(&story, "remedy")
-        .split_once("brought in sync: ")
-        .unwrap();
+    let remedy: Vec<_> = text(&story, "remedy").split('`').collect();
+    let [before, sql, ""] = remedy[..] else {
+        panic!("a statement between backticks: {remedy:?}")
+    };
+    assert!(before.ends_with("brought in sync: "), "{before}");
     platform.run(sql).await;
     platform.becomes("it's new", EXPECTED).await;
     assert_eq!(

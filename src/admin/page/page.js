@@ -46,6 +46,11 @@ function problemsOf(database) {
   return problems ? problems.missing_configuration + problems.rejected + problems.ambiguous + problems.failed : 0;
 }
 
+const differ = (count) => plural(count, "configuration differs", "configurations differ");
+
+// Configurations that differ by the last comparison, which no problem explains.
+const differingIn = (database) => (database.compared ? database.compared.differing : 0);
+
 function judge(database) {
   if (!database.live || ["broken", "unreachable"].includes(database.state)) return "bad";
   return database.ready && !database.pause && problemsOf(database) === 0 && database.findings.length === 0 ? "good" : "fair";
@@ -57,8 +62,9 @@ function stateOf(database) {
   if (!database.live) return "broken: hangs, no progress";
   if (state === "broken" && database.leader) return "broken: may be missing changes";
   if (state === "busy" && phase === "waiting") return "busy: waiting for rows that other sessions have locked";
-  const [count, findings] = [problemsOf(database), database.findings.length];
+  const [count, differing, findings] = [problemsOf(database), differingIn(database), database.findings.length];
   if (state === "ok" && count) return `ok, but ${atLeast(count, database.problems.at_least)} ${count === 1 ? "agent" : "agents"} not in sync`;
+  if (state === "ok" && differing) return `ok, but ${differ(differing)}`;
   if (state === "ok" && findings) return `ok, with ${plural(findings, "warning", "warnings")}`;
   return state in { busy: 0, standby: 0 } && DETAILS[phase] ? `${state}: ${DETAILS[phase]}` : state;
 }
@@ -82,6 +88,9 @@ function figure(element, value, label, className) {
     element.replaceChildren(make("span", className || "", value), make("small", "", label));
   });
 }
+
+// Whether the daemon has run for less than the hour of the charts.
+const isYoung = () => Date.parse(latest.now) - Date.parse(latest.started_at) < 3600 * 1000;
 
 function auditOf({ at, in_sync, drifted, unmapped }) {
   return [timeOf(at), `: ${number(in_sync)} in sync, ${number(drifted)} drifted, ${number(unmapped)} with a setting that no rule reads`];
@@ -121,7 +130,8 @@ function fillBody(body, database) {
     ...before,
   ]);
   const quiet = database.hour.every((minute) => minute.synced + minute.unchanged + minute.failed + minute.missing + minute.rejected === 0);
-  const silence = database.connected ? "Nothing was saved in the last hour." : "Without a connection, it is not known whether something was saved.";
+  const since = isYoung() ? "since the daemon began" : "in the last hour";
+  const silence = database.connected ? `Nothing was saved ${since}.` : "Without a connection, it is not known whether something was saved.";
   const charts = quiet ? make("p", "empty", silence) : make("div", "charts");
   if (!quiet) charts.append(throughput(database), latencies(database));
   body.replaceChildren(...notices, ...others, charts, list);
@@ -150,7 +160,7 @@ function showDatabases(databases) {
     setClass(parts.state, verdict === "bad" ? "state bad" : "state");
     const { outbox, problems } = database;
     figure(parts.waits, outbox ? atLeast(outbox.rows, outbox.at_least) : "–", "waiting");
-    const count = problemsOf(database);
+    const count = problemsOf(database) + differingIn(database);
     figure(parts.problems, problems ? atLeast(count, problems.at_least) : "–", "not in sync", count ? "fair" : "");
     figure(parts.latency, seconds(database.latency.last_hour.p99_seconds), "99% within");
     if (row.root.open) fillIfChanged(row);
@@ -169,7 +179,7 @@ function showDatabases(databases) {
 
 function fillIfChanged(row) {
   const { outage_seconds, outbox, wakeups, ...shown } = row.database;
-  const rounded = { ...shown, outage: seconds(outage_seconds), changes: 0, problems: 0 };
+  const rounded = { ...shown, outage: seconds(outage_seconds), young: isYoung(), changes: 0, problems: 0 };
   whenChanged(row.body, rounded, () => fillBody(row.body, row.database));
 }
 
@@ -336,15 +346,17 @@ function showProblems(databases) {
   const shown = all.filter(fits).sort((a, b) => b.since.localeCompare(a.since));
   const count = total(databases, problemsOf);
   const more = databases.some((database) => database.problems && database.problems.at_least);
-  setText(byId("problems-count"), count ? atLeast(count, more) : "");
+  const differing = total(databases, differingIn);
+  setText(byId("problems-count"), count + differing ? atLeast(count + differing, more) : "");
   const known = databases.some((database) => database.problems);
   byId("filters").hidden = all.length === 0;
   byId("problems").hidden = shown.length === 0;
   let none = "";
   if (shown.length === 0 && all.length > 0) none = "No listed agent matches the filter.";
   else if (all.length === 0) none = known ? "No agent has a problem." : "Only the daemon that leads reports this.";
-  else if (shown.length < count) none = `${number(shown.length)} of ${atLeast(count, more)} listed, the latest first.`;
-  setText(byId("problems-none"), none);
+  else if (shown.length < count) none = `${number(shown.length)} of ${atLeast(count, more)} listed: the latest of each kind, the latest first.`;
+  const drifted = differing ? ` ${differ(differing)} by the last audit: \`agent-sync check\` lists them.` : "";
+  whenChanged(byId("problems-none"), [none, drifted], () => byId("problems-none").replaceChildren(...marked((none + drifted).trim())));
   const groups = groupsOf(shown);
   const body = byId("problems").tBodies[0];
   whenChanged(body, [shown, [...lengths]], () => {
@@ -395,7 +407,12 @@ function verdictOf({ databases }) {
   if (starting) return ["fair", `${plural(starting, "database is", "databases are")} being brought in sync.`];
   const paused = databases.filter((database) => database.pause).length;
   if (paused) return ["fair", databases.length === 1 ? "The database is paused." : `${plural(paused, "database is", "databases are")} paused.`];
-  if (count) return ["fair", `${atLeast(count, more)} ${count === 1 ? "agent is" : "agents are"} not in sync.`];
+  const differing = total(databases, differingIn);
+  const problems = `${atLeast(count, more)} ${count === 1 ? "agent is" : "agents are"} not in sync`;
+  if (count) return ["fair", differing ? `${problems}, and ${differ(differing)}.` : `${problems}.`];
+  if (differing) return ["fair", `${differ(differing)} from ${differing === 1 ? "its agent" : "their agents"}.`];
+  const warned = databases.filter((database) => database.findings.length).length;
+  if (warned) return ["fair", `${databases.length === 1 ? "The database has" : plural(warned, "database has", "databases have")} ${plural(total(databases, (database) => database.findings.length), "warning", "warnings")}.`];
   if (databases.every((database) => database.state === "standby")) return ["good", `${them} ${databases.length === 1 ? "is" : "are"} led by another daemon.`];
   const agents = databases.every((database) => database.audit) ? `: ${plural(total(databases, (database) => database.audit.agents), "agent", "agents")}` : "";
   return ["good", `${them} ${databases.length === 1 ? "is" : "are"} up to date${agents}.`];
