@@ -126,6 +126,44 @@ async fn g7_a_list_of_problems_has_a_share_of_each_kind() {
     }
 }
 
+/// The leader tells its own server process, the daemons that stand by, and the number of agents by the
+/// statistics of the server.
+#[tokio::test]
+async fn the_leader_tells_its_process_and_who_stands_by() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agents (slug) SELECT n::text FROM generate_series(1, 30) AS n;
+             ANALYZE agents",
+        )
+        .await;
+    let (_leader, address) = serving(&platform).await;
+    let _standby = Daemon::start(command(&platform));
+    eventually("the standby is told", async || {
+        let database = status(address).await;
+        database["standbys"]
+            .as_array()
+            .is_some_and(|all| all.len() == 1)
+    })
+    .await;
+    let database = status(address).await;
+    let holder = "SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND l.granted
+          AND d.datname = current_database()";
+    let pid: i32 = platform.value(holder).await;
+    assert_eq!(database["leader_pid"], pid, "{database}");
+    let standby = &database["standbys"][0];
+    assert_ne!(standby["pid"], pid, "{database}");
+    assert!(
+        standby["program"]
+            .as_str()
+            .unwrap()
+            .starts_with("agent-sync/"),
+        "{database}"
+    );
+    assert_eq!(database["agents_estimate"], 30, "{database}");
+}
+
 /// A save is counted with its latency, its cause and its columns, without its values.
 #[tokio::test]
 async fn a_save_is_counted_without_its_values() {

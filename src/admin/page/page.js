@@ -89,6 +89,11 @@ function figure(element, value, label, className) {
   });
 }
 
+// The daemons that stand by, as `status` names them.
+function standbysOf({ standbys }) {
+  return standbys.map(({ host, pid, program }) => `${host || "local"}/${pid} (${program})`).join(", ") || "no daemon";
+}
+
 // Whether the daemon has run for less than the hour of the charts.
 const isYoung = () => Date.parse(latest.now) - Date.parse(latest.started_at) < 3600 * 1000;
 
@@ -121,7 +126,8 @@ function fillBody(body, database) {
   const list = facts([
     ["Where", database.target],
     ["PostgreSQL", database.server_version || "not known yet"],
-    ["Role", database.leader ? "this daemon leads" : database.pause ? "none during the pause" : database.connected ? "stands by" : "not connected"],
+    ["Role", database.leader ? `this daemon leads${database.leader_pid ? ` (process ${database.leader_pid} of the server)` : ""}` : database.pause ? "none during the pause" : database.connected ? "stands by" : "not connected"],
+    ...(database.standbys ? [["Standing by", standbysOf(database)]] : []),
     ["In this state", ["since ", timeOf(database.phase_since)]],
     ["Last audit", database.audit ? auditOf(database.audit) : "none yet"],
     ["Last sync", database.last_sync_at ? timeOf(database.last_sync_at) : "none yet"],
@@ -284,12 +290,19 @@ function nameOf({ tenant, slug }) {
   return tenant === undefined ? slug : `${tenant}/${slug}`;
 }
 
-// The name of an agent, as a link where its page is served.
-function linkTo({ database, tenant, slug }) {
-  const text = nameOf({ tenant, slug });
-  if (!["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) return text;
+// The address of the page of an agent, where it is served.
+function pageOf({ database, tenant, slug }) {
+  if (!["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) return null;
+  return `/agents/${encodeURIComponent(database)}/${encodeURIComponent(slug)}${tenant === undefined ? "" : `?tenant=${encodeURIComponent(tenant)}`}`;
+}
+
+// The name of an agent, as a link to its page.
+function linkTo(agent) {
+  const text = nameOf(agent);
+  const page = pageOf(agent);
+  if (!page) return text;
   const link = make("a");
-  link.href = `/agents/${encodeURIComponent(database)}/${encodeURIComponent(slug)}${tenant === undefined ? "" : `?tenant=${encodeURIComponent(tenant)}`}`;
+  link.href = page;
   link.append(...breakable(text));
   return link;
 }
@@ -365,6 +378,38 @@ function showProblems(databases) {
   });
 }
 
+// The writes that were asked for, by their change: they stay when the list changes.
+const told = new Map();
+const MOST_WRITES = 3;
+
+// A button that asks for the cause and the values of a write, which the page of the agent has.
+function writesOf(change) {
+  const key = JSON.stringify([change.database, change.tenant, change.slug, change.at]);
+  if (told.has(key)) return told.get(key);
+  const root = make("div", "writes");
+  const button = make("button", "more", "Before and after");
+  button.type = "button";
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    told.set(key, root);
+    let parts;
+    try {
+      const answer = await fetch(pageOf(change), { headers: { Accept: "application/json" }, cache: "no-store" });
+      const text = await answer.text();
+      const writes = answer.ok ? JSON.parse(text).agents.flatMap((agent) => agent.history) : [];
+      const none = answer.ok ? "No write is noted. The setting history.enabled = true notes each one, with its cause." : text.split("\n")[0];
+      parts = writes.length ? writes.slice(0, MOST_WRITES).map(write) : [make("p", "empty", none)];
+    } catch (error) {
+      console.warn(error);
+      button.disabled = false;
+      parts = [button, make("p", "empty", "The daemon cannot be reached.")];
+    }
+    root.replaceChildren(...parts);
+  });
+  root.append(button);
+  return root;
+}
+
 function showChanges(databases) {
   const all = databases.flatMap((database) => database.changes.map((change) => ({ ...change, database: database.name })));
   const shown = all.sort((a, b) => b.at.localeCompare(a.at));
@@ -372,10 +417,11 @@ function showChanges(databases) {
   setText(byId("changes-none"), shown.length === 0 ? "Nothing has changed since the daemon began." : "");
   const body = byId("changes").tBodies[0];
   whenChanged(body, [shown, lengthOf("changes")], () => {
+    if (told.size > 100) told.clear();
     body.replaceChildren(...shown.slice(0, lengthOf("changes")).map((change) => line([
       ["", linkTo(change)],
       ["in", breakable(change.database)],
-      change.outcome === "written" ? ["", change.columns.join(", ")] : ["fair", `nothing: ${(KINDS[change.outcome] || change.outcome).toLowerCase()}`],
+      change.outcome === "written" ? ["", pageOf(change) ? [change.columns.join(", "), writesOf(change)] : change.columns.join(", ")] : ["fair", `nothing: ${(KINDS[change.outcome] || change.outcome).toLowerCase()}`],
       ["", timeOf(change.at)],
     ])));
     byId("changes-more").replaceChildren(...(shown.length > lengthOf("changes") ? [showMore("changes", shown.length)] : []));
@@ -414,7 +460,11 @@ function verdictOf({ databases }) {
   const warned = databases.filter((database) => database.findings.length).length;
   if (warned) return ["fair", `${databases.length === 1 ? "The database has" : plural(warned, "database has", "databases have")} ${plural(total(databases, (database) => database.findings.length), "warning", "warnings")}.`];
   if (databases.every((database) => database.state === "standby")) return ["good", `${them} ${databases.length === 1 ? "is" : "are"} led by another daemon.`];
-  const agents = databases.every((database) => database.audit) ? `: ${plural(total(databases, (database) => database.audit.agents), "agent", "agents")}` : "";
+  // Before the first audit, the number is that of the server's statistics.
+  const numberOf = ({ audit, agents_estimate: estimate }) => (audit ? audit.agents : estimate);
+  const known = databases.every((database) => numberOf(database) !== null);
+  const about = databases.every((database) => database.audit) ? "" : "about ";
+  const agents = known ? `: ${about}${plural(total(databases, numberOf), "agent", "agents")}` : "";
   return ["good", `${them} ${databases.length === 1 ? "is" : "are"} up to date${agents}.`];
 }
 
