@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde::Serialize;
 
 use super::page::Page;
 use crate::cli::Reporting;
@@ -59,7 +59,11 @@ pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
                 Level::Pass | Level::Warn => Exit::Done,
             });
             if args.json {
-                page.json(&json!({ "database": database.name, "level": worst, "checks": notes }));
+                page.json(&Object {
+                    database: &database.name,
+                    level: worst,
+                    checks: &notes,
+                });
             } else {
                 print(&mut page, database, &notes);
             }
@@ -67,6 +71,13 @@ pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
         }
         page.end(super::worst(exits))
     })
+}
+
+#[derive(Serialize)]
+struct Object<'a> {
+    database: &'a str,
+    level: Level,
+    checks: &'a [Note],
 }
 
 /// Runs all checks of one database, in the order of the output.

@@ -574,7 +574,7 @@ async fn every_query_can_be_prepared_with_tenants() {
 
 async fn every_query_can_be_prepared(platform: Platform) {
     use agent_sync::pg::without_sent;
-    use agent_sync::store::{awaited, backlog, queries, report, request, surveyed, tenants};
+    use agent_sync::store::{awaited, backlog, queries, report, request, slugs, surveyed, tenants};
 
     let role = format!("daemon_{}", platform.name());
     assert!(platform.says(&["install", "--role", &role]).await.code == 0);
@@ -664,6 +664,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         .chain(of_tenant.into_iter().flatten())
         .chain(tenants::exists(&layout, may_read))
         .chain(tenants::some(&layout, may_read));
+    let of_tenants = of_tenants.chain([slugs::some(&layout, may_read)]);
     let of_tenants: Vec<String> = of_tenants.collect();
     for query in [
         &report::daemons(),
