@@ -39,17 +39,15 @@ pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
                 for state in &states {
                     page.json(&object(state));
                 }
+            } else if args.watch && page.is_terminal() {
+                let (columns, _) = terminal::size();
+                let now = humantime::format_rfc3339_seconds(SystemTime::now());
+                let title = format!("{DIM}agent-sync status, {now}{DIM:#}");
+                let rest = lines(&states, columns.min(WIDTH));
+                page.replace(&[vec![title, String::new()], rest].concat());
             } else {
-                if args.watch && page.is_terminal() {
-                    let (columns, _) = terminal::size();
-                    let now = humantime::format_rfc3339_seconds(SystemTime::now());
-                    let title = format!("{DIM}agent-sync status, {now}{DIM:#}");
-                    let rest = lines(&states, columns.min(WIDTH));
-                    page.replace(&[vec![title, String::new()], rest].concat());
-                } else {
-                    for line in lines(&states, WIDTH) {
-                        page.line(line);
-                    }
+                for line in lines(&states, WIDTH) {
+                    page.line(line);
                 }
             }
             page.flush();
