@@ -33,12 +33,16 @@ pub struct Install {
 /// The arguments of `uninstall`.
 #[derive(Debug, Args)]
 pub struct Uninstall {
-    /// The databases to uninstall from.
-    #[command(flatten)]
-    pub databases: Databases,
+    /// Only this database; may be repeated [default: the database of the settings, if there is one
+    /// alone]
+    #[arg(long = "database", value_name = "NAME")]
+    pub names: Vec<String>,
     /// Uninstall from every database of the settings
     #[arg(long, conflicts_with = "names")]
     pub all: bool,
+    /// Print the SQL for a migration tool or an SQL editor instead of running it
+    #[arg(long)]
+    pub print: bool,
     /// Do not ask
     #[arg(long)]
     pub yes: bool,

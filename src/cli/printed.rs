@@ -36,6 +36,9 @@ pub struct Completions {
     /// For which shell
     #[arg(value_name = "SHELL")]
     pub shell: clap_complete::Shell,
+    /// The settings file, which the command does not read.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub config: Option<PathBuf>,
 }
 
 /// The arguments of `man`.
@@ -47,4 +50,7 @@ pub struct Manual {
     /// Write every page into this directory
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "command")]
     pub into: Option<PathBuf>,
+    /// The settings file, which the command does not read.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub config: Option<PathBuf>,
 }

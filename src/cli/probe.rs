@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Args)]
 pub struct Probe {
     /// live: the task of every database makes progress; ready: every database is served
-    #[arg(value_enum)]
+    #[arg(value_enum, hide_possible_values = true)]
     pub question: Question,
     /// Ask at this address instead; an unspecified address means loopback
     #[arg(long, value_name = "ADDRESS:PORT")]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::explained::{Told, Wanted, find_out, not_found};
+use super::explained::{Told, Wanted, find_out, looked_in, not_found};
 use super::output;
 use super::story::object;
 use super::tenant::Search;
@@ -78,8 +78,9 @@ async fn explained(in_force: &InForce, which: &Which) -> Result<String, Unexplai
     let told = Box::pin(told).await;
     let (mut look, told) = told.map_err(|error| Unexplained::Failed(output::told(&error)))?;
     if told.stories.is_empty() {
-        let names = [database.name.as_str()];
-        let error = not_found(&names, wanted, look.hidden.0, &mut sought);
+        // Others are not read for a hint: a page is asked for as often as clients wish.
+        let looked = [looked_in(database, &look)];
+        let error = not_found(&looked, wanted, look.hidden.0, &mut sought, &[]);
         return Err(Unexplained::NotFound(output::told(&error)));
     }
     look.notes.truncate(NOTES);

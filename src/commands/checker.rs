@@ -1,17 +1,19 @@
 //! Compares databases with the mapping and prints the result, for `check` and for the first step of
 //! `reconcile`.
 
+mod summary;
+mod unknown;
+
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use postgres_types::Type;
-use serde_json::json;
 
 use super::groups::Groups;
 use super::hidden;
-use super::hints;
 use super::named::named;
-use super::page::{Page, part};
+use super::near::{self, NearSlugs};
+use super::page::Page;
 use super::tenant::Search;
 use super::todo::Todo;
 use super::unmapped::UnmappedCount;
@@ -20,9 +22,8 @@ use super::verdicts::{lines, object};
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
 use crate::pg::{Db, QueryError};
-use crate::report::problem;
-use crate::settings::{Database, Settings, WITHHELD, is_withheld};
-use crate::show::{BOLD, CYAN, GREEN, RED, YELLOW, plural};
+use crate::settings::{Database, Settings};
+use crate::show::CYAN;
 use crate::store::{Layout, owners, pause, report};
 use crate::survey::{self, Comparison, Scope, Tally, Verdict, survey};
 
@@ -49,6 +50,8 @@ pub(super) struct Checker<'a> {
     sample: Option<u64>,
     seen: BTreeSet<&'a str>,
     sought: Search,
+    /// The slugs that are similar to requested ones without an agent.
+    near: NearSlugs,
     /// The settings that no rule reads in the database of the check, if they are to be listed.
     unmapped: Option<UnmappedCount>,
     pub(super) page: Page,
@@ -89,6 +92,7 @@ impl<'a> Checker<'a> {
             sample: None,
             seen: BTreeSet::new(),
             sought: Search::of(tenant),
+            near: NearSlugs::default(),
             unmapped: None,
             page: Page::new(),
         }
@@ -155,8 +159,7 @@ impl<'a> Checker<'a> {
             can_read_notes,
             ..Scope::default()
         };
-        let (by_name, mut found) = (!self.slugs.is_empty(), BTreeSet::new());
-        let rules = self.rules;
+        let (by_name, rules, mut found) = (!self.slugs.is_empty(), self.rules, BTreeSet::new());
         let mut groups = Groups::new(&self.page, by_name || self.json);
         self.page.hold();
         let outcome = survey(db, &layout, rules, scope, |comparison| {
@@ -185,11 +188,19 @@ impl<'a> Checker<'a> {
         let is_found = |name: &&str| layout.agents.names(name).iter().any(|n| found.contains(n));
         self.seen
             .extend(self.slugs.iter().copied().filter(is_found));
+        self.look_for_similar(db, &layout).await;
         if of_all {
             let counted = survey::unmatched(db, &layout, unmatched::LIMIT).await;
             checked.unmatched = counted.map_err(unanswered)?.into();
         }
         Ok(checked)
+    }
+
+    /// Looks for slugs that are similar to the requested ones that no agent has so far.
+    async fn look_for_similar(&mut self, db: &Db, layout: &Layout) {
+        let unseen = self.slugs.iter().filter(|slug| !self.seen.contains(*slug));
+        let unseen: Vec<&str> = unseen.take(near::MOST).copied().collect();
+        self.near.look(db, layout, &unseen, self.tenant).await;
     }
 
     /// Shows the progress, and stops if nobody reads the output any more.
@@ -218,10 +229,9 @@ impl<'a> Checker<'a> {
         if !notes_are_readable(db).await.map_err(unanswered)? {
             self.page.note(format_args!(
                 "database {}: agent-sync is not installed there, or closed to this role, so the \
-                pending changes are not known",
+                pending changes are not known\n  try: {INSTALL}",
                 database.name
             ));
-            self.page.note(format_args!("  try: {INSTALL}"));
             return Ok(false);
         }
         // The ownership check comes after the test of existence and before the first use of the
@@ -278,102 +288,6 @@ impl<'a> Checker<'a> {
             for line in lines(comparison) {
                 self.page.line(line);
             }
-        }
-    }
-
-    /// Prints the summary of one database.
-    fn sum_up(&mut self, database: &Database, checked: &Checked, led: bool, paused: bool) {
-        let Tally {
-            agents,
-            in_sync,
-            pending,
-            drifted,
-            missing,
-            rejected,
-            ambiguous,
-        } = checked.tally;
-        if self.json {
-            self.page.json(&json!({
-                "database": database.name,
-                "summary": {
-                    "agents": agents, "in_sync": in_sync, "pending": pending, "drifted": drifted,
-                    "missing": missing, "rejected": rejected, "ambiguous": ambiguous,
-                },
-                "unmatched": unmatched::object(&checked.unmatched),
-                "rows_may_be_hidden": checked.hidden, "led": led, "paused": paused,
-            }));
-            return;
-        }
-        let parts = [
-            (in_sync, "in sync", GREEN),
-            (pending, "pending", YELLOW),
-            (drifted, "drifted", RED),
-            (missing, "missing", RED),
-            (rejected, "rejected", RED),
-            (ambiguous, "ambiguous", RED),
-        ];
-        let parts = parts
-            .iter()
-            .filter(|(number, name, _)| *number > 0 || *name == "in sync")
-            .map(|&(number, name, colour)| part(number, name, colour));
-        let parts = parts.collect::<Vec<_>>().join(", ");
-        self.page.line(format_args!(
-            "{BOLD}{}{BOLD:#}: {}, {parts}",
-            database.name,
-            plural(agents, "agent")
-        ));
-        unmatched::print(&mut self.page, &checked.unmatched);
-        let scope = match (self.slugs.is_empty(), self.tenant) {
-            (true, None) => "--all",
-            (true, Some(_)) => "--tenant TENANT",
-            (false, None) => "SLUG",
-            (false, Some(_)) => "SLUG --tenant TENANT",
-        };
-        let scope = format!("{}{scope}", problem::scope(&database.name));
-        hints::print(&mut self.page, checked, &scope, (led, paused));
-    }
-
-    /// Prints the requested slugs that no agent has, and a tenant that no database has. `reached` of
-    /// `of` databases could be checked.
-    pub(super) fn unknown(&mut self, reached: usize, of: usize) -> Exit {
-        if reached == 0 {
-            return Exit::Done;
-        }
-        let place = if reached < of {
-            ", as far as could be checked"
-        } else {
-            ""
-        };
-        let unknown: Vec<_> = self
-            .slugs
-            .iter()
-            .filter(|slug| !self.seen.contains(**slug))
-            .collect();
-        for slug in &unknown {
-            if self.json {
-                let slug = if is_withheld(slug) { WITHHELD } else { slug };
-                let mut object = json!({ "slug": slug, "verdict": "unknown" });
-                if let Some(tenant) = self.tenant {
-                    object["tenant"] = json!(if is_withheld(tenant) {
-                        WITHHELD
-                    } else {
-                        tenant
-                    });
-                }
-                self.page.json(&object);
-            } else {
-                let lead = format!("{RED}unknown {RED:#}  ");
-                self.page.line(format_args!(
-                    "{lead}{}  no agent has this slug{place}",
-                    super::typed(slug)
-                ));
-            }
-        }
-        let of_tenant = self.sought.print(&mut self.page, place, self.json);
-        if unknown.is_empty() {
-            of_tenant
-        } else {
-            Exit::Drift
         }
     }
 }

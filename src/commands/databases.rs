@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::page::Page;
 use super::state::{Asker, State, Watched, ask};
@@ -102,16 +102,28 @@ fn described(daemon: &Daemon) -> String {
     )
 }
 
-fn object(database: &Database, state: &State) -> Value {
+#[derive(Serialize)]
+struct Object<'a> {
+    database: &'a str,
+    state: &'static str,
+    target: String,
+    agents: String,
+    configurations: String,
+    install_schema: &'a str,
+    leader: Option<&'a Daemon>,
+    standbys: Option<Vec<&'a Daemon>>,
+}
+
+fn object<'a>(database: &'a Database, state: &'a State) -> Object<'a> {
     let (look, [agents, configurations]) = (state.look.as_ref(), tables(database));
-    json!({
-        "database": database.name,
-        "state": state.condition.name(),
-        "target": database.target(),
-        "agents": agents,
-        "configurations": configurations,
-        "install_schema": database.install.schema.name(),
-        "leader": look.and_then(Look::leader),
-        "standbys": look.map(|look| look.standbys().collect::<Vec<_>>()),
-    })
+    Object {
+        database: &database.name,
+        state: state.condition.name(),
+        target: database.target(),
+        agents,
+        configurations,
+        install_schema: database.install.schema.name(),
+        leader: look.and_then(Look::leader),
+        standbys: look.map(|look| look.standbys().collect()),
+    }
 }

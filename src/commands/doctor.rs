@@ -6,7 +6,6 @@
 use std::path::Path;
 
 use serde::Serialize;
-use serde_json::json;
 
 use super::page::Page;
 use crate::cli::Reporting;
@@ -60,8 +59,11 @@ pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
                 Level::Skip | Level::Pass | Level::Warn => Exit::Done,
             });
             if args.json {
-                let checks: Vec<_> = notes.iter().map(Check::of).collect();
-                page.json(&json!({ "database": database.name, "level": worst, "checks": checks }));
+                page.json(&Object {
+                    database: &database.name,
+                    level: worst,
+                    checks: notes.iter().map(Check::of).collect(),
+                });
             } else {
                 print(&mut page, database, &notes);
             }
@@ -85,6 +87,14 @@ impl<'a> Check<'a> {
         let statements = &note.statements;
         Self { note, statements }
     }
+}
+
+/// The checks of one database, for programs.
+#[derive(Serialize)]
+struct Object<'a> {
+    database: &'a str,
+    level: Level,
+    checks: Vec<Check<'a>>,
 }
 
 /// Runs all checks of one database, in the order of the output.

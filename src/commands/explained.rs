@@ -83,31 +83,47 @@ pub(super) async fn find_out(
     Ok((look, Told { stories, more }))
 }
 
-/// The error where no database has the slug, with the finding that a policy may hide it.
+/// The database as a place that was looked in.
+pub(super) fn looked_in(database: &Database, look: &Look) -> String {
+    if look.installed {
+        database.name.clone()
+    } else {
+        format!("{} (agent-sync is not installed there)", database.name)
+    }
+}
+
+/// The error where no database has the slug, with the finding that a policy may hide it, and the slugs
+/// that are similar.
 pub(super) fn not_found(
-    names: &[&str],
+    looked: &[String],
     wanted: Wanted<'_>,
     hidden: Option<Note>,
     sought: &mut Search,
+    near: &[String],
 ) -> anyhow::Error {
-    let what = format!(
-        "neither an agent nor a configuration has the slug {}{}",
-        super::typed(wanted.slug),
-        wanted
-            .tenant
-            .map(|tenant| format!(" of tenant {}", super::typed(tenant)))
-            .unwrap_or_default()
-    );
-    let of_tenant = match sought.near() {
+    let of_tenant = wanted
+        .tenant
+        .map(|tenant| format!(" of tenant {}", super::typed(tenant)));
+    let unknown_tenant = match sought.near() {
         Some(near) => format!("; there, nothing has this tenant{}", hint(&near)),
         None => String::new(),
     };
-    let place = format!("looked in: {}{of_tenant}", names.join(", "));
+    let what = format!(
+        "neither an agent nor a configuration has the slug {}{}; looked in: {}{unknown_tenant}",
+        super::typed(wanted.slug),
+        of_tenant.unwrap_or_default(),
+        looked.join(", "),
+    );
+    let similar = hint(near);
     let fault = Fault::new(Exit::Failed, what);
     match hidden {
         // What a policy hides is not known to be absent.
         Some(Note { text, remedy, .. }) => anyhow::Error::msg(text)
-            .context(fault.remedy(format!("{} ({place})", remedy.unwrap_or_default()))),
-        None => fault.remedy(place).into(),
+            .context(fault.remedy(format!("{}{similar}", remedy.unwrap_or_default()))),
+        None => fault
+            .remedy(format!(
+                "check the spelling: case and blanks count{similar}"
+            ))
+            .into(),
     }
 }

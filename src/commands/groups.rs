@@ -51,6 +51,9 @@ impl Groups {
             return true;
         }
         let verdict = comparison.verdict();
+        if let (Verdict::Drifted, Some(noted)) = (verdict, comparison.refused()) {
+            return self.count("failed", noted.detail.clone());
+        }
         let why = match verdict {
             Verdict::Missing => "no configuration has the slug".to_owned(),
             Verdict::Ambiguous => "several agents have the slug".to_owned(),

@@ -23,8 +23,11 @@ pub(super) async fn caution(
             && (writes || command == "SELECT")
         {
             may_be_hidden = true;
-            page.note(format_args!("database {}: {finding}", database.name));
-            page.note(format_args!("  try: {}", finding.remedy()));
+            page.note(format_args!(
+                "database {}: {finding}\n  try: {}",
+                database.name,
+                finding.remedy()
+            ));
         }
     }
     Ok(may_be_hidden)

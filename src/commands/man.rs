@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use clap::{Command, CommandFactory as _};
+use clap::{Arg, ArgAction, Command, CommandFactory as _};
 use clap_mangen::Man;
-use clap_mangen::roff::{Roff, bold, roman};
+use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use crate::cli::{Cli, Manual};
 use crate::exit::{Exit, Fault};
@@ -29,6 +29,11 @@ const FILES: &[(&str, &str)] = &[
         "Passwords and connections of PostgreSQL's own tools, where a setting lacks them.",
     ),
 ];
+
+/// Where a fault of the program goes.
+const BUGS: &str = "Report a fault of the program to those from whom you have it, with the output \
+    of agent-sync --version, agent-sync doctor and, about one agent, agent-sync why. None of them \
+    prints a secret, a prompt or a key. A vulnerability goes where docs/security.md says.";
 
 /// The variables of every page.
 const ENVIRONMENT: &[(&str, &str)] = &[
@@ -102,7 +107,9 @@ fn page(command: &Command, program: &Command) -> String {
     // Writing to a vector cannot fail.
     let _ = man.render_title(&mut text);
     let _ = man.render_name_section(&mut text);
-    let _ = man.render_synopsis_section(&mut text);
+    let mut usage = Roff::new();
+    synopsis(&mut usage, command, is_program);
+    let _ = usage.to_writer(&mut text);
     let _ = man.render_description_section(&mut text);
     let after = command
         .get_after_help()
@@ -111,15 +118,7 @@ fn page(command: &Command, program: &Command) -> String {
     let (prose, examples) = split(&after);
     let mut more = Roff::new();
     if is_program {
-        more.control("PP", []);
-        more.text([roman("The commands:")]);
-        for command in program.get_subcommands() {
-            item(
-                &mut more,
-                &format!("{}(1)", title(command)),
-                &about(command),
-            );
-        }
+        commands(&mut more, program);
     } else {
         paragraphs(&mut more, prose);
     }
@@ -143,6 +142,8 @@ fn page(command: &Command, program: &Command) -> String {
             item(&mut last, name, meaning);
         }
     }
+    last.control("SH", ["BUGS"]);
+    last.text([roman(BUGS)]);
     last.control("SH", ["SEE ALSO"]);
     let mut also = vec![bold("agent-sync.toml"), roman("(5)")];
     if !is_program {
@@ -151,6 +152,61 @@ fn page(command: &Command, program: &Command) -> String {
     last.text(also);
     let _ = last.to_writer(&mut text);
     String::from_utf8_lossy(&text).into_owned()
+}
+
+fn commands(page: &mut Roff, program: &Command) {
+    page.control("PP", []);
+    page.text([roman("The commands:")]);
+    for command in program.get_subcommands() {
+        item(page, &format!("{}(1)", title(command)), &about(command));
+    }
+}
+
+/// The usage, with the name of each value.
+fn synopsis(page: &mut Roff, command: &Command, is_program: bool) {
+    page.control("SH", ["SYNOPSIS"]);
+    let name = command.get_bin_name().unwrap_or_else(|| title(command));
+    let mut words = vec![bold(name)];
+    let value = |argument: &Arg| {
+        let names = argument.get_value_names().unwrap_or_default();
+        names
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let shown = |argument: &&Arg| !argument.is_hide_set();
+    let options = command.get_arguments().filter(|one| !one.is_positional());
+    for option in options.filter(shown) {
+        let Some(long) = option.get_long() else {
+            continue;
+        };
+        words.extend([roman(" ["), bold(format!("--{long}"))]);
+        if option.get_action().takes_values() {
+            words.extend([roman(" "), italic(value(option))]);
+        }
+        let more = if matches!(option.get_action(), ArgAction::Append) {
+            "]..."
+        } else {
+            "]"
+        };
+        words.push(roman(more));
+    }
+    for argument in command.get_positionals().filter(shown) {
+        let (begin, end) = if argument.is_required_set() {
+            (" ", "")
+        } else {
+            (" [", "]")
+        };
+        words.extend([roman(begin), italic(value(argument)), roman(end)]);
+        if matches!(argument.get_action(), ArgAction::Append) {
+            words.push(roman("..."));
+        }
+    }
+    if is_program {
+        words.extend([roman(" "), italic("COMMAND")]);
+    }
+    page.text(words);
 }
 
 fn about(command: &Command) -> String {

@@ -3,12 +3,12 @@
 //! and exit codes; `faults` has the errors.
 //!
 //! The other files are parts of commands (`resume` is in `pause`):
-//! - `run`: `agent_pages`, `watch`; `status`: `table`, and with `databases` `state`
+//! - `run`: `agent_pages`, `watch`; `status`: `table`, `terminal`, and with `databases` `state`
 //! - `check`: `planned`, and with `reconcile` `checker`, which uses `hidden`, `hints`, `unmapped`,
-//!   `unmatched` and `verdicts`
+//!   `unmatched` and `verdicts`; its children print the summary and the unknown slugs
 //! - `reconcile`: `outcome`, `slugs`, `todo`
 //! - `why`: `explained`, `story`, both also for the pages of agents
-//! - several commands: `asking`, `faults`, `groups`, `named`, `output`, `page`, `tenant`
+//! - several commands: `asking`, `faults`, `groups`, `named`, `near`, `output`, `page`, `tenant`
 
 mod agent_pages;
 mod asking;
@@ -26,6 +26,7 @@ mod hints;
 pub mod install;
 pub mod man;
 mod named;
+mod near;
 mod outcome;
 pub mod output;
 mod page;
@@ -42,6 +43,7 @@ pub mod status;
 mod story;
 mod table;
 mod tenant;
+mod terminal;
 mod todo;
 pub mod uninstall;
 mod unmapped;

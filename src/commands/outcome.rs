@@ -2,8 +2,10 @@
 
 use std::ops::AddAssign;
 
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
+use super::hints::WHY;
 use super::page::{Page, part};
 use crate::exit::Exit;
 use crate::key::Key;
@@ -12,6 +14,17 @@ use crate::report::problem;
 use crate::report::problem::of_tenant;
 use crate::settings::Database;
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, indented, quoted};
+
+/// A row of the JSON output: the database and the type first.
+#[derive(Serialize)]
+pub(super) struct Row<'a> {
+    pub(super) database: &'a str,
+    /// What the row is about: `agent`, `summary` or another.
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+    #[serde(flatten)]
+    pub(super) rest: Value,
+}
 
 /// The number of slugs by result.
 #[derive(Debug, Default, Clone, Copy)]
@@ -47,13 +60,17 @@ impl Outcome {
             failed,
         } = self;
         if json {
-            page.json(&json!({
-                "database": database.name,
-                "summary": {
-                    "synced": synced, "unchanged": unchanged, "missing": missing, "rejected": rejected, "failed": failed,
-                },
-                "stood_in_for_the_daemon": used_oneshot_drain,
-            }));
+            page.json(&Row {
+                database: &database.name,
+                kind: "summary",
+                rest: json!({
+                    "summary": {
+                        "synced": synced, "unchanged": unchanged, "missing": missing,
+                        "rejected": rejected, "failed": failed,
+                    },
+                    "stood_in_for_the_daemon": used_oneshot_drain,
+                }),
+            });
             return;
         }
         let parts = [
@@ -76,9 +93,8 @@ impl Outcome {
             );
             page.line(format_args!("{DIM}{}{DIM:#}", indented("  ", &text, WIDTH)));
         }
-        if missing + rejected > 0 {
-            let text = "`agent-sync why SLUG` explains one that is missing or rejected.";
-            page.line(format_args!("{DIM}  {text}{DIM:#}"));
+        if missing + rejected + failed > 0 {
+            page.line(format_args!("{DIM}  {WHY}{DIM:#}"));
         }
     }
 }
@@ -135,12 +151,16 @@ pub(super) fn print(
     };
     if json {
         let mut object = json!({
-            "database": database.name, "slug": key.slug, "outcome": word, "reasons": reasons, "remedy": remedy,
+            "slug": key.slug, "outcome": word, "reasons": reasons, "remedy": remedy,
         });
         if let Some(tenant) = &key.tenant {
             object["tenant"] = json!(tenant);
         }
-        page.json(&object);
+        page.json(&Row {
+            database: &database.name,
+            kind: "agent",
+            rest: object,
+        });
         return;
     }
     page.line(format_args!(

@@ -171,6 +171,8 @@ pub fn report_command_line(
     } else {
         text.to_string()
     };
+    // An error of the command line begins as every other one does.
+    let text = text.replacen("error:", "agent-sync:", 1);
     say_aside(&Clean::styled(&text));
     Exit::Usage
 }

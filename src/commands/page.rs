@@ -18,7 +18,7 @@ use anstyle::Style;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tempfile::SpooledTempFile;
 
-use super::output;
+use super::{output, terminal};
 use crate::exit::Exit;
 use crate::show::{CYAN, Clean, DIM, count};
 
@@ -42,8 +42,10 @@ pub(super) struct Page {
     failure: Option<anyhow::Error>,
     /// The progress line, from its first drawing to its removal.
     progress: Option<ProgressBar>,
-    /// The heading to print before the next line.
+    /// The heading of the next lines.
     heading: Option<String>,
+    /// The heading of the last line.
+    above: Option<String>,
 }
 
 impl Page {
@@ -58,6 +60,7 @@ impl Page {
             failure: None,
             progress: None,
             heading: None,
+            above: None,
         }
     }
 
@@ -66,18 +69,19 @@ impl Page {
         self.live
     }
 
-    /// Sets the heading that is printed before the next line, and only if a line follows.
+    /// Sets the heading of the next lines. It is printed before the first of them, unless the line
+    /// above has the same one.
     pub(super) fn under(&mut self, heading: Option<String>) {
         self.heading = heading;
     }
 
     /// Writes one or more lines.
     pub(super) fn line(&mut self, line: impl Display) {
-        let heading = self
-            .heading
-            .take()
-            .map(|heading| format!("{CYAN}{heading}{CYAN:#}\n"));
+        let heading = self.heading.as_ref();
+        let heading = heading.filter(|_| self.heading != self.above);
+        let heading = heading.map(|heading| format!("{CYAN}{heading}{CYAN:#}\n"));
         let line = format!("{}{line}", heading.unwrap_or_default());
+        self.above.clone_from(&self.heading);
         let line = Clean::styled(&line);
         if self.colours {
             self.write(&line);
@@ -95,10 +99,24 @@ impl Page {
         self.write(&Clean::lines(&text));
     }
 
-    /// Clears the terminal, for output that replaces the earlier output.
-    pub(super) fn wipe(&mut self) {
+    /// Shows these lines in place of what is on the terminal, as many as it has room for.
+    pub(super) fn replace(&mut self, lines: &[String]) {
         self.clear();
-        self.write(&Clean::verbatim("\x1b[H\x1b[2J\x1b[1A"));
+        let lines = lines.iter().map(|line| {
+            let line = Clean::styled(line).into_string();
+            if self.colours {
+                line
+            } else {
+                anstream::adapter::strip_str(&line).to_string()
+            }
+        });
+        let lines: Vec<_> = lines.collect();
+        let frame = terminal::frame(&terminal::fit(&lines, terminal::size()));
+        let written = self
+            .out
+            .write_all(Clean::verbatim(&frame).as_str().as_bytes());
+        self.written(written);
+        self.flush();
     }
 
     fn write(&mut self, line: &Clean<'_>) {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::hidden;
 use super::named::named;
+use super::outcome::Row;
 use super::page::Page;
 use super::tenant::Search;
 use crate::cli::Check;
@@ -240,18 +241,22 @@ impl Groups {
         }
     }
 
-    fn json(&self, database: &str) -> impl Serialize {
+    fn json<'a>(&self, database: &'a str) -> impl Serialize + use<'a> {
         let groups = self.sorted();
         let groups = groups.iter().map(|((effect, place), group)| {
             serde_json::json!({
                 "effect": effect, "place": place, "agents": group.agents, "slugs": group.slugs,
             })
         });
-        serde_json::json!({
-            "database": database, "agents": self.agents, "affected": self.affected,
-            "groups": groups.collect::<Vec<_>>(), "others": self.others,
-            "rows_may_be_hidden": self.hidden,
-        })
+        Row {
+            database,
+            kind: "plan",
+            rest: serde_json::json!({
+                "agents": self.agents, "affected": self.affected,
+                "groups": groups.collect::<Vec<_>>(), "others": self.others,
+                "rows_may_be_hidden": self.hidden,
+            }),
+        }
     }
 }
 

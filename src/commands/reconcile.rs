@@ -49,27 +49,30 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
             }
         }
         checker.page.under(None);
-        exits.push(checker.unknown(todo.len(), of));
-        let mut page = checker.page;
+        let reached = todo.len();
         if !args.yes && touched > i64::from(settings.reconcile.confirm_above) {
-            page.flush();
-            if !confirmed(&mut page, touched, &todo, args, &settings)? {
-                page.note("nothing was changed");
+            checker.page.flush();
+            if !confirmed(&mut checker.page, touched, &todo, args, &settings)? {
+                checker.unknown(reached, of);
+                checker.page.note("nothing was changed");
                 return Ok(Exit::Failed);
             }
         }
         for work in todo {
             let heading = (of > 1 && !json).then(|| work.database.name.clone());
+            let page = &mut checker.page;
             page.under(heading);
             exits.push(
-                match Box::pin(bring_in_sync(&mut page, &work, &settings, &rules, json)).await {
+                match Box::pin(bring_in_sync(page, &work, &settings, &rules, json)).await {
                     Ok(exit) => exit,
-                    Err(error) => report_error(&mut page, &error),
+                    Err(error) => report_error(page, &error),
                 },
             );
         }
+        checker.page.under(None);
+        exits.push(checker.unknown(reached, of));
         // 2 means that `check` found drift; `reconcile` has repaired it or failed.
-        page.end(match super::worst(exits) {
+        checker.page.end(match super::worst(exits) {
             Exit::Drift => Exit::Failed,
             exit => exit,
         })

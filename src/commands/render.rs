@@ -11,10 +11,11 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::columns::{Column, Content, MappedColumn, Per, PerAgentColumn, PerColumn};
+use crate::columns::{AgentColumn, Column, Content, MappedColumn, Per, PerAgentColumn, PerColumn};
 use crate::exit::{Exit, Fault};
 use crate::mapping::json::{self, Object};
 use crate::mapping::{self, Changes, Mistake, Rules, Targets};
+use crate::show::quoted;
 
 /// The limit of standard input, in bytes.
 const MAX_INPUT: u64 = 64 * 1024 * 1024;
@@ -34,6 +35,11 @@ pub struct Rendered {
 /// Runs the mapping on standard input and prints the result.
 pub fn render(config: Option<&Path>) -> anyhow::Result<Exit> {
     let rules = super::rules(&super::load(config)?.settings)?;
+    if io::stdin().is_terminal() {
+        super::output::note(format_args!(
+            "reads the terminal up to an end of file (Ctrl-D): {SHAPE}"
+        ));
+    }
     let rendered = render_with(&rules, &read(io::stdin().lock())?)?;
     for warning in &rendered.warnings {
         super::output::note(format_args!("warning: {warning}"));
@@ -53,6 +59,7 @@ pub fn render_with(rules: &Rules, input: &str) -> anyhow::Result<Rendered> {
             "the agent is rejected, nothing would be written",
         ))?;
     let warnings = plan.warnings.iter().map(ToString::to_string);
+    let warnings = input.unknown.into_iter().chain(warnings);
     Ok(Rendered {
         columns: columns(&plan.changes),
         warnings: warnings.chain(plan.unmapped.remarks(rules)).collect(),
@@ -94,6 +101,8 @@ fn columns(changes: &Changes<'_>) -> String {
 struct Input {
     agent: PerAgentColumn<Option<String>>,
     configuration: PerColumn<Option<String>>,
+    /// The remarks on keys that are read by nothing and may be mistyped.
+    unknown: Vec<String>,
 }
 
 impl Input {
@@ -105,6 +114,7 @@ impl Input {
         let mut input = Self::default();
         if raw.starts_with('{') {
             let rows = Object::of(raw);
+            input.unknown = unknown(&rows);
             match rows.get("agent") {
                 Some(agent) => input.agent = row("agent", agent, &mut mistakes),
                 None => mistakes.push(mistake("agent", "an object", "nothing")),
@@ -126,6 +136,66 @@ impl Input {
         Err(reasons)
             .context(Fault::usage("standard input has not the shape of an agent").remedy(SHAPE))
     }
+}
+
+/// The most keys that are remarked on.
+const REMARKS: usize = 20;
+
+/// A remark on each key beside `agent` and `configuration`, and on each key of these two that is
+/// similar to a column of the mapping. A row has any number of other columns.
+fn unknown(rows: &Object<'_>) -> Vec<String> {
+    const TOP: [&str; 2] = ["agent", "configuration"];
+    let mut remarks = Vec::new();
+    for key in keys(rows) {
+        if !TOP.contains(&&*key) {
+            let remark = match similar(&key, &TOP) {
+                Some(name) => format!("{}: nothing reads it; did you mean `{name}`?", quoted(&key)),
+                None => format!(
+                    "{}: nothing reads it; known here: agent, configuration",
+                    quoted(&key)
+                ),
+            };
+            remarks.push(remark);
+        }
+    }
+    let agent: Vec<_> = AgentColumn::ALL
+        .iter()
+        .map(|column| column.name())
+        .collect();
+    let configuration: Vec<_> = Column::ALL.iter().map(|column| column.name()).collect();
+    for (row, known) in TOP.into_iter().zip([agent, configuration]) {
+        for key in rows.get(row).map(Object::of).iter().flat_map(keys) {
+            if let Some(name) = similar(&key, &known).filter(|_| !known.contains(&&*key)) {
+                let key = quoted(&key);
+                remarks.push(format!(
+                    "{row}.{key}: nothing reads it; did you mean `{name}`?"
+                ));
+            }
+        }
+    }
+    let more = remarks.len().saturating_sub(REMARKS);
+    remarks.truncate(REMARKS);
+    if more > 0 {
+        remarks.push(format!("and {more} more keys that nothing reads"));
+    }
+    remarks
+}
+
+/// The keys of an object, of those that are not long.
+fn keys(object: &Object<'_>) -> Vec<String> {
+    let keys = object.iter().filter(|(key, _)| key.len() <= 80);
+    keys.filter_map(|(key, _)| Some(json::text(key)?.into_owned()))
+        .collect()
+}
+
+/// The name that a mistyped key may be meant for.
+fn similar<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    let key = key.to_lowercase();
+    let distances = known
+        .iter()
+        .map(|name| (strsim::osa_distance(&key, name), *name));
+    let near = distances.filter(|(distance, name)| *distance <= 2.min(name.len() / 3));
+    near.min().map(|(_, name)| name)
 }
 
 /// The columns of a row. Mistakes are added to the list.

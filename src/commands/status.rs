@@ -5,20 +5,20 @@
 //! `connect_timeout`. The exit code is 69 if a database cannot be reached, 2 if a fault is shown, and
 //! otherwise 0 (I2). With `--exit-zero` it is always 0.
 
-use std::io::{IsTerminal as _, stdout};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::page::Page;
 use super::state::{Asker, State, Watched, ask};
 use super::table::table;
+use super::terminal;
 use crate::cli::Status;
 use crate::exit::Exit;
-use crate::observe::Condition;
-use crate::report::{Level, Look};
+use crate::observe::{Condition, Pause};
+use crate::report::{Audit, Counted, Daemon, Group, Level, Look, Note, Outbox};
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, age, compact, indented};
 
 /// The interval of `--watch`.
@@ -39,11 +39,14 @@ pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
                 for state in &states {
                     page.json(&object(state));
                 }
+            } else if args.watch && page.is_terminal() {
+                let (columns, _) = terminal::size();
+                let now = humantime::format_rfc3339_seconds(SystemTime::now());
+                let title = format!("{DIM}agent-sync status, {now}{DIM:#}");
+                let rest = lines(&states, columns.min(WIDTH));
+                page.replace(&[vec![title, String::new()], rest].concat());
             } else {
-                if args.watch && stdout().is_terminal() {
-                    page.wipe();
-                }
-                for line in lines(&states) {
+                for line in lines(&states, WIDTH) {
                     page.line(line);
                 }
             }
@@ -127,8 +130,8 @@ fn cells(state: &State) -> [String; 10] {
     ]
 }
 
-fn lines(states: &[State]) -> Vec<String> {
-    let table = table(states.iter().map(cells));
+fn lines(states: &[State], width: usize) -> Vec<String> {
+    let table = table(states.iter().map(cells), width);
     let mut rows = table.lines();
     let header = rows.next().unwrap_or_default();
     let mut lines = vec![format!("{DIM}{header}{DIM:#}")];
@@ -142,8 +145,7 @@ fn lines(states: &[State]) -> Vec<String> {
         lines.push(row.replacen(&word, &format!("{colour}{word}{colour:#}"), 1));
     }
     let troubled = states.iter().filter(|state| !state.trouble.is_empty());
-    lines.extend(troubled.flat_map(trouble));
-    lines.push(String::new());
+    lines.extend(troubled.flat_map(|state| trouble(state, width)));
     let written = of_each(states, "Last written", |look| match &look.last_sync {
         Some((_, seconds)) => format!(" {} ago", age(*seconds)),
         None => ": not recorded".to_owned(),
@@ -152,14 +154,21 @@ fn lines(states: &[State]) -> Vec<String> {
         Some(audit) => format!(" {}", audit.sentence()),
         None => ": none yet".to_owned(),
     });
-    for text in standing_by(states).into_iter().chain([written, audited]) {
-        lines.push(format!("{DIM}{}{DIM:#}", indented("", &text, WIDTH)));
+    let facts: Vec<_> = [standing_by(states), written, audited]
+        .into_iter()
+        .flatten()
+        .collect();
+    if !facts.is_empty() {
+        lines.push(String::new());
+    }
+    for text in facts {
+        lines.push(format!("{DIM}{}{DIM:#}", indented("", &text, width)));
     }
     lines
 }
 
 /// The faults and warnings of a database.
-fn trouble(state: &State) -> Vec<String> {
+fn trouble(state: &State, width: usize) -> Vec<String> {
     let mut lines = vec![String::new(), format!("{BOLD}{}{BOLD:#}", state.name)];
     for note in &state.trouble {
         let (mark, colour) = if note.level == Level::Fail {
@@ -167,10 +176,10 @@ fn trouble(state: &State) -> Vec<String> {
         } else {
             ("warn", YELLOW)
         };
-        let text = indented(&format!("  {mark}  "), &note.text, WIDTH);
+        let text = indented(&format!("  {mark}  "), &note.text, width);
         lines.push(text.replacen(mark, &format!("{colour}{mark}{colour:#}"), 1));
         if let Some(remedy) = &note.remedy {
-            lines.push(indented("        try: ", remedy, WIDTH));
+            lines.push(indented("        try: ", remedy, width));
         }
     }
     lines
@@ -188,44 +197,64 @@ fn standing_by(states: &[State]) -> Option<String> {
     (!of_each.is_empty()).then(|| format!("Standing by: {}.", of_each.join(", ")))
 }
 
-/// One sentence with a text for each database that could be queried.
-fn of_each(states: &[State], what: &str, text: impl Fn(&Look) -> String) -> String {
+/// One sentence with a text for each database that has no fault, if there is one: of the others it is
+/// not known, and the fault is above.
+fn of_each(states: &[State], what: &str, text: impl Fn(&Look) -> String) -> Option<String> {
     let asked = states
         .iter()
+        .filter(|state| state.condition != Condition::Broken)
         .filter_map(|state| Some((&state.name, state.look.as_ref()?)));
     let texts: Vec<_> = asked
         .map(|(name, look)| format!("{name}{}", text(look)))
         .collect();
-    if texts.is_empty() {
-        format!("{what}: not known.")
-    } else {
-        format!("{what}: {}.", texts.join(", "))
-    }
+    (!texts.is_empty()).then(|| format!("{what}: {}.", texts.join(", ")))
 }
 
-fn object(state: &State) -> Value {
+#[derive(Serialize)]
+struct Object<'a> {
+    database: &'a str,
+    state: &'static str,
+    pause: Option<&'a Pause>,
+    leader: Option<&'a Daemon>,
+    standbys: Vec<&'a Daemon>,
+    outbox: Option<&'a Outbox>,
+    agents: Option<Counted>,
+    synced: Option<i64>,
+    missing: Option<i64>,
+    rejected: Option<i64>,
+    ambiguous: Option<i64>,
+    failed: Option<i64>,
+    problems: Option<&'a Vec<Group>>,
+    audit: Option<&'a Audit>,
+    last_sync: Option<&'a str>,
+    trouble: &'a [Note],
+}
+
+fn object(state: &State) -> Object<'_> {
     let look = state.look.as_ref();
     let with = |kind| look.and_then(|look| look.with_problem(kind));
     let (standbys, leader): (Vec<_>, _) = match look {
         Some(look) => (look.standbys().collect(), look.leader()),
         None => (Vec::new(), None),
     };
-    json!({
-        "database": state.name,
-        "state": state.condition.name(),
-        "pause": look.and_then(|look| look.pause.as_ref()),
-        "leader": leader,
-        "standbys": standbys,
-        "outbox": look.and_then(|look| look.outbox.as_ref()),
-        "agents": look.and_then(|look| look.agents),
-        "synced": look.and_then(synced),
-        "missing": with("missing_configuration"),
-        "rejected": with("rejected"),
-        "ambiguous": with("ambiguous"),
-        "failed": with("failed"),
-        "problems": look.and_then(|look| look.problems.as_ref()),
-        "audit": look.and_then(|look| look.audit.as_ref()),
-        "last_sync": look.and_then(|look| look.last_sync.as_ref()).map(|(at, _)| at),
-        "trouble": state.trouble,
-    })
+    Object {
+        database: &state.name,
+        state: state.condition.name(),
+        pause: look.and_then(|look| look.pause.as_ref()),
+        leader,
+        standbys,
+        outbox: look.and_then(|look| look.outbox.as_ref()),
+        agents: look.and_then(|look| look.agents),
+        synced: look.and_then(synced),
+        missing: with("missing_configuration"),
+        rejected: with("rejected"),
+        ambiguous: with("ambiguous"),
+        failed: with("failed"),
+        problems: look.and_then(|look| look.problems.as_ref()),
+        audit: look.and_then(|look| look.audit.as_ref()),
+        last_sync: look
+            .and_then(|look| look.last_sync.as_ref())
+            .map(|(at, _)| at.as_str()),
+        trouble: &state.trouble,
+    }
 }

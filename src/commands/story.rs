@@ -12,10 +12,10 @@ use crate::show::{
 };
 use crate::survey::Verdict;
 
-/// Prints the explanation.
+/// Prints the explanation. The settings may say that writes are noted.
 pub(super) fn print(
     page: &mut Page,
-    database: &Database,
+    (database, is_noted): (&Database, bool),
     look: &Look,
     story: &Story,
     conclusion: &Conclusion,
@@ -39,7 +39,7 @@ pub(super) fn print(
     }
     expected(page, story);
     state(page, look, story, conclusion);
-    history(page, story);
+    history(page, story, is_noted);
     page.line("");
     page.line(indented("", &conclusion.conclusion, WIDTH));
     if let Some(remedy) = &conclusion.remedy {
@@ -154,9 +154,7 @@ fn state(page: &mut Page, look: &Look, story: &Story, conclusion: &Conclusion) {
         None => {}
     }
     let about_all = look.notes.iter().filter(|note| {
-        note.topic == "daemon"
-            || (note.level > Level::Pass
-                && !["agents", "outbox", "index", "two-phase"].contains(&note.topic))
+        note.topic == "daemon" || note.level > Level::Pass && !is_about_others(note)
     });
     for note in about_all {
         let lead = if note.topic == "daemon" {
@@ -172,11 +170,20 @@ fn state(page: &mut Page, look: &Look, story: &Story, conclusion: &Conclusion) {
     }
 }
 
+/// Whether a note is about other agents, or about what slows all of them down.
+fn is_about_others(note: &Note) -> bool {
+    ["agents", "outbox", "index", "two-phase"].contains(&note.topic)
+}
+
 /// Prints the latest writes with the application and the role that caused each.
-fn history(page: &mut Page, story: &Story) {
+fn history(page: &mut Page, story: &Story, is_noted: bool) {
     heading(page, "writes, the latest first");
     if story.history.is_empty() {
-        page.line("    nothing is noted; history.enabled = true notes it");
+        page.line(if is_noted {
+            "    none is noted"
+        } else {
+            "    nothing is noted; history.enabled = true notes it"
+        });
     }
     for write in &story.history {
         let by = write
@@ -238,7 +245,11 @@ pub(super) fn object<'a>(
         problem: &story.problem,
         history: &story.history,
         leader: look.leader(),
-        trouble: look.trouble(),
+        trouble: look
+            .trouble()
+            .into_iter()
+            .filter(|note| !is_about_others(note))
+            .collect(),
         conclusion,
     }
 }

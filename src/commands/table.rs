@@ -4,7 +4,7 @@ use comfy_table::ColumnConstraint::{ContentWidth, LowerBoundary};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Row, Table, Width};
 
-use crate::show::WIDTH;
+use crate::show::{columns, shorten};
 
 const HEADER: [&str; 10] = [
     "DATABASE",
@@ -22,16 +22,21 @@ const HEADER: [&str; 10] = [
 /// The columns that are right-aligned.
 const NUMBERS: std::ops::Range<usize> = 3..10;
 
-/// The width that a table that is too wide leaves to the database name and to the leader, by column.
-const LEAST: [(usize, u16); 2] = [(0, 10), (2, 12)];
+/// The column of the leader.
+const LEADER: usize = 2;
 
-/// The table with these rows.
-pub(super) fn table(rows: impl Iterator<Item = [String; 10]>) -> Table {
+/// The width that a table that is too wide leaves to the database name and to the leader, by column.
+const LEAST: [(usize, u16); 2] = [(0, 10), (LEADER, 12)];
+
+/// The table with these rows, of at most this width where that is possible.
+pub(super) fn table(rows: impl Iterator<Item = [String; 10]>, width: usize) -> Table {
+    let mut rows: Vec<_> = rows.collect();
+    shorten_leaders(&mut rows, width);
     let mut table = Table::new();
     table
         .load_style(NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(u16::try_from(WIDTH).unwrap_or(u16::MAX))
+        .set_width(u16::try_from(width).unwrap_or(u16::MAX))
         .set_header(HEADER);
     for cells in rows {
         let mut row = Row::from(cells);
@@ -54,10 +59,31 @@ pub(super) fn table(rows: impl Iterator<Item = [String; 10]>) -> Table {
     table
 }
 
+/// Shortens the hosts of the leaders in a table that is too wide, so that the process stays whole.
+fn shorten_leaders(rows: &mut [[String; 10]], width: usize) {
+    let widest = |column: usize| {
+        let cells = rows.iter().map(|cells| columns(&cells[column]));
+        cells.chain([columns(HEADER[column])]).max().unwrap_or(0)
+    };
+    let others = (0..HEADER.len()).filter(|column| *column != LEADER);
+    let taken: usize = others.map(widest).sum::<usize>() + HEADER.len() - 1;
+    let (_, least) = LEAST[1];
+    let room = width.saturating_sub(taken).max(usize::from(least));
+    for cells in rows {
+        let leader = &cells[LEADER];
+        if let Some((host, process)) = leader.rsplit_once('/')
+            && columns(leader) > room
+        {
+            let host = shorten(host, room.saturating_sub(columns(process) + 1));
+            cells[LEADER] = format!("{host}/{process}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::show::columns;
+    use crate::show::WIDTH;
 
     /// The lines of a table with this database, leader and number of rejected agents.
     fn shown(rows: &[[&str; 3]]) -> Vec<String> {
@@ -67,7 +93,7 @@ mod tests {
             ];
             std::array::from_fn(|index| (*cells.get(index).unwrap_or(&"7")).to_owned())
         });
-        table(rows).lines().collect()
+        table(rows, WIDTH).lines().collect()
     }
 
     #[test]
@@ -95,9 +121,29 @@ mod tests {
                 assert!(columns(line) <= 80, "{line}");
             }
             assert!(
-                lines[1].contains("app-server") && lines[1].contains('…'),
+                lines[1].contains("app-s") && lines[1].contains("…/123456 "),
                 "{lines:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_leader_that_is_too_wide_keeps_its_process() {
+        let cells = [
+            "platform",
+            "unreachable",
+            "127.0.0.1/15363",
+            "22s",
+            "120",
+            "3d",
+            "4,937",
+            "2",
+            "2",
+            "1",
+        ];
+        let lines: Vec<_> = table([cells.map(str::to_owned)].into_iter(), WIDTH)
+            .lines()
+            .collect();
+        assert!(lines[1].contains(" 127.0.0…/15363 "), "{lines:?}");
     }
 }

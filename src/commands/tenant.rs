@@ -106,7 +106,8 @@ impl Search {
             } else {
                 &given
             };
-            page.json(&json!({ "tenant": given, "verdict": "unknown", "near": near }));
+            let kind = "unknown";
+            page.json(&json!({ "type": kind, "tenant": given, "verdict": kind, "near": near }));
             return Exit::Drift;
         }
         let text = format!(
@@ -133,7 +134,7 @@ pub(super) fn hint(near: &[String]) -> String {
 }
 
 /// The distance of a similar tenant.
-fn distance(given: &str, other: &str) -> Option<usize> {
+pub(super) fn distance(given: &str, other: &str) -> Option<usize> {
     let folded = |text: &str| text.trim().to_lowercase();
     let (given, other) = (folded(given), folded(other));
     let distance = strsim::osa_distance(&given, &other);

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::asking::is_meant;
-use super::output::say;
+use super::output::{say, say_verbatim};
 use crate::cli::Uninstall;
 use crate::exit::{Exit, Fault};
 use crate::install::{self, Done, Plan, Roles};
@@ -17,10 +17,10 @@ use crate::settings::{Database, Settings};
 
 /// Uninstalls from the databases in turn. A failure in one database does not stop the others.
 pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit> {
-    let settings = super::settings_to_write(config, "uninstall", &args.databases.names)?;
-    let databases = super::select(&settings, &args.databases.names)?;
+    let settings = super::settings_to_write(config, "uninstall", &args.names)?;
+    let databases = super::select(&settings, &args.names)?;
     if let [first, _, ..] = databases[..]
-        && args.databases.names.is_empty()
+        && args.names.is_empty()
         && !args.all
     {
         let names: Vec<_> = databases
@@ -37,6 +37,16 @@ pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit
             first.name
         );
         return Err(Fault::usage(what).remedy(remedy).into());
+    }
+    if args.print {
+        for database in databases {
+            say(format_args!(
+                "-- agent-sync {}: uninstall",
+                env!("CARGO_PKG_VERSION")
+            ))?;
+            say_verbatim(&Plan::of(database, &settings, None).script_of_uninstall())?;
+        }
+        return Ok(Exit::Done);
     }
     super::block_on(async {
         let (mut exits, mut work) = (Vec::new(), Vec::new());

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::outcome::Row;
 use super::page::Page;
 use crate::mapping::{Rules, Unmapped};
 use crate::show::{BOLD, DIM, WIDTH, count, indented, plural};
@@ -52,10 +53,13 @@ impl UnmappedCount {
                     "remark": rules.unmapped_remark(setting),
                 })
             });
-            page.json(&json!({
-                "database": database, "unmapped": settings.collect::<Vec<_>>(),
-                "others": self.others,
-            }));
+            page.json(&Row {
+                database,
+                kind: "unmapped",
+                rest: json!({
+                    "unmapped": settings.collect::<Vec<_>>(), "others": self.others,
+                }),
+            });
             return;
         }
         let known = settings.len().max(self.most);

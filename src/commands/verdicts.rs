@@ -12,6 +12,7 @@ pub(super) fn lines(comparison: &Comparison) -> Vec<String> {
     let (word, colour) = match verdict {
         Verdict::InSync => ("in sync", GREEN),
         Verdict::Pending => ("pending", YELLOW),
+        Verdict::Drifted if comparison.refused().is_some() => ("failed", RED),
         Verdict::Drifted => ("drifted", RED),
         Verdict::Missing => ("missing", RED),
         Verdict::Rejected => ("rejected", RED),
@@ -74,6 +75,8 @@ pub(super) fn object(database: &str, comparison: &Comparison) -> impl serde::Ser
     #[derive(serde::Serialize)]
     struct Object<'a> {
         database: &'a str,
+        #[serde(rename = "type")]
+        kind: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         tenant: Option<&'a str>,
         slug: &'a str,
@@ -95,6 +98,7 @@ pub(super) fn object(database: &str, comparison: &Comparison) -> impl serde::Ser
     let key = comparison.parts();
     serde_json::value::to_raw_value(&Object {
         database,
+        kind: "agent",
         tenant: key.tenant.as_deref(),
         slug: key.slug,
         verdict: comparison.verdict().name(),

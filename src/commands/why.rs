@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use super::explained::{MOST, Wanted, find_out, not_found};
+use super::explained::{MOST, Told, Wanted, find_out, looked_in, not_found};
+use super::near::NearSlugs;
 use super::page::Page;
 use super::story::{object, print};
 use super::tenant::Search;
 use crate::cli::Why;
 use crate::exit::Exit;
-use crate::report::{Note, Reach, conclude};
-use crate::settings::Settings;
+use crate::report::{Look, Note, Reach, conclude};
+use crate::settings::Database;
 
 /// Prints the explanation for every database with the slug. Fails if neither table of any database
 /// has it.
@@ -26,26 +27,26 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
         };
         let mut sought = Search::of(wanted.tenant);
         let mut hidden = None::<Note>;
+        let (mut looked, mut near) = (Vec::new(), NearSlugs::default());
         for database in databases {
             let told = async {
                 let session = super::open_or_fault("why", database, &settings).await?;
                 let asked = (wanted, &Reach::COMMAND);
-                find_out((&session, database), &settings, &rules, asked, &mut sought).await
+                let of = (&session, database);
+                let (look, told) = find_out(of, &settings, &rules, asked, &mut sought).await?;
+                if let (true, Some(layout)) = (told.stories.is_empty(), &look.layout) {
+                    let given = [wanted.slug];
+                    near.look(session.db(), layout, &given, wanted.tenant).await;
+                }
+                Ok((look, told))
             };
             match Box::pin(told).await {
                 Ok((look, told)) => {
-                    let keys = database.agents.columns.keys();
+                    looked.push(looked_in(database, &look));
                     hidden = hidden.or_else(|| look.hidden.0.clone());
-                    for (key, story) in &told.stories {
-                        let key = keys.parts(key);
-                        found = true;
-                        let conclusion = conclude(database, &look, story, &key);
-                        if args.reporting.json {
-                            page.json(&object(database, &look, story, &conclusion, &key));
-                        } else {
-                            print(&mut page, database, &look, story, &conclusion, &key);
-                        }
-                    }
+                    found |= !told.stories.is_empty();
+                    let of = (database, settings.history.enabled);
+                    print_all(&mut page, of, (&look, &told), args.reporting.json);
                     if told.more {
                         page.note(format_args!(
                             "database {}: more than {MOST} tenants have this slug; name one with \
@@ -62,19 +63,30 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
         }
         page.flush();
         if !found && exits.is_empty() {
-            let names = databases_of(&settings, &args.reporting.databases.names);
-            let error = not_found(&names, wanted, hidden, &mut sought);
+            let near = near.of(wanted.slug);
+            let error = not_found(&looked, wanted, hidden, &mut sought, &near);
             exits.push(super::output::report(&error));
         }
         page.end(super::worst(exits))
     })
 }
 
-fn databases_of<'a>(settings: &'a Settings, names: &'a [String]) -> Vec<&'a str> {
-    let all = settings.databases.keys().map(String::as_str);
-    if names.is_empty() {
-        all.collect()
-    } else {
-        names.iter().map(String::as_str).collect()
+/// Prints what a database says.
+fn print_all(
+    page: &mut Page,
+    (database, is_noted): (&Database, bool),
+    (look, told): (&Look, &Told),
+    as_json: bool,
+) {
+    let keys = database.agents.columns.keys();
+    for (key, story) in &told.stories {
+        let key = keys.parts(key);
+        let conclusion = conclude(database, look, story, &key);
+        if as_json {
+            page.json(&object(database, look, story, &conclusion, &key));
+        } else {
+            let of = (database, is_noted);
+            print(page, of, look, story, &conclusion, &key);
+        }
     }
 }

@@ -133,6 +133,15 @@ impl<'a> Plan<'a> {
     /// The complete install as SQL for any editor. It is one statement, so it is atomic, and it
     /// fits into the transaction of a migration tool.
     pub fn script(&self) -> String {
+        self.script_of(&[&[PREFIX], STEPS].concat())
+    }
+
+    /// The complete uninstall as SQL, like [`Plan::script`].
+    pub fn script_of_uninstall(&self) -> String {
+        self.script_of(&[NAMES, PROOF, UNINSTALL])
+    }
+
+    fn script_of(&self, steps: &[&str]) -> String {
         // Before the first lookup of a type or a function.
         let mut body =
             "PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);\n"
@@ -153,7 +162,12 @@ impl<'a> Plan<'a> {
             let step = self.schema.localize(step);
             format!("\nEXECUTE $agent_sync_step$\n{step}$agent_sync_step$;\n")
         };
-        body.push_str(&step(PREFIX));
+        // The prefix is made before the settings that have it.
+        let (first, steps) = match steps {
+            [first, rest @ ..] if *first == PREFIX => (step(first), rest),
+            _ => (String::new(), steps),
+        };
+        body.push_str(&first);
         for (name, value) in self.settings() {
             let (name, value) = (self.schema.localize(name), Literal(&value));
             let _ = writeln!(
@@ -161,7 +175,7 @@ impl<'a> Plan<'a> {
                 "PERFORM pg_catalog.set_config('{name}', {value}, true);"
             );
         }
-        body.extend(STEPS.iter().map(|text| step(text)));
+        body.extend(steps.iter().map(|text| step(text)));
         let quote = quote_of(&body);
         format!(
             "-- One statement, which needs no transaction around it and does not mind one.\n\

@@ -243,6 +243,8 @@ mod tests {
             problems,
             more_problems: false,
             listed: Vec::new(),
+            sessions: None,
+            agents: None,
         };
         observer.tell(Event::Phase(Phase::Draining));
         observer.tell(Event::Backlog(&Arc::new(backlog)));

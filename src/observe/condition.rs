@@ -117,6 +117,8 @@ mod tests {
                 problems: Kinds::default(),
                 more_problems: false,
                 listed: Vec::new(),
+                sessions: None,
+                agents: None,
             };
             let state = after(|observer| {
                 observer.tell(Event::Phase(phase));

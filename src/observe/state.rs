@@ -26,6 +26,9 @@ pub const PROBLEMS: usize = 1000;
 /// The limit of their texts together, in bytes.
 pub const LISTED: usize = 384 * 1024;
 
+/// The largest number of daemons that stand by and are listed.
+pub const STANDBYS: usize = 20;
+
 /// The number of latest changes that are kept.
 pub const CHANGES: usize = 200;
 
@@ -248,8 +251,32 @@ pub struct Backlog {
     pub problems: Kinds,
     /// Whether there are more of them than are counted.
     pub more_problems: bool,
-    /// The latest problems.
+    /// The latest problems of each kind, in turn: a beginning of the list has a share of each.
     pub listed: Vec<Problem>,
+    /// The sessions of the daemons; None where the server does not tell them.
+    pub sessions: Option<Sessions>,
+    /// The number of agents by the statistics of the server, if it has some.
+    pub agents: Option<u64>,
+}
+
+/// The sessions of the daemons of a database.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sessions {
+    /// The server process of the connection of this daemon, which leads.
+    pub leader: i32,
+    /// The daemons that stand by, up to [`STANDBYS`].
+    pub standbys: Vec<Standby>,
+}
+
+/// The session of a daemon that stands by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standby {
+    /// Its server process.
+    pub pid: i32,
+    /// The client address; None for a Unix socket.
+    pub host: Option<Box<str>>,
+    /// The application name: program, version, and the name of the database in its settings.
+    pub program: Box<str>,
 }
 
 /// The state of one database.

@@ -25,7 +25,7 @@ mod upkeep;
 pub use awaited::{Awaited, NamedAgents, Waiting, problems_of};
 pub use canary::canary;
 pub use conclusion::{Conclusion, conclude};
-pub use look::{Counted, Daemon, Group, Look, Outbox, look};
+pub use look::{Audit, Counted, Daemon, Group, Look, Outbox, look};
 pub use loss::{Left, Loss, left, loss, not_in_sync};
 pub use note::{Level, Note};
 pub use reach::Reach;

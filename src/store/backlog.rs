@@ -1,6 +1,6 @@
 //! What is waiting and what is not in sync, counted and listed at a bounded cost: at most
-//! [`COUNTED`] rows of the outbox and of the problems are looked at, and the latest of the problems
-//! are fetched, cut short.
+//! [`COUNTED`] rows of the outbox and of the problems are looked at, and the latest problems of each
+//! kind are fetched, cut short.
 
 use std::time::{Instant, SystemTime};
 
@@ -9,9 +9,9 @@ use tokio_postgres::Row;
 
 use super::batch::{Lossy, lossy};
 use super::queries::shown;
-use super::{Remedies, Store};
+use super::{ProblemKind, Remedies, Store, report};
 use crate::key::{Key, Keys};
-use crate::observe::state::{LISTED, PROBLEMS};
+use crate::observe::state::{LISTED, PROBLEMS, STANDBYS, Sessions, Standby};
 use crate::observe::{Backlog, Kinds, Problem};
 use crate::pg::{Parameter, QueryError, Seconds};
 
@@ -35,8 +35,15 @@ pub const COUNTS: &str = "
                  count(*) FILTER (WHERE p.kind = 'ambiguous') AS ambiguous
           FROM (SELECT kind FROM agent_sync.problem LIMIT $1) AS p) AS p";
 
-/// The latest `$2` of the first `$1` problems, with slugs and reasons cut at `$3` and `$4`
-/// characters, and tenants like slugs.
+/// The server process of this session, and the number of rows of the table `$1` by the statistics of
+/// the server, less than 0 without statistics.
+pub const OWN: &str = "
+    SELECT pg_backend_pid(), coalesce((SELECT c.reltuples FROM pg_class c
+      WHERE c.oid = to_regclass($1::text)), -1)::int8";
+
+/// `$2` of the first `$1` problems, with slugs and reasons cut at `$3` and `$4` characters, and
+/// tenants like slugs: the latest of each kind, then the second latest of each, and so on. So every
+/// beginning of the list has a share of each kind, and many problems of one kind hide no other.
 pub fn latest_problems(keys: Keys) -> String {
     let tenant = if keys.have_tenants() {
         format!(", {}", shown("left(p.tenant, $3)"))
@@ -44,11 +51,19 @@ pub fn latest_problems(keys: Keys) -> String {
         String::new()
     };
     let slug = shown("left(p.slug, $3)");
+    let kinds: Vec<_> = ProblemKind::ALL
+        .iter()
+        .map(|kind| format!("'{}'", kind.name()))
+        .collect();
     format!(
         "
     SELECT {slug}, p.kind, left(p.detail, $4), p.sqlstate, p.since, p.attempts{tenant}
-    FROM (SELECT p.* FROM agent_sync.problem p LIMIT $1) AS p
-    ORDER BY p.since DESC LIMIT $2"
+    FROM unnest(ARRAY[{}]) AS k (kind) CROSS JOIN LATERAL (
+        SELECT l.*, row_number() OVER (ORDER BY l.since DESC) AS place
+        FROM (SELECT f.* FROM (SELECT q.* FROM agent_sync.problem q LIMIT $1) AS f
+              WHERE f.kind = k.kind ORDER BY f.since DESC LIMIT $2) AS l) AS p
+    ORDER BY p.place, p.since DESC LIMIT $2",
+        kinds.join(", ")
     )
 }
 
@@ -64,10 +79,25 @@ impl Store {
         ];
         let (taken, keys) = (Instant::now(), self.layout.keys());
         let latest = latest_problems(keys);
-        let (counts, problems) = tokio::try_join!(
+        let daemons = report::daemons();
+        let table: [Parameter<'_>; 1] = [(&self.layout.agents.table, Type::TEXT)];
+        let (counts, problems, own, daemons) = tokio::join!(
+            biased;
             self.db.one(COUNTS, &[(&COUNTED, Type::INT8)]),
             self.db.all(&latest, &limits),
-        )?;
+            self.db.one(OWN, &table),
+            self.db.all(&daemons, &[]),
+        );
+        let (counts, problems, own) = (counts?, problems?, own?);
+        let daemons = match daemons {
+            // A server may hide its sessions, which stops nothing.
+            Err(QueryError::Postgres(error)) if error.as_db_error().is_some() => None,
+            daemons => Some(daemons?),
+        };
+        let sessions = daemons
+            .map(|rows| sessions(own.try_get(0)?, &rows))
+            .transpose()?;
+        let agents: i64 = own.try_get(1)?;
         let counted = |column| {
             let number: i64 = counts.try_get(column)?;
             Ok::<_, QueryError>(number.clamp(0, COUNTED).unsigned_abs())
@@ -88,8 +118,30 @@ impl Store {
             problems: problems_of,
             more_problems: problems_of.total() >= COUNTED.unsigned_abs(),
             listed: list(keys, &self.layout.remedies, &problems)?,
+            sessions,
+            agents: u64::try_from(agents).ok(),
         })
     }
+}
+
+/// The sessions of this daemon, which leads, and of those that stand by.
+fn sessions(leader: i32, rows: &[Row]) -> Result<Sessions, tokio_postgres::Error> {
+    let mut standbys = Vec::new();
+    for row in rows {
+        let (leads, is_intruder): (bool, bool) =
+            (row.try_get("leads")?, row.try_get("is_intruder")?);
+        if leads || is_intruder || standbys.len() >= STANDBYS {
+            continue;
+        }
+        let (host, program): (Option<&str>, Option<&str>) =
+            (row.try_get("host")?, row.try_get("program")?);
+        standbys.push(Standby {
+            pid: row.try_get("pid")?,
+            host: host.map(Into::into),
+            program: program.unwrap_or_default().into(),
+        });
+    }
+    Ok(Sessions { leader, standbys })
 }
 
 /// As many of them as may be kept.

@@ -42,6 +42,7 @@ mod remedy;
 pub mod report;
 pub mod request;
 mod rivals;
+pub mod slugs;
 mod statements;
 pub mod surveyed;
 mod suspect;

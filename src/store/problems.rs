@@ -36,6 +36,14 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// Every kind.
+    pub(super) const ALL: [Self; 4] = [
+        Self::MissingConfiguration,
+        Self::Rejected,
+        Self::Failed,
+        Self::Ambiguous,
+    ];
+
     /// Its name in the table.
     pub fn name(self) -> &'static str {
         match self {

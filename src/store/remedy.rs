@@ -55,7 +55,7 @@ impl Remedies {
                 let tenant = tenant.map(|tenant| format!("{tenant}, "));
                 format!(
                     "{what}, with the other columns that the table requires; it is then brought in \
-                    sync: {}{}{}, '{{}}');",
+                    sync: `{}{}{}, '{{}}');`",
                     self.insert,
                     tenant.unwrap_or_default(),
                     readable(key.slug)
@@ -84,7 +84,8 @@ impl Remedies {
     }
 }
 
-/// A text constant that a person can read and paste: what could disturb a terminal is escaped.
+/// A text constant that a person can read and paste: what could disturb a terminal is escaped, and so
+/// is a backtick, which would end the statement.
 fn readable(text: &str) -> String {
     let escaped = crate::mapping::quoted(text);
     let inner = escaped.get(1..escaped.len() - 1).unwrap_or_default();
@@ -103,5 +104,6 @@ mod tests {
     fn a_constant_to_paste_holds_no_control_character() {
         assert_eq!(readable("it's"), "'it''s'");
         assert_eq!(readable("\u{1b}'\\"), r"E'\u001b''\\'");
+        assert_eq!(readable("a` `rm"), r"E'a\u0060 \u0060rm'");
     }
 }

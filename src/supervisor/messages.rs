@@ -296,6 +296,8 @@ mod tests {
             problems,
             more_problems: false,
             listed: Vec::new(),
+            sessions: None,
+            agents: None,
         };
         one.tell(Event::Backlog(&Arc::new(backlog)));
         let cause = format!("no\nroute {}", "x".repeat(1000));

@@ -360,6 +360,8 @@ pub struct Tally {
     pub pending: i64,
     /// [`Verdict::Drifted`]
     pub drifted: i64,
+    /// The part of `drifted` whose last write PostgreSQL has refused.
+    pub refused: i64,
     /// [`Verdict::Missing`]
     pub missing: i64,
     /// [`Verdict::Rejected`]
@@ -375,7 +377,10 @@ impl Tally {
         match comparison.verdict() {
             Verdict::InSync => self.in_sync += 1,
             Verdict::Pending => self.pending += 1,
-            Verdict::Drifted => self.drifted += 1,
+            Verdict::Drifted => {
+                self.drifted += 1;
+                self.refused += i64::from(comparison.refused().is_some());
+            }
             Verdict::Missing => self.missing += 1,
             Verdict::Rejected => self.rejected += 1,
             Verdict::Ambiguous => self.ambiguous += 1,

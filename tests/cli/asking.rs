@@ -289,6 +289,14 @@ async fn reconcile_names_each_database_when_it_asks_and_reports() {
         "{}",
         said.out
     );
+
+    // What the check and the write say of one database stands under one heading.
+    two.run("DELETE FROM agents WHERE slug = 'lonely-2'").await;
+    let said = Said::of(asking(&["reconcile", "--all", "--yes"])).await;
+    let headings = said.out.lines().filter(|line| *line == "one").count();
+    assert!(said.out.contains("missing   lonely-3"), "{}", said.out);
+    assert!(said.out.contains("failed    agent-1"), "{}", said.out);
+    assert_eq!(headings, 1, "{}", said.out);
 }
 
 /// GIVEN a terminal, WHEN a command fails or asks, THEN no line on standard error is wider than those

@@ -386,6 +386,66 @@ async fn check_says_which_write_was_refused_last() {
         said.out
     );
     assert!(said.out.contains("constraint short"), "{}", said.out);
+    // The same write would fail again, so a reconcile is no remedy.
+    for line in [
+        "failed    a\n",
+        "default: 1 agent, 0 in sync, 1 failed\n",
+        "`agent-sync why SLUG` explains one that is missing, rejected or failed.",
+    ] {
+        assert!(said.out.contains(line), "{line} in:\n{}", said.out);
+    }
+    assert!(!said.out.contains("reconcile"), "{}", said.out);
+    let objects = platform.says(&["check", "--json"]).await.objects();
+    let types: Vec<_> = objects.iter().map(|object| &object["type"]).collect();
+    assert_eq!(types, ["agent", "summary"]);
+    let summary = &objects[1]["summary"];
+    assert_eq!(
+        (&summary["drifted"], &summary["failed"]),
+        (&1.into(), &1.into())
+    );
+    let said = platform.says(&["reconcile", "a"]).await.fits();
+    assert!(
+        said.out
+            .contains("explains one that is missing, rejected or failed."),
+        "{}",
+        said.out
+    );
+}
+
+/// Rows and summaries of the JSON output begin with the database and the type.
+#[tokio::test]
+async fn i1_each_row_of_json_has_a_type_and_the_database_first() {
+    let platform = Platform::installed().await;
+    platform.save("a", EXAMPLE).await;
+    for (arguments, types) in [
+        (&["check", "--json"][..], &["agent", "summary"][..]),
+        (&["check", "a", "--json"], &["agent", "summary"]),
+        (
+            &["check", "--unmapped", "--json"],
+            &["agent", "summary", "unmapped"],
+        ),
+        (
+            &["check", "--rules", "config/providers.toml", "--json"],
+            &["plan"],
+        ),
+        (&["reconcile", "--all", "--json"], &["agent", "summary"]),
+    ] {
+        let said = platform.says(arguments).await;
+        for (line, kind) in said.out.lines().zip(types) {
+            let start = format!(r#"{{"database":"default","type":"{kind}","#);
+            assert!(line.starts_with(&start), "{arguments:?}: {line}");
+        }
+        assert_eq!(said.out.lines().count(), types.len(), "{said:?}");
+    }
+    let said = platform.says(&["check", "nobody", "--json"]).await;
+    assert_eq!(said.objects()[1]["type"], "unknown");
+    for command in ["status", "doctor", "databases"] {
+        let said = platform.says(&[command, "--json"]).await;
+        assert!(
+            said.out.starts_with(r#"{"database":"default","#),
+            "{said:?}"
+        );
+    }
 }
 
 /// GIVEN agents or configurations that row-level security may hide from the role, THEN no command

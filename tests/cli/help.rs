@@ -364,6 +364,59 @@ fn each_command_has_a_manual_page_with_its_options() {
     assert_eq!(output.status.code(), Some(64), "{output:?}");
 }
 
+/// The usage of each page names the values, and each page says where a fault of the program goes.
+#[test]
+fn a_manual_page_names_the_values_of_options_and_where_faults_go() {
+    let pages = pages();
+    for (name, text) in &pages {
+        let synopsis = text.split("\n.SH SYNOPSIS\n").nth(1).unwrap();
+        let synopsis = synopsis.lines().next().unwrap();
+        let reads_settings = !["agent-sync-man.1", "agent-sync-completions.1"].contains(&&**name);
+        assert_eq!(
+            synopsis.contains(r"[\fB\-\-config\fR \fIFILE\fR]"),
+            reads_settings,
+            "{name}: {synopsis}"
+        );
+        assert!(text.contains("\n.SH BUGS\n"), "{name}");
+    }
+    let page = said(&["man", "reconcile"]);
+    for word in [r" [\fB\-\-all\fR]", r" [\fISLUG\fR]..."] {
+        assert!(page.contains(word), "{word} in {page}");
+    }
+}
+
+/// Every help has one layout, short and long, and leaves out the settings file where none is read.
+#[test]
+fn every_help_has_one_layout() {
+    for subcommand in subcommands() {
+        let [short, long] = ["-h", "--help"].map(|option| said(&[&subcommand, option]));
+        assert_eq!(short, long, "{subcommand}");
+        let reads_settings = !["man", "completions"].contains(&&*subcommand);
+        assert_eq!(long.contains("--config"), reads_settings, "{long}");
+    }
+    assert!(said(&["--config", "nothing.toml", "man"]).contains(".SH NAME"));
+    assert!(said(&["man", "--config", "nothing.toml"]).contains(".SH NAME"));
+}
+
+/// A command line that is not understood is told like every other error.
+#[test]
+fn a_wrong_command_line_is_told_by_the_name_of_the_program() {
+    for arguments in [&["check", "--nothing"][..], &["nothing"], &["probe", "x"]] {
+        for colour in ["never", "always"] {
+            let output = Command::new(env!("CARGO_BIN_EXE_agent-sync"))
+                .args(["--color", colour])
+                .args(arguments)
+                .output()
+                .unwrap();
+            assert_eq!(output.status.code(), Some(64));
+            let err = String::from_utf8(output.stderr).unwrap();
+            let plain = anstream::adapter::strip_str(&err).to_string();
+            assert!(plain.starts_with("agent-sync: "), "{err}");
+            assert!(!plain.contains("error:"), "{err}");
+        }
+    }
+}
+
 /// At 80 columns, `man` shows every page without a wider line and without a warning.
 #[test]
 fn every_manual_page_fits_80_columns() {

@@ -316,9 +316,10 @@ async fn i1_reconcile_wants_slugs_or_all_and_has_a_dry_run() {
     );
     let said = platform.says(&["reconcile", "nobody"]).await.fits();
     assert_eq!(said.code, 1);
+    // It stands below the summary, as `check` has it.
     assert!(
         said.out
-            .contains("unknown   nobody  no agent has this slug"),
+            .ends_with("failed\nunknown   nobody  no agent has this slug\n"),
         "{}",
         said.out
     );

@@ -187,6 +187,8 @@ async fn i2_status_exits_with_2_on_a_fault() {
             said.out.contains(" broken ") && said.out.contains("FAIL  capture broken"),
             "{said:?}"
         );
+        // Beside a fault, what is not recorded is no news.
+        assert!(!said.out.contains("Last "), "{said:?}");
     }
     let mut command = platform.command(&["status", "--exit-zero"]);
     command.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");

@@ -177,7 +177,7 @@ const DAMAGES: &[Damage] = &[
     Damage {
         sql: "DELETE FROM agent_configurations; {save}",
         text: "no configuration",
-        mending: Statements("brought in sync: ", ""),
+        mending: Statements("brought in sync: `", "`"),
         weight: Agent("missing_configuration"),
     },
     Damage {

@@ -80,7 +80,12 @@ async fn why_says_of_a_slug_that_nobody_has_where_it_looked() {
         "{}",
         said.err
     );
-    assert!(said.err.contains("try: looked in: default"), "{}", said.err);
+    assert!(said.err.contains("looked in: default\n"), "{}", said.err);
+    assert!(
+        said.err.contains("  try: check the spelling"),
+        "{}",
+        said.err
+    );
     platform.configure("orphan").await;
     let story = why(&platform, "orphan").await;
     assert_eq!(
@@ -98,6 +103,55 @@ async fn why_says_of_a_slug_that_nobody_has_where_it_looked() {
     assert!(said.out.starts_with("orphan in good"), "{}", said.out);
 }
 
+/// A mistyped slug is told with similar ones, of many agents as well, and a database without an
+/// install is named.
+#[tokio::test]
+async fn a_mistyped_slug_is_told_with_similar_ones() {
+    let platform = Platform::new().await;
+    platform
+        .run(
+            "INSERT INTO agents (slug) SELECT 'agent-' || n FROM generate_series(1, 15000) AS n;
+             INSERT INTO agents (slug) VALUES ('reception'), (E'hostile\u{1b}[2J')",
+        )
+        .await;
+    for (typed, similar) in [
+        ("receptoin", "similar: reception"),
+        ("Reception", "similar: reception"),
+        ("Agent-14999", "similar: agent-14999, "),
+        ("agnet-7", "similar: agent-7, "),
+        ("hostil\u{1b}[2J", r#"similar: "hostile\u001b[2J""#),
+    ] {
+        let said = platform.says(&["why", typed]).await;
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{typed}");
+        let err = said.err.split_whitespace().collect::<Vec<_>>().join(" ");
+        for text in [
+            "looked in: default (agent-sync is not installed there)",
+            similar,
+        ] {
+            assert!(err.contains(text), "{typed}: {text} in {err}");
+        }
+        assert!(!said.err.contains('\u{1b}'), "{err:?}");
+        let said = platform.says(&["check", typed, "--json"]).await;
+        let unknown = said.objects().pop().unwrap();
+        assert_eq!(unknown["verdict"], "unknown", "{unknown}");
+        let nearest = unknown["near"][0].as_str().unwrap();
+        let nearest = format!("{nearest:?}").replace("\\u{1b}", "\\u001b");
+        assert!(
+            similar.contains(nearest.trim_matches('"')),
+            "{nearest}: {similar}"
+        );
+    }
+    let said = platform.says(&["check", "receptoin"]).await.fits();
+    assert!(
+        said.out
+            .ends_with("unknown   receptoin  no agent has this slug; similar: reception\n"),
+        "{}",
+        said.out
+    );
+    let said = platform.says(&["why", "nothing like it"]).await;
+    assert!(!said.err.contains("similar"), "{}", said.err);
+}
+
 #[tokio::test]
 async fn the_remedy_of_each_problem_of_an_agent_works() {
     let platform = Platform::installed().await;
@@ -111,9 +165,11 @@ async fn the_remedy_of_each_problem_of_an_agent_works() {
         .await;
     let story = why(&platform, "it's new").await;
     assert_eq!(story["problem"]["kind"], "missing_configuration");
-    let (_, sql) = text(&story, "remedy")
-        .split_once("brought in sync: ")
-        .unwrap();
+    let remedy: Vec<_> = text(&story, "remedy").split('`').collect();
+    let [before, sql, ""] = remedy[..] else {
+        panic!("a statement between backticks: {remedy:?}")
+    };
+    assert!(before.ends_with("brought in sync: "), "{before}");
     platform.run(sql).await;
     platform.becomes("it's new", EXPECTED).await;
     assert_eq!(

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use crate::support::Platform;
-use crate::support::http::{metric_becomes, serving};
-use crate::support::platform::EXAMPLE;
+use crate::support::http::{address, command, metric_becomes, serving};
+use crate::support::platform::{EXAMPLE, EXPECTED};
+use crate::support::{Daemon, Platform};
 
 /// The page in a browser after a few seconds, and the browser's errors.
 fn browse(address: SocketAddr) -> Option<(String, String)> {
@@ -51,6 +51,17 @@ fn browse(address: SocketAddr) -> Option<(String, String)> {
     }
 }
 
+/// Like [`browse`], without errors of the browser and without the places where a name may be broken.
+async fn page(address: SocketAddr) -> Option<String> {
+    let browsed = tokio::task::spawn_blocking(move || browse(address));
+    let (page, complaints) = browsed.await.unwrap()?;
+    assert_eq!(
+        complaints, "",
+        "the policy lets the page do all that it does"
+    );
+    Some(page.replace("<wbr>", ""))
+}
+
 /// The markup inside of an element.
 fn inside<'a>(page: &'a str, id: &str) -> &'a str {
     let start = page
@@ -84,18 +95,9 @@ async fn the_page_runs_nothing_that_a_slug_holds() {
     ] {
         metric_becomes(address, &series, count).await;
     }
-    let browsed = tokio::task::spawn_blocking(move || browse(address))
-        .await
-        .unwrap();
-    let Some((page, complaints)) = browsed else {
+    let Some(page) = page(address).await else {
         return;
     };
-    // Where a long name may be broken.
-    let page = page.replace("<wbr>", "");
-    assert_eq!(
-        complaints, "",
-        "the policy lets the page do all that it does"
-    );
     assert!(
         inside(&page, "verdict").starts_with("2 agents are not in sync.<"),
         "{page}"
@@ -107,6 +109,7 @@ async fn the_page_runs_nothing_that_a_slug_holds() {
         "No configuration has this slug",
         "Rejected: voice_settings.temperature: expected a number from 0 to 2",
         "Correct the values that the reason names.",
+        "<code>INSERT INTO public.agent_configurations (agent_slug, provider_config) VALUES (",
     ] {
         assert!(problems.contains(text), "{text} in {problems}");
     }
@@ -125,5 +128,65 @@ async fn the_page_runs_nothing_that_a_slug_holds() {
     assert!(
         !page.contains("test-voice-123"),
         "no value of a row is shown"
+    );
+}
+
+/// G17: configurations that an audit found to differ are in the headline, beside no problem.
+#[tokio::test]
+async fn g17_the_page_is_not_green_while_configurations_differ() {
+    let platform = Platform::installed().await;
+    for slug in ["a", "b", "c"] {
+        platform.configure(slug).await;
+        platform.save(slug, EXAMPLE).await;
+    }
+    let mut command = command(&platform);
+    command.env("AGENT_SYNC__AUDIT__INTERVAL", "1s");
+    let daemon = Daemon::start(command);
+    let address = address(&daemon).await;
+    daemon.logged("caught up").await;
+    platform.becomes("c", EXPECTED).await;
+    platform.drained().await;
+    platform
+        .run(
+            "UPDATE agent_configurations SET provider_config = jsonb_set(provider_config, \
+             '{llm,model}', '\"other\"') WHERE agent_slug <> 'a'",
+        )
+        .await;
+    metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 2.0).await;
+    let Some(page) = page(address).await else {
+        return;
+    };
+    let verdict = inside(&page, "verdict");
+    assert!(
+        verdict.starts_with("2 configurations differ from their agents.<"),
+        "{verdict}"
+    );
+    assert!(page.contains("<title>• agent-sync</title>"), "{page}");
+    let databases = inside(&page, "databases");
+    for text in [
+        "ok, but 2 configurations differ<",
+        "<span class=\"fair\">2</span><small>not in sync</small>",
+    ] {
+        assert!(databases.contains(text), "{text} in {databases}");
+    }
+    let none = inside(&page, "problems-none");
+    assert!(
+        none.starts_with("No agent has a problem. 2 configurations differ by the last audit: <"),
+        "{none}"
+    );
+}
+
+/// A daemon that has just begun tells nothing about the time before.
+#[tokio::test]
+async fn a_page_of_a_new_daemon_tells_since_when_nothing_was_saved() {
+    let platform = Platform::installed().await;
+    let (_daemon, address) = serving(&platform).await;
+    let Some(page) = page(address).await else {
+        return;
+    };
+    let databases = inside(&page, "databases");
+    assert!(
+        databases.contains("Nothing was saved since the daemon began."),
+        "{databases}"
     );
 }

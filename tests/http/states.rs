@@ -91,6 +91,79 @@ async fn g6_g7_each_kind_of_problem_is_counted_listed_and_ends() {
     );
 }
 
+/// Many problems of one kind hide no problem of another kind that began earlier, however short the
+/// list is.
+#[tokio::test]
+async fn g7_a_list_of_problems_has_a_share_of_each_kind() {
+    let platform = Platform::installed().await;
+    let (_daemon, address) = serving(&platform).await;
+    platform.configure("bad").await;
+    platform.configure("refused").await;
+    platform
+        .run("ALTER TABLE agent_configurations ADD CHECK (voice_id <> 'never')")
+        .await;
+    platform.save("bad", r#"{"temperature": 9}"#).await;
+    platform
+        .save("refused", r#"{"provider":"openai","voice_id":"never"}"#)
+        .await;
+    let series = |kind| format!("agent_sync_problems{{database=\"default\",kind=\"{kind}\"}}");
+    metric_becomes(address, &series("rejected"), 1.0).await;
+    metric_becomes(address, &series("failed"), 1.0).await;
+    platform
+        .run("INSERT INTO agents (slug) SELECT 'lonely-' || n FROM generate_series(1, 1100) AS n")
+        .await;
+    metric_becomes(address, &series("missing_configuration"), 1100.0).await;
+    for (wanted, missing) in [(3, 1), (10, 8), (1000, 998)] {
+        let (_, answer) = get(address, &format!("/status?problems={wanted}&changes=0")).await;
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let listed = answer["databases"][0]["problems"]["listed"].clone();
+        let with = |kind: &str| {
+            let all = listed.as_array().unwrap().iter();
+            all.filter(|problem| problem["kind"] == kind).count()
+        };
+        let found = ["failed", "rejected", "missing_configuration"].map(with);
+        assert_eq!(found, [1, 1, missing], "of {wanted}");
+    }
+}
+
+/// The leader tells its own server process, the daemons that stand by, and the number of agents by the
+/// statistics of the server.
+#[tokio::test]
+async fn the_leader_tells_its_process_and_who_stands_by() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agents (slug) SELECT n::text FROM generate_series(1, 30) AS n;
+             ANALYZE agents",
+        )
+        .await;
+    let (_leader, address) = serving(&platform).await;
+    let _standby = Daemon::start(command(&platform));
+    eventually("the standby is told", async || {
+        let database = status(address).await;
+        database["standbys"]
+            .as_array()
+            .is_some_and(|all| all.len() == 1)
+    })
+    .await;
+    let database = status(address).await;
+    let holder = "SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND l.granted
+          AND d.datname = current_database()";
+    let pid: i32 = platform.value(holder).await;
+    assert_eq!(database["leader_pid"], pid, "{database}");
+    let standby = &database["standbys"][0];
+    assert_ne!(standby["pid"], pid, "{database}");
+    assert!(
+        standby["program"]
+            .as_str()
+            .unwrap()
+            .starts_with("agent-sync/"),
+        "{database}"
+    );
+    assert_eq!(database["agents_estimate"], 30, "{database}");
+}
+
 /// A save is counted with its latency, its cause and its columns, without its values.
 #[tokio::test]
 async fn a_save_is_counted_without_its_values() {

@@ -76,6 +76,21 @@ async fn i6_uninstall_leaves_the_catalog_as_it_was() {
     assert!(said.contains("nothing is installed"), "{said}");
 }
 
+/// The printed uninstall does the same as the command, also within the transaction of a migration
+/// and where nothing is installed.
+#[tokio::test]
+async fn i6_a_printed_uninstall_is_the_uninstall() {
+    let platform = Platform::new().await;
+    let before = catalog(&platform).await;
+    assert_eq!(run(&platform, &["install"]).0, 0);
+    let (code, script, _) = run(&platform, &["uninstall", "--print"]);
+    assert_eq!(code, 0);
+    assert_ne!(before, catalog(&platform).await, "--print changes nothing");
+    platform.run(&format!("BEGIN;\n{script}\nCOMMIT")).await;
+    assert_eq!(before, catalog(&platform).await);
+    platform.run(&script).await;
+}
+
 #[tokio::test]
 async fn i6_a_second_install_changes_nothing_and_locks_nothing() {
     let platform = Platform::installed().await;

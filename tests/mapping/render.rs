@@ -33,9 +33,14 @@ fn the_worked_example_is_printed_to_the_letter() {
     ] {
         let input =
             format!("{{\"agent\":{{\"slug\":\"ada\",\"voice_settings\":{settings}}}{rest}}}");
+        let told = if rest.contains("more") {
+            "agent-sync: warning: more: nothing reads it; known here: agent, configuration\n"
+        } else {
+            ""
+        };
         assert_eq!(
             render(input.as_bytes()),
-            (0, expected.clone(), String::new())
+            (0, expected.clone(), told.to_owned())
         );
     }
 }
@@ -178,6 +183,29 @@ fn m10_settings_that_no_rule_reads_are_named_beside_the_result() {
     ];
     let remarks = remarks.map(|remark| format!("agent-sync: warning: {remark}\n"));
     assert_eq!(err, remarks.concat());
+}
+
+/// Keys of the input that nothing reads are told: all beside the two rows, and in a row those that are
+/// similar to a column, because a row has other columns.
+#[test]
+fn a_mistyped_key_of_the_input_is_told() {
+    let input = r#"{"agent":{"voice_setings":{},"id":1,"created_at":"x","Name":"n"},"configuraton":{},
+        "\u001b[2J":1}"#;
+    let (code, out, err) = render(input.as_bytes());
+    assert_eq!((code, &*out), (0, "{}\n"));
+    let told: Vec<_> = err.lines().collect();
+    assert_eq!(
+        told,
+        [
+            "agent-sync: warning: configuraton: nothing reads it; did you mean `configuration`?",
+            r#"agent-sync: warning: "\u001b[2J": nothing reads it; known here: agent, configuration"#,
+            "agent-sync: warning: agent.voice_setings: nothing reads it; did you mean `voice_settings`?",
+            "agent-sync: warning: agent.Name: nothing reads it; did you mean `name`?",
+        ]
+    );
+    let keys: Vec<_> = (0..60_000).map(|key| format!("\"k{key}\":1")).collect();
+    let (code, _, err) = render(format!("{{\"agent\":{{}},{}}}", keys.join(",")).as_bytes());
+    assert_eq!((code, err.lines().count()), (0, 21));
 }
 
 /// An agent with 60,000 unknown keys costs little, and is told in a few lines.

@@ -574,7 +574,7 @@ async fn every_query_can_be_prepared_with_tenants() {
 
 async fn every_query_can_be_prepared(platform: Platform) {
     use agent_sync::pg::without_sent;
-    use agent_sync::store::{awaited, backlog, queries, report, request, surveyed, tenants};
+    use agent_sync::store::{awaited, backlog, queries, report, request, slugs, surveyed, tenants};
 
     let role = format!("daemon_{}", platform.name());
     assert!(platform.says(&["install", "--role", &role]).await.code == 0);
@@ -667,6 +667,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         .chain(of_tenant.into_iter().flatten())
         .chain(tenants::exists(&layout, may_read))
         .chain(tenants::some(&layout, may_read));
+    let of_tenants = of_tenants.chain([slugs::some(&layout, may_read)]);
     let of_tenants: Vec<String> = of_tenants.collect();
     for query in [
         &report::daemons(),
@@ -770,6 +771,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         queries::HIDDEN_ROWS,
         queries::DISTRUST,
         backlog::COUNTS,
+        backlog::OWN,
         &backlog::latest_problems(keys),
         &claim,
         &write,

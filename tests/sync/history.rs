@@ -288,6 +288,13 @@ async fn a_history_that_is_off_costs_nothing() {
         "{status}"
     );
 
+    let told = Said::of(keeping(&platform, &["why", "a"])).await.fits();
+    assert!(
+        told.out.contains("\n    none is noted\n") && !told.out.contains("history.enabled = true"),
+        "{}",
+        told.out
+    );
+
     // `install` enables and disables it; until then `doctor` reports the difference.
     let doctor = Said::of(keeping(&platform, &["doctor"])).await.fits();
     assert!(

@@ -1,38 +1,8 @@
 // The page of one agent: asks its own address for what `agent-sync why` says, as JSON, and shows it.
 
-// The value of a member that may be hidden: a prompt comes as its length, a text that may be a
-// secret as a description.
-function valueOf(object, name) {
-  if (name in object) return [JSON.stringify(object[name]), "value"];
-  if (`${name}_characters` in object) return [plural(object[`${name}_characters`], "character", "characters"), "value hidden"];
-  if (`${name}_is` in object) return [object[`${name}_is`], "value hidden"];
-  return ["not set", "value unset"];
-}
-
-const whenOf = ({ since, seconds: age }) => timeElement(since, agoOf(age));
-
-function valueIn(object, name) {
-  const [text, className] = valueOf(object, name);
-  return make("span", className, text);
-}
-
 // The paths of an object of fields, without the suffixes of hidden values.
 function pathsOf(fields) {
   return Object.keys(fields).map((name) => name.replace(/_(characters|is)$/, (suffix) => (valueOf(fields, name.slice(0, -suffix.length))[1] === "value hidden" ? "" : suffix)));
-}
-
-function table(heads, rows) {
-  const root = make("table", heads.length > 2 ? "fields three" : "fields");
-  const head = make("tr");
-  for (const text of heads) {
-    const cell = make("th", "", text);
-    cell.scope = "col";
-    head.append(cell);
-  }
-  root.append(make("thead"), make("tbody"));
-  root.tHead.append(head);
-  root.tBodies[0].append(...rows);
-  return root;
 }
 
 function differences(list) {
@@ -50,24 +20,6 @@ function fieldsOf(fields) {
 function section(title, ...content) {
   const root = make("section");
   root.append(make("h2", "", title), ...content);
-  return root;
-}
-
-function write(one) {
-  const { application_name, role, columns, differences: changed } = one;
-  const root = make("div", "write");
-  const by = application_name ? ` by ${application_name}` : "";
-  const as = role ? ` as ${role}` : "";
-  const head = make("p", "");
-  head.append(whenOf(one), `${by}${as}: ${columns.join(", ")}`);
-  root.append(head);
-  if (changed.length) {
-    root.append(table(["Field", "Before", "After"], changed.map((one) => line([
-      ["path", breakable(one.path)],
-      ["", [make("span", "label", "before "), valueIn(one, "current")]],
-      ["", [make("span", "label", "after "), valueIn(one, "expected")]],
-    ]))));
-  }
   return root;
 }
 

@@ -97,3 +97,52 @@ function line(cells) {
   }
   return row;
 }
+
+// The value of a member that may be hidden: a prompt comes as its length, a text that may be a
+// secret as a description.
+function valueOf(object, name) {
+  if (name in object) return [JSON.stringify(object[name]), "value"];
+  if (`${name}_characters` in object) return [plural(object[`${name}_characters`], "character", "characters"), "value hidden"];
+  if (`${name}_is` in object) return [object[`${name}_is`], "value hidden"];
+  return ["not set", "value unset"];
+}
+
+const whenOf = ({ since, seconds: age }) => timeElement(since, agoOf(age));
+
+function valueIn(object, name) {
+  const [text, className] = valueOf(object, name);
+  return make("span", className, text);
+}
+
+function table(heads, rows) {
+  const root = make("table", heads.length > 2 ? "fields three" : "fields");
+  const head = make("tr");
+  for (const text of heads) {
+    const cell = make("th", "", text);
+    cell.scope = "col";
+    head.append(cell);
+  }
+  root.append(make("thead"), make("tbody"));
+  root.tHead.append(head);
+  root.tBodies[0].append(...rows);
+  return root;
+}
+
+// A write of the history: when, by whom, and each field before and after.
+function write(one) {
+  const { application_name, role, columns, differences: changed } = one;
+  const root = make("div", "write");
+  const by = application_name ? ` by ${application_name}` : "";
+  const as = role ? ` as ${role}` : "";
+  const head = make("p", "");
+  head.append(whenOf(one), `${by}${as}: ${columns.join(", ")}`);
+  root.append(head);
+  if (changed.length) {
+    root.append(table(["Field", "Before", "After"], changed.map((one) => line([
+      ["path", breakable(one.path)],
+      ["", [make("span", "label", "before "), valueIn(one, "current")]],
+      ["", [make("span", "label", "after "), valueIn(one, "expected")]],
+    ]))));
+  }
+  return root;
+}

@@ -46,6 +46,11 @@ function problemsOf(database) {
   return problems ? problems.missing_configuration + problems.rejected + problems.ambiguous + problems.failed : 0;
 }
 
+const differ = (count) => plural(count, "configuration differs", "configurations differ");
+
+// Configurations that differ by the last comparison, which no problem explains.
+const differingIn = (database) => (database.compared ? database.compared.differing : 0);
+
 function judge(database) {
   if (!database.live || ["broken", "unreachable"].includes(database.state)) return "bad";
   return database.ready && !database.pause && problemsOf(database) === 0 && database.findings.length === 0 ? "good" : "fair";
@@ -57,8 +62,9 @@ function stateOf(database) {
   if (!database.live) return "broken: hangs, no progress";
   if (state === "broken" && database.leader) return "broken: may be missing changes";
   if (state === "busy" && phase === "waiting") return "busy: some changes are left and will be tried again, such as locked ones";
-  const [count, findings] = [problemsOf(database), database.findings.length];
+  const [count, differing, findings] = [problemsOf(database), differingIn(database), database.findings.length];
   if (state === "ok" && count) return `ok, but ${atLeast(count, database.problems.at_least)} ${count === 1 ? "agent" : "agents"} not in sync`;
+  if (state === "ok" && differing) return `ok, but ${differ(differing)}`;
   if (state === "ok" && findings) return `ok, with ${plural(findings, "warning", "warnings")}`;
   return state in { busy: 0, standby: 0 } && DETAILS[phase] ? `${state}: ${DETAILS[phase]}` : state;
 }
@@ -82,6 +88,14 @@ function figure(element, value, label, className) {
     element.replaceChildren(make("span", className || "", value), make("small", "", label));
   });
 }
+
+// The daemons that stand by, as `status` names them.
+function standbysOf({ standbys }) {
+  return standbys.map(({ host, pid, program }) => `${host || "local"}/${pid} (${program})`).join(", ") || "no daemon";
+}
+
+// Whether the daemon has run for less than the hour of the charts.
+const isYoung = () => Date.parse(latest.now) - Date.parse(latest.started_at) < 3600 * 1000;
 
 function auditOf({ at, in_sync, drifted, unmapped }) {
   return [timeOf(at), `: ${number(in_sync)} in sync, ${number(drifted)} drifted, ${number(unmapped)} with a setting that no rule reads`];
@@ -112,7 +126,8 @@ function fillBody(body, database) {
   const list = facts([
     ["Where", database.target],
     ["PostgreSQL", database.server_version || "not known yet"],
-    ["Role", database.leader ? "this daemon leads" : database.pause ? "none during the pause" : database.connected ? "stands by" : "not connected"],
+    ["Role", database.leader ? `this daemon leads${database.leader_pid ? ` (process ${database.leader_pid} of the server)` : ""}` : database.pause ? "none during the pause" : database.connected ? "stands by" : "not connected"],
+    ...(database.standbys ? [["Standing by", standbysOf(database)]] : []),
     ["In this state", ["since ", timeOf(database.phase_since)]],
     ["Last audit", database.audit ? auditOf(database.audit) : "none yet"],
     ["Last sync", database.last_sync_at ? timeOf(database.last_sync_at) : "none yet"],
@@ -121,7 +136,8 @@ function fillBody(body, database) {
     ...before,
   ]);
   const quiet = database.hour.every((minute) => minute.synced + minute.unchanged + minute.failed + minute.missing + minute.rejected === 0);
-  const silence = database.connected ? "Nothing was saved in the last hour." : "Without a connection, it is not known whether something was saved.";
+  const since = isYoung() ? "since the daemon began" : "in the last hour";
+  const silence = database.connected ? `Nothing was saved ${since}.` : "Without a connection, it is not known whether something was saved.";
   const charts = quiet ? make("p", "empty", silence) : make("div", "charts");
   if (!quiet) charts.append(throughput(database), latencies(database));
   body.replaceChildren(...notices, ...others, charts, list);
@@ -150,7 +166,7 @@ function showDatabases(databases) {
     setClass(parts.state, verdict === "bad" ? "state bad" : "state");
     const { outbox, problems } = database;
     figure(parts.waits, outbox ? atLeast(outbox.rows, outbox.at_least) : "–", "waiting");
-    const count = problemsOf(database);
+    const count = problemsOf(database) + differingIn(database);
     figure(parts.problems, problems ? atLeast(count, problems.at_least) : "–", "not in sync", count ? "fair" : "");
     figure(parts.latency, seconds(database.latency.last_hour.p99_seconds), "99% within");
     if (row.root.open) fillIfChanged(row);
@@ -169,7 +185,7 @@ function showDatabases(databases) {
 
 function fillIfChanged(row) {
   const { outage_seconds, outbox, wakeups, ...shown } = row.database;
-  const rounded = { ...shown, outage: seconds(outage_seconds), changes: 0, problems: 0 };
+  const rounded = { ...shown, outage: seconds(outage_seconds), young: isYoung(), changes: 0, problems: 0 };
   whenChanged(row.body, rounded, () => fillBody(row.body, row.database));
 }
 
@@ -274,12 +290,19 @@ function nameOf({ tenant, slug }) {
   return tenant === undefined ? slug : `${tenant}/${slug}`;
 }
 
-// The name of an agent, as a link where its page is served.
-function linkTo({ database, tenant, slug }) {
-  const text = nameOf({ tenant, slug });
-  if (!["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) return text;
+// The address of the page of an agent, where it is served.
+function pageOf({ database, tenant, slug }) {
+  if (!["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) return null;
+  return `/agents/${encodeURIComponent(database)}/${encodeURIComponent(slug)}${tenant === undefined ? "" : `?tenant=${encodeURIComponent(tenant)}`}`;
+}
+
+// The name of an agent, as a link to its page.
+function linkTo(agent) {
+  const text = nameOf(agent);
+  const page = pageOf(agent);
+  if (!page) return text;
   const link = make("a");
-  link.href = `/agents/${encodeURIComponent(database)}/${encodeURIComponent(slug)}${tenant === undefined ? "" : `?tenant=${encodeURIComponent(tenant)}`}`;
+  link.href = page;
   link.append(...breakable(text));
   return link;
 }
@@ -336,21 +359,55 @@ function showProblems(databases) {
   const shown = all.filter(fits).sort((a, b) => b.since.localeCompare(a.since));
   const count = total(databases, problemsOf);
   const more = databases.some((database) => database.problems && database.problems.at_least);
-  setText(byId("problems-count"), count ? atLeast(count, more) : "");
+  const differing = total(databases, differingIn);
+  setText(byId("problems-count"), count + differing ? atLeast(count + differing, more) : "");
   const known = databases.some((database) => database.problems);
   byId("filters").hidden = all.length === 0;
   byId("problems").hidden = shown.length === 0;
   let none = "";
   if (shown.length === 0 && all.length > 0) none = "No listed agent matches the filter.";
   else if (all.length === 0) none = known ? "No agent has a problem." : "Only the daemon that leads reports this.";
-  else if (shown.length < count) none = `${number(shown.length)} of ${atLeast(count, more)} listed, the latest first.`;
-  setText(byId("problems-none"), none);
+  else if (shown.length < count) none = `${number(shown.length)} of ${atLeast(count, more)} listed: the latest of each kind, the latest first.`;
+  const drifted = differing ? ` ${differ(differing)} by the last audit: \`agent-sync check\` lists them.` : "";
+  whenChanged(byId("problems-none"), [none, drifted], () => byId("problems-none").replaceChildren(...marked((none + drifted).trim())));
   const groups = groupsOf(shown);
   const body = byId("problems").tBodies[0];
   whenChanged(body, [shown, [...lengths]], () => {
     body.replaceChildren(...groups.slice(0, lengthOf("problems")).map(groupRow));
     byId("problems-more").replaceChildren(...(groups.length > lengthOf("problems") ? [showMore("problems", groups.length)] : []));
   });
+}
+
+// The writes that were asked for, by their change: they stay when the list changes.
+const told = new Map();
+const MOST_WRITES = 3;
+
+// A button that asks for the cause and the values of a write, which the page of the agent has.
+function writesOf(change) {
+  const key = JSON.stringify([change.database, change.tenant, change.slug, change.at]);
+  if (told.has(key)) return told.get(key);
+  const root = make("div", "writes");
+  const button = make("button", "more", "Before and after");
+  button.type = "button";
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    told.set(key, root);
+    let parts;
+    try {
+      const answer = await fetch(pageOf(change), { headers: { Accept: "application/json" }, cache: "no-store" });
+      const text = await answer.text();
+      const writes = answer.ok ? JSON.parse(text).agents.flatMap((agent) => agent.history) : [];
+      const none = answer.ok ? "No write is noted. The setting history.enabled = true notes each one, with its cause." : text.split("\n")[0];
+      parts = writes.length ? writes.slice(0, MOST_WRITES).map(write) : [make("p", "empty", none)];
+    } catch (error) {
+      console.warn(error);
+      button.disabled = false;
+      parts = [button, make("p", "empty", "The daemon cannot be reached.")];
+    }
+    root.replaceChildren(...parts);
+  });
+  root.append(button);
+  return root;
 }
 
 function showChanges(databases) {
@@ -360,10 +417,11 @@ function showChanges(databases) {
   setText(byId("changes-none"), shown.length === 0 ? "Nothing has changed since the daemon began." : "");
   const body = byId("changes").tBodies[0];
   whenChanged(body, [shown, lengthOf("changes")], () => {
+    if (told.size > 100) told.clear();
     body.replaceChildren(...shown.slice(0, lengthOf("changes")).map((change) => line([
       ["", linkTo(change)],
       ["in", breakable(change.database)],
-      change.outcome === "written" ? ["", change.columns.join(", ")] : ["fair", `nothing: ${(KINDS[change.outcome] || change.outcome).toLowerCase()}`],
+      change.outcome === "written" ? ["", pageOf(change) ? [change.columns.join(", "), writesOf(change)] : change.columns.join(", ")] : ["fair", `nothing: ${(KINDS[change.outcome] || change.outcome).toLowerCase()}`],
       ["", timeOf(change.at)],
     ])));
     byId("changes-more").replaceChildren(...(shown.length > lengthOf("changes") ? [showMore("changes", shown.length)] : []));
@@ -395,9 +453,18 @@ function verdictOf({ databases }) {
   if (starting) return ["fair", `${plural(starting, "database is", "databases are")} being brought in sync.`];
   const paused = databases.filter((database) => database.pause).length;
   if (paused) return ["fair", databases.length === 1 ? "The database is paused." : `${plural(paused, "database is", "databases are")} paused.`];
-  if (count) return ["fair", `${atLeast(count, more)} ${count === 1 ? "agent is" : "agents are"} not in sync.`];
+  const differing = total(databases, differingIn);
+  const problems = `${atLeast(count, more)} ${count === 1 ? "agent is" : "agents are"} not in sync`;
+  if (count) return ["fair", differing ? `${problems}, and ${differ(differing)}.` : `${problems}.`];
+  if (differing) return ["fair", `${differ(differing)} from ${differing === 1 ? "its agent" : "their agents"}.`];
+  const warned = databases.filter((database) => database.findings.length).length;
+  if (warned) return ["fair", `${databases.length === 1 ? "The database has" : plural(warned, "database has", "databases have")} ${plural(total(databases, (database) => database.findings.length), "warning", "warnings")}.`];
   if (databases.every((database) => database.state === "standby")) return ["good", `${them} ${databases.length === 1 ? "is" : "are"} led by another daemon.`];
-  const agents = databases.every((database) => database.audit) ? `: ${plural(total(databases, (database) => database.audit.agents), "agent", "agents")}` : "";
+  // Before the first audit, the number is that of the server's statistics.
+  const numberOf = ({ audit, agents_estimate: estimate }) => (audit ? audit.agents : estimate);
+  const known = databases.every((database) => numberOf(database) !== null);
+  const about = databases.every((database) => database.audit) ? "" : "about ";
+  const agents = known ? `: ${about}${plural(total(databases, numberOf), "agent", "agents")}` : "";
   return ["good", `${them} ${databases.length === 1 ? "is" : "are"} up to date${agents}.`];
 }
 

@@ -6,6 +6,7 @@
 //! each, or one for each database if there are more.
 
 mod parts;
+mod sessions;
 
 use std::time::SystemTime;
 
@@ -15,6 +16,7 @@ use self::parts::{
     Agents, Audit, Change, Compared, Finding, InMinute, LastError, Latencies, Latency, Outbox,
     Problems, Reason, Unmapped, seconds,
 };
+use self::sessions::Sessions;
 use crate::observe::histogram::{Histogram, LATENCY};
 use crate::observe::state::{CHANGES, PROBLEMS, WakeUp};
 use crate::observe::verdict::{stuck, unready};
@@ -89,6 +91,8 @@ struct Database<'a> {
     pause: Option<&'a Pause>,
     connected: bool,
     leader: bool,
+    #[serde(flatten)]
+    sessions: Sessions<'a>,
     /// Whether the task of the database makes progress.
     live: bool,
     ready: bool,
@@ -101,6 +105,8 @@ struct Database<'a> {
     outbox: Option<Outbox>,
     problems: Option<Problems<'a>>,
     agents: Agents,
+    /// The number of agents by the statistics of the server, if it has some.
+    agents_estimate: Option<u64>,
     wakeups: std::collections::BTreeMap<&'static str, u64>,
     batches: u64,
     reconnects: u64,
@@ -146,6 +152,7 @@ fn database<'a>(
     }
     let findings = state.findings.iter().map(Finding::of);
     let unnoticed = state.unnoticed.as_ref();
+    let hour = minutes.iter().map(|minute| InMinute::of(minute, snapshot));
     let changes = state.changes.iter().rev().take(wanted.changes);
     Database {
         name,
@@ -157,6 +164,7 @@ fn database<'a>(
         pause: state.pause.as_deref(),
         connected: state.phase.is_connected(),
         leader: state.phase.leads(),
+        sessions: Sessions::of(backlog),
         live: stuck(state, snapshot.taken.1).is_none(),
         ready: reasons.is_empty(),
         not_ready: reasons.into_iter().map(Reason::of).collect(),
@@ -171,6 +179,7 @@ fn database<'a>(
         outbox: backlog.map(|backlog| Outbox::of(backlog, snapshot)),
         problems: backlog.map(|backlog| Problems::of(backlog, wanted.problems)),
         agents: Agents::of(state.totals, state.failed),
+        agents_estimate: backlog.and_then(|backlog| backlog.agents),
         wakeups: WakeUp::ALL
             .iter()
             .map(|cause| cause.name())
@@ -184,10 +193,7 @@ fn database<'a>(
             total: Latency::of(&state.latency),
             last_hour: Latency::of(&last_hour),
         },
-        hour: minutes
-            .iter()
-            .map(|minute| InMinute::of(minute, snapshot))
-            .collect(),
+        hour: hour.collect(),
         changes: changes.map(Change::of).collect(),
     }
 }

@@ -224,12 +224,12 @@ pub(super) struct Problems<'a> {
     failed: u64,
     /// Whether there are more problems than were counted.
     at_least: bool,
-    /// The latest problems.
+    /// The latest problems of each kind, in turn.
     listed: Vec<OneProblem<'a>>,
 }
 
 impl<'a> Problems<'a> {
-    /// With this number of the latest ones.
+    /// With this number of them, a share of each kind.
     pub(super) fn of(backlog: &'a Backlog, listed: usize) -> Self {
         let kinds = backlog.problems;
         let listed = backlog.listed.iter().take(listed);

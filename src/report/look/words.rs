@@ -217,9 +217,9 @@ pub(super) fn who_leads(look: &Look) -> Note {
         return Note::warn("daemon", text, remedy);
     }
     let state = if leader.sleeps {
-        "asleep until a save wakes it"
+        "waiting for a save"
     } else {
-        "awake"
+        "at work"
     };
     let text = format!(
         "one leads: {} process {}, connected for {}, {state}; {by} stand by",
