@@ -278,6 +278,14 @@ pub enum Audit<'a> {
 pub enum NotInSync<'a> {
     /// No configuration has the slug (G6).
     MissingConfiguration {
+    },
+    /// It found agents that the audit before had put into the outbox, and that differ from the same
+    /// values again: their configurations do not keep what the daemon writes.
+    Reverted {
+        /// The number of the agents.
+        agents: u64,
+        /// The slugs of some of them.
+        some: &'a [String],
         /// The slug of a configuration that is almost the same.
         near: Option<&'a str>,
     },
