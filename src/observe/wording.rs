@@ -1,6 +1,7 @@
 //! The log line of each event: its level, its text and its fields.
 
 mod audit;
+mod left;
 
 use tracing::{Span, debug, error, error_span, info, warn};
 
@@ -84,18 +85,12 @@ pub(super) fn line(event: &Event<'_>) {
         Event::Batch { totals, .. } => batch(*totals),
         Event::Retrying(cause) => debug!(cause, "batch is done again"),
         Event::Found { finding, remedy } => warn!(remedy, "{finding}"),
-        Event::Left { key, since, schema } => {
-            let (seconds, (tenant, slug)) = (since.as_secs(), fields(key));
-            let remedy = schema.localize(LEFT_REMEDY);
-            warn!(
-                tenant,
-                slug,
-                seconds,
-                remedy = &*remedy,
-                "an agent is not in sync yet: its configuration is locked, or the write is slow; \
-                the daemon retries"
-            );
-        }
+        Event::Left {
+            key,
+            since,
+            holdup,
+            schema,
+        } => left::line(key, *since, *holdup, schema),
         Event::Phase(_)
         | Event::Paused(_)
         | Event::Connected { .. }
@@ -120,11 +115,6 @@ fn batch(totals: Totals) {
         unchanged, missing, rejected, gone, busy, "batch committed"
     );
 }
-
-/// The remedy of [`Event::Left`].
-const LEFT_REMEDY: &str = "List them: SELECT slug, since FROM agent_sync.state WHERE pending; \
-    then find the session or prepared transaction that has the configuration locked \
-    (`agent-sync doctor` names the oldest), or the trigger that takes long or raises 55P03.";
 
 fn connection(event: &Connection<'_>) {
     match event {
