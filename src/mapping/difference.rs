@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::columns::{Column, MappedColumn as _};
 
 /// The content of a field, as far as it may be shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Value {
     /// The JSON text of it.
     Json(String),

@@ -203,7 +203,10 @@ fn note_audit(state: &mut State, audit: &Audit<'_>) {
             state.unnoticed_total += unnoticed.agents;
             state.unnoticed = Some((*unnoticed).clone());
         }
-        Audit::Edited { .. } | Audit::Stuck { .. } | Audit::Interrupted(_) => {}
+        Audit::Edited { .. }
+        | Audit::Stuck { .. }
+        | Audit::Reverted { .. }
+        | Audit::Interrupted(_) => {}
     }
 }
 

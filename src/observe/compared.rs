@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 pub const DRIFT_REMEDY: &str =
     "`agent-sync check` lists them, `agent-sync reconcile --all` brings them in sync.";
 
+/// The remedy for configurations that do not keep what the daemon writes.
+pub const REVERTED_REMEDY: &str = "`agent-sync why SLUG` shows the fields. Find what changes them: a \
+    BEFORE UPDATE trigger on the configurations, another program that writes them, or the type of a \
+    column. Then run `agent-sync reconcile --all`.";
+
 /// The remedy for changes of agents that were never noticed.
 pub const UNNOTICED_REMEDY: &str = "The changes are being applied. Find the cause: `agent-sync \
     doctor` checks the capture, and the log of the server may show who has deleted rows of the \
@@ -33,6 +38,10 @@ pub struct Counts {
     pub in_sync: u64,
     /// Those with a configuration that differs, which no pending change and no problem explains.
     pub drifted: u64,
+    /// Those of `drifted` that were put into the outbox in vain: their configurations do not keep
+    /// what the daemon writes.
+    #[serde(default)]
+    pub reverted: u64,
     /// Those that are in the outbox.
     pub pending: u64,
     /// Those with a problem.
@@ -56,6 +65,7 @@ impl Counts {
         self.agents += other.agents;
         self.in_sync += other.in_sync;
         self.drifted += other.drifted;
+        self.reverted += other.reverted;
         self.pending += other.pending;
         self.problems += other.problems;
         self.unmapped += other.unmapped;
@@ -63,6 +73,25 @@ impl Counts {
         self.requested += other.requested;
         self.differing += other.differing;
         self.equal += other.equal;
+    }
+
+    /// What is known of the cause for which configurations differ, to go on a sentence.
+    pub fn cause_of_drift(&self) -> String {
+        match self.reverted {
+            0 => String::new(),
+            1 => "; the configurations of 1 agent do not keep what the daemon writes".to_owned(),
+            number => format!(
+                "; the configurations of {number} agents do not keep what the daemon writes"
+            ),
+        }
+    }
+
+    /// The remedy for configurations that differ.
+    pub fn remedy_of_drift(&self) -> &'static str {
+        match self.reverted {
+            0 => DRIFT_REMEDY,
+            _ => REVERTED_REMEDY,
+        }
     }
 }
 

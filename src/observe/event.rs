@@ -71,13 +71,14 @@ pub enum Event<'a> {
         /// The remedy.
         remedy: &'a str,
     },
-    /// Agents have been waiting in the outbox for a while, because others hold locks on their
-    /// configurations, or a trigger takes long.
+    /// Agents have been waiting in the outbox for a while.
     Left {
         /// One of them.
         key: &'a Key<'a>,
         /// The time since the first of them.
         since: Duration,
+        /// What this one waits for.
+        holdup: Holdup,
         /// The schema of the install.
         schema: &'a InstallSchema,
     },
@@ -243,6 +244,15 @@ pub enum Mapping<'a> {
     FurtherUnmapped,
 }
 
+/// What an agent in the outbox waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holdup {
+    /// Others hold locks on its configurations, or a trigger takes long.
+    Write,
+    /// It is large, and another database of the process has the turn of heavy work.
+    Turn,
+}
+
 /// An event about the comparison of every agent with its configurations.
 #[derive(Debug)]
 pub enum Audit<'a> {
@@ -264,6 +274,14 @@ pub enum Audit<'a> {
     /// It found agents that the audit before had put into the outbox for the same reason: what is
     /// noted of them stays out of date.
     Stuck {
+        /// The number of the agents.
+        agents: u64,
+        /// The slugs of some of them.
+        some: &'a [String],
+    },
+    /// It found agents that the audit before had put into the outbox, and that differ from the same
+    /// values again: their configurations do not keep what the daemon writes.
+    Reverted {
         /// The number of the agents.
         agents: u64,
         /// The slugs of some of them.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod connection;
+mod left;
 
 use tracing::{Span, debug, error, error_span, info, warn};
 
@@ -85,17 +86,12 @@ pub(super) fn line(event: &Event<'_>) {
         Event::Batch { totals, .. } => batch(*totals),
         Event::Retrying(cause) => debug!(cause, "batch is done again"),
         Event::Found { finding, remedy } => warn!(remedy, "{finding}"),
-        Event::Left { key, since, schema } => {
-            let (seconds, (tenant, slug)) = (since.as_secs(), fields(key));
-            let remedy = schema.localize_message(LEFT_REMEDY);
-            warn!(
-                tenant,
-                slug,
-                seconds,
-                remedy = &*remedy,
-                "an agent is not in sync yet and stays in the outbox; the daemon retries"
-            );
-        }
+        Event::Left {
+            key,
+            since,
+            holdup,
+            schema,
+        } => left::line(key, *since, *holdup, schema),
         Event::Phase(_)
         | Event::Paused(_)
         | Event::Connected { .. }
@@ -126,13 +122,6 @@ fn batch(totals: Totals) {
         "batch committed"
     );
 }
-
-/// The remedy of [`Event::Left`].
-const LEFT_REMEDY: &str = "List them: SELECT slug, since FROM agent_sync.state WHERE pending; \
-    then find the cause: a session or prepared transaction that has the configuration locked \
-    (`agent-sync doctor` names the oldest), a trigger that takes long or raises 55P03, an agent of \
-    several MiB that waits while other databases have theirs, or a row of agent_sync.outbox that \
-    cannot be deleted.";
 
 fn leader(event: &Leader<'_>) {
     match event {

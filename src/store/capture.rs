@@ -181,6 +181,7 @@ async fn capture_faults(
         .map(|column| column.name.as_str())
         .chain(tenant)
         .collect();
+    let served = vec![&*agents.table, &*layout.configurations.table];
     let parameters: &[Parameter<'_>] = &[
         (&triggers.tables, Type::TEXT_ARRAY),
         (&triggers.names, Type::TEXT_ARRAY),
@@ -189,6 +190,7 @@ async fn capture_faults(
         (&agents.slug.name, Type::TEXT),
         (&queries::CALLED, Type::TEXT_ARRAY),
         (&own, Type::TEXT_ARRAY),
+        (&served, Type::TEXT_ARRAY),
     ];
     let mut rows = db.all(queries::CAPTURE_FAULTS, parameters).await?;
     if !rows.is_empty() {

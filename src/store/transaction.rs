@@ -162,16 +162,21 @@ impl Store {
     }
 
     /// Writes configurations that this transaction has claimed, and takes nothing out of the
-    /// outbox.
-    pub async fn write_page(&self, outcome: &Outcome<'_>) -> Result<(), QueryError> {
+    /// outbox. A write that takes longer than `time` is an error.
+    pub async fn write_page(
+        &self,
+        outcome: &Outcome<'_>,
+        time: Duration,
+    ) -> Result<(), QueryError> {
         if outcome.writes.is_empty() {
             return Ok(());
         }
         let db = &self.extend_idle(outcome.bytes()).await?;
         let nothing = Taken::default();
+        let limit = format!("{}; {}", set_time(time), path::OF_THE_ROLE);
         let (set, written, reset) = tokio::join!(
             biased;
-            db.batch(path::OF_THE_ROLE),
+            db.batch(&limit),
             self.write(db, &outcome.writes, &outcome.changed, &nothing),
             db.batch(&self.usual_settings),
         );

@@ -31,8 +31,9 @@ use super::fast_path;
 use super::heavy::Turn;
 use super::protocol::{Command, Input, Next, Protocol};
 use super::remembered::{Requested, Settled};
-use super::slow::Slow;
+use super::slow::{Allowed, Slow};
 use crate::observe::Totals;
+use crate::observe::event::Holdup;
 use crate::pg::sqlstate::Class;
 use crate::pg::{Tid, Version};
 use crate::store::{Problem, Store};
@@ -53,8 +54,8 @@ pub(super) struct Drain {
     scan_began: Instant,
     batch_size: BatchSize,
     poll_pause: Duration,
-    /// When a batch was last sent to be written.
-    finishing: Instant,
+    /// The time limit of the last batch that was sent to be written.
+    allowed: Allowed,
     /// The number of consecutive batches with a transient error.
     transient: u32,
     /// The number of consecutive single rows that failed with the class `Fault`.
@@ -76,8 +77,8 @@ pub(super) struct Drain {
     slow: Slow,
     /// The slugs whose configurations are locked.
     busy: Busy,
-    /// A slug that was left in the outbox since the last [`Self::take_left`].
-    left: Option<String>,
+    /// A slug that was left in the outbox since the last [`Self::take_left`], and for what.
+    left: Option<(String, Holdup)>,
     /// A slug that was left because connections have ended on it. It is tried alone after this
     /// scan.
     dangerous: Option<String>,
@@ -108,8 +109,8 @@ pub(super) enum Drained {
 
 impl Drain {
     /// With `uses_idle_lock`, writers notify a sleeping daemon (C6); without, it never takes the idle
-    /// lock.
-    pub(super) fn new(batch_size: u32, statement_timeout: Duration, uses_idle_lock: bool) -> Self {
+    /// lock. The slow writes are those that an earlier connection knew.
+    pub(super) fn new(batch_size: u32, slow: Slow, uses_idle_lock: bool) -> Self {
         let mut protocol = Protocol::new(uses_idle_lock);
         Self {
             command: protocol.next(Input::Unannounced),
@@ -118,7 +119,7 @@ impl Drain {
             scan_began: Instant::now(),
             batch_size: BatchSize::new(batch_size),
             poll_pause: POLL.0,
-            finishing: Instant::now(),
+            allowed: Allowed::from_now(slow.time()),
             transient: 0,
             faults: 0,
             untaken: None,
@@ -130,7 +131,7 @@ impl Drain {
             suspect_is_done: false,
             settled: Settled::default(),
             requested: Requested::default(),
-            slow: Slow::new(statement_timeout),
+            slow,
             busy: Busy::default(),
             left: None,
             dangerous: None,
@@ -161,8 +162,14 @@ impl Drain {
         std::mem::take(&mut self.has_new_retry)
     }
 
-    /// A slug that was left in the outbox since the last call.
-    pub(super) fn take_left(&mut self) -> Option<String> {
+    /// The slow writes that are known. For the end of the connection.
+    pub(super) fn take_slow(&mut self) -> Slow {
+        self.slow.put_off(Duration::ZERO, Instant::now());
+        std::mem::replace(&mut self.slow, Slow::new(Duration::ZERO))
+    }
+
+    /// A slug that was left in the outbox since the last call, and for what.
+    pub(super) fn take_left(&mut self) -> Option<(String, Holdup)> {
         self.left.take()
     }
 

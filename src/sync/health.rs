@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::slow::Slow;
 use crate::observe::{Event, Observer, Pause, Totals, event};
 use crate::store::{CaptureFault, Finding, Lookups, finding};
 
@@ -12,6 +13,8 @@ const NOT_LISTENING: Duration = Duration::from_secs(600);
 /// How the database is doing, over all attempts.
 #[derive(Debug, Default)]
 pub(super) struct Health {
+    /// The slow writes that the last connection knew.
+    pub(super) slow: Option<Slow>,
     /// Since when it has been unavailable.
     pub(super) outage: Option<Instant>,
     /// Since when the running attempt has done its work.

@@ -7,8 +7,12 @@
 //! once its outbox is empty, or after [`LONGEST`]; the turn ends with it, and the next connection
 //! is light.
 //!
-//! Invariant: no transaction is open while a connection waits for the turn. A slug that does not
-//! get it in time stays in the outbox, as one that is locked does.
+//! Invariants:
+//! - No transaction is open while a connection waits for the turn. A slug that does not get it in
+//!   time stays in the outbox, as one that is locked does.
+//! - A slug in pages has [`LONGEST`] for all of them. One that needs more is a slow write
+//!   ([`super::slow`]): a try has the turn for `sync.statement_timeout` at most, and the next one
+//!   comes after four times as long.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,10 +25,10 @@ use crate::observe::pulse;
 pub(super) const MOST_WITHOUT_TURN: usize = 1024 * 1024;
 
 /// The longest time that a connection keeps the turn while it has more to do.
-const LONGEST: Duration = Duration::from_secs(5);
+pub(super) const LONGEST: Duration = Duration::from_secs(5);
 
 /// The longest wait for the turn: the other changes of the database wait as well.
-const WAIT: Duration = Duration::from_secs(1);
+pub(super) const WAIT: Duration = Duration::from_secs(1);
 
 /// The turn, shared by all databases of the process.
 #[derive(Debug, Clone)]

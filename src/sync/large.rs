@@ -4,10 +4,14 @@
 //!
 //! Invariant: the rows of the outbox are taken with the commit, so the slug is done as a whole or
 //! not at all.
+//!
+//! One time limit holds for all pages, reads included, because code of others may run with both (a
+//! trigger, a policy). A statement without time left ends with 57014, as a slow write does (G5).
 
 use super::batch_plan::{BatchPlan, plan_key};
 use super::context::Tools;
 use super::reasons::AMBIGUOUS;
+use super::slow::Allowed;
 use crate::pg::{QueryError, RowRef};
 use crate::store::{Claimed, HEAVIEST, ProblemKind, too_heavy};
 
@@ -15,7 +19,7 @@ use crate::store::{Claimed, HEAVIEST, ProblemKind, too_heavy};
 pub(super) async fn run<'a>(
     tools: Tools<'_>,
     claimed: &'a Claimed,
-    budget: usize,
+    (budget, allowed): (usize, Allowed),
     plan: &mut BatchPlan<'a>,
 ) -> Result<(), QueryError> {
     let Tools { store, rules, .. } = tools;
@@ -46,6 +50,7 @@ pub(super) async fn run<'a>(
         return Ok(());
     }
     for page in pages(&configurations, budget) {
+        store.limit_time(allowed.left()).await?;
         let read = store.read_page(key, &page).await?;
         let mut of_page = BatchPlan::default();
         for group in read.groups() {
@@ -55,7 +60,7 @@ pub(super) async fn run<'a>(
             }
             plan_key(rules, &store.layout().targets, group, key, &mut of_page)?;
         }
-        store.write_page(&of_page.outcome).await?;
+        store.write_page(&of_page.outcome, allowed.left()).await?;
         plan.absorb(key, of_page);
     }
     if plan.outcome.problems.is_empty() && group.has_problem()? {

@@ -14,6 +14,7 @@ use super::context::{Context, Options, Tools};
 use super::drain::{Drain, Drained};
 use super::error::{AttemptError, refuse_pause};
 use super::protocol::Input;
+use super::slow::Slow;
 use crate::mapping::Rules;
 use crate::observe::Observer;
 use crate::session::Session;
@@ -53,7 +54,7 @@ impl OneShotDrain {
         session.plan_for_batches().await?;
         let drain = Drain::new(
             context.options.sync.batch_size,
-            context.options.sync.statement_timeout,
+            Slow::new(context.options.sync.statement_timeout),
             // It works until it is told to stop, and nobody has to wake it.
             false,
         );

@@ -4,9 +4,14 @@
 //! [`BESIDE_OTHERS`]. A slower write is left in the outbox and tried alone. Its time limit doubles
 //! from try to try up to `sync.statement_timeout`, and it gets at most a fifth of the time of the
 //! session. A write that exceeds the full limit becomes a problem.
+//!
+//! A slug that is read and written page by page (`sync::large`) has one limit for all pages, of
+//! [`LONGEST_TURN`] at the first try: the large agents of other databases wait for the turn that it
+//! has. What is known outlives the connection, which ends with the turn.
 
 use std::time::{Duration, Instant};
 
+use super::heavy::LONGEST as LONGEST_TURN;
 use super::remembered::{Most, Remembered};
 use crate::store::ForeignCode;
 
@@ -29,6 +34,33 @@ pub(super) struct Slow {
     slugs: Remembered<Trial>,
     alone: Option<String>,
     has_met_any: bool,
+}
+
+/// The time limit of a write that has begun.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowed {
+    since: Instant,
+    time: Duration,
+}
+
+impl Allowed {
+    pub(super) fn from_now(time: Duration) -> Self {
+        Self {
+            since: Instant::now(),
+            time,
+        }
+    }
+
+    /// What is left of it.
+    pub(super) fn left(self) -> Duration {
+        self.time.saturating_sub(self.since.elapsed())
+    }
+
+    /// Whether it is used up. A write has taken less than its limit if a trigger has raised 57014
+    /// itself, or another session has cancelled it.
+    fn is_used_up(self) -> bool {
+        self.since.elapsed() >= self.time.mul_f64(0.9)
+    }
 }
 
 /// The next try of a slow write: its earliest time, and its time limit.
@@ -67,7 +99,12 @@ impl Slow {
             .min(self.most)
     }
 
-    /// The same, or none where no limit is needed. Setting a limit takes a noticeable share of a
+    /// How long the reads and writes of a slug in pages may take.
+    pub(super) fn time_of_pages(&self) -> Duration {
+        self.time().max(LONGEST_TURN).min(self.most)
+    }
+
+    /// The time of [`Self::time`], or none where no limit is needed. Setting a limit takes a noticeable share of a
     /// small batch, so it is set only where code of others runs with the writes, or after a slow
     /// write.
     pub(super) fn limit(&self, foreign_code: ForeignCode) -> Option<Duration> {
@@ -103,10 +140,22 @@ impl Slow {
         }
     }
 
-    /// The write of this slug, the only one of its batch, took too long. False if it has had all
-    /// the time there is, and so has failed.
-    pub(super) fn took_too_long(&mut self, key: &str, now: Instant) -> bool {
-        let tried = self.time();
+    /// The slug could not be tried alone now. It keeps the limit that it would have had.
+    pub(super) fn put_off(&mut self, waited: Duration, now: Instant) {
+        let key = self.alone.take();
+        if let Some(trial) = key.and_then(|key| self.slugs.get_mut(&key)) {
+            trial.not_before = now + waited * PAUSES;
+        }
+    }
+
+    /// The write of this slug, the only one of its batch, was cancelled. True if it took too long
+    /// and is tried again with more time; false if it was cancelled for another reason, or has had
+    /// all the time there is, and so has failed.
+    pub(super) fn is_to_be_tried_again(&mut self, key: &str, allowed: Allowed) -> bool {
+        allowed.is_used_up() && self.took_too_long(key, allowed.time, Instant::now())
+    }
+
+    fn took_too_long(&mut self, key: &str, tried: Duration, now: Instant) -> bool {
         self.alone = None;
         if !self.add(key, now) {
             return false;
@@ -141,7 +190,7 @@ mod tests {
             let time = slow.time();
             times.push(time.as_millis());
             now += time;
-            let goes_on = slow.took_too_long("a", now);
+            let goes_on = slow.took_too_long("a", time, now);
             assert!(
                 !slow.begin_one(now + time * (PAUSES - 1)),
                 "others are next"
@@ -157,6 +206,35 @@ mod tests {
         assert!(!slow.must_wait("a"));
     }
 
+    /// G5: the pages of a slug have one limit together, and no try but the last has the turn for
+    /// longer than that.
+    #[test]
+    fn g5_a_slug_in_pages_is_tried_with_more_time_from_try_to_try() {
+        let (mut slow, mut now) = (Slow::new(MOST), Instant::now());
+        let mut times = Vec::new();
+        loop {
+            let time = slow.time_of_pages();
+            times.push(time.as_secs());
+            if !slow.took_too_long("a", time, now) {
+                break;
+            }
+            assert!(slow.must_wait("a") && !slow.begin_one(now + time));
+            now += time * PAUSES;
+            assert!(slow.begin_one(now));
+            // It does not get the turn, and is tried later with the same limit.
+            slow.put_off(BESIDE_OTHERS, now);
+            assert!(slow.must_wait("a") && !slow.begin_one(now));
+            now += BESIDE_OTHERS * PAUSES;
+            assert!(slow.begin_one(now));
+        }
+        assert_eq!(times, [5, 10, 20, 30]);
+        let short = Duration::from_secs(1);
+        assert_eq!(Slow::new(short).time_of_pages(), short);
+        let allowed = Allowed::from_now(Duration::ZERO);
+        assert!(allowed.is_used_up() && allowed.left().is_zero());
+        assert!(!Allowed::from_now(MOST).is_used_up());
+    }
+
     #[test]
     fn a_batch_never_has_more_time_than_is_set() {
         assert_eq!(Slow::new(MOST).time(), BESIDE_OTHERS);
@@ -166,7 +244,7 @@ mod tests {
         );
         let mut slow = Slow::new(Duration::from_millis(100));
         assert!(
-            !slow.took_too_long("a", Instant::now()),
+            !slow.took_too_long("a", slow.time(), Instant::now()),
             "that was all the time there is"
         );
     }
@@ -178,7 +256,7 @@ mod tests {
             assert!(slow.add(&number.to_string(), now));
         }
         assert!(!slow.add("one more", now) && slow.add("7", now));
-        assert!(!slow.took_too_long("one more", now));
+        assert!(!slow.took_too_long("one more", BESIDE_OTHERS, now));
         let mut slow = Slow::new(MOST);
         let long = (0..REMEMBERED.keys).filter(|number| {
             let key = format!("{number}{}", "x".repeat(8000));

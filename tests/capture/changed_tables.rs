@@ -253,6 +253,33 @@ async fn g14_an_altered_capture_is_told_until_it_is_mended() {
     }
 }
 
+/// A trigger of others on a third table that calls a function of the install keeps no change from
+/// the two tables, so the capture is not broken.
+#[tokio::test]
+async fn g10_a_trigger_on_a_third_table_breaks_no_capture() {
+    let platform = without_image().await;
+    let daemon = platform.brisk_daemon();
+    daemon.logged("caught up").await;
+    platform
+        .run(
+            "CREATE TABLE third (LIKE agents);
+             CREATE TRIGGER agent_sync_insert AFTER INSERT ON third FOR EACH ROW
+               EXECUTE FUNCTION agent_sync.capture_agent()",
+        )
+        .await;
+    let said = platform.says(&["doctor"]).await;
+    assert!(!said.out.contains("not defined"), "{said:?}");
+    assert_eq!(said.code, 0, "{said:?}");
+    platform.save("a", EXAMPLE).await;
+    platform.drained().await;
+    assert_eq!(daemon.lines("capture broken").len(), 0);
+    // The install has no use for it.
+    platform.install();
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'third'::regclass)")
+        .await;
+}
+
 #[tokio::test]
 async fn g14_a_rule_in_the_way_is_named_and_its_end_is_noticed() {
     for (rule, drop) in [

@@ -13,6 +13,7 @@ use crate::support::{Daemon, Platform, eventually};
 
 const EDITED: &str = "configurations were edited and differ from their agents";
 const UNNOTICED: &str = "changes of agents were never noticed";
+const REVERTED: &str = "the configurations of these agents do not keep what the daemon writes";
 const COMPARED: &str = "every agent has been compared";
 
 /// An edit of a field that agent-sync owns.
@@ -200,6 +201,113 @@ async fn g17_a_change_that_was_never_noticed_is_told_and_repaired() {
         );
         assert_eq!(metric(address, series).await, Some(1.0));
     }
+}
+
+/// A trigger of the platform that keeps the old voice of `a`.
+async fn keep_the_voice(platform: &Platform) {
+    platform
+        .run(
+            "CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS
+               $$ BEGIN NEW.voice_id := OLD.voice_id; RETURN NEW; END $$;
+             CREATE TRIGGER keep BEFORE UPDATE ON agent_configurations FOR EACH ROW
+               WHEN (OLD.agent_slug = 'a') EXECUTE FUNCTION public.keep()",
+        )
+        .await;
+}
+
+/// GIVEN a configuration that does not keep what the daemon writes, WHEN audits repair, THEN it is
+/// written once more, told, and counted as drifted, until other values are expected of it.
+#[tokio::test]
+async fn g14_g17_a_configuration_that_keeps_no_value_is_told_and_written_no_further() {
+    let platform = with_agents(&["a", "b"]).await;
+    keep_the_voice(&platform).await;
+    let (daemon, address) =
+        auditing(&platform, &[("AGENT_SYNC__AUDIT__REPAIR", "reconcile")]).await;
+    let line = daemon.logged(REVERTED).await;
+    assert_eq!(
+        (&line["level"], &line["agents"], &line["some"]),
+        (&"WARN".into(), &1.into(), &"a".into()),
+        "{line}"
+    );
+    metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 1.0).await;
+    let version = "SELECT xmin::text FROM agent_configurations WHERE agent_slug = 'a'";
+    let before: String = platform.value(version).await;
+    let last = audits(&daemon, 3).await;
+    assert_eq!((&last["drifted"], &last["pending"]), (&1.into(), &0.into()));
+    assert_eq!(platform.value::<String>(version).await, before);
+    assert_eq!(daemon.lines(REVERTED).len(), 1, "told once");
+    assert_eq!(daemon.lines(EDITED).len(), 1, "requested once");
+    for arguments in [&["status"][..], &["doctor"]] {
+        let said = platform.says(arguments).await;
+        let words = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            words.contains("the configurations of 1 agent do not keep what the daemon writes"),
+            "{said:?}"
+        );
+    }
+    let told = status(address).await;
+    assert!(
+        told["findings"]
+            .to_string()
+            .contains("BEFORE UPDATE trigger"),
+        "{told}"
+    );
+
+    // Another value is expected, and the audit asks for it once.
+    let other = EXAMPLE.replace("mixtral-8x7b-32768", "next");
+    platform.save("a", &other).await;
+    eventually("the change is applied", async || {
+        model(&platform, "a").await == "next"
+    })
+    .await;
+    platform
+        .run("DROP TRIGGER keep ON agent_configurations")
+        .await;
+    platform.run("NOTIFY agent_sync, 'a'").await;
+    metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 0.0).await;
+
+    // What is edited now is repaired again.
+    platform.run(&format!("{EDIT} 'a'")).await;
+    eventually("the edit is repaired", async || {
+        model(&platform, "a").await == "next"
+    })
+    .await;
+    audits(&daemon, 2).await;
+    assert_eq!(
+        daemon.lines(REVERTED).len(),
+        1,
+        "{:?}",
+        daemon.lines(REVERTED)
+    );
+}
+
+/// GIVEN the same and an agent that is saved all the time, WHEN audits report, THEN the agent does
+/// not count as one with a change that was never noticed again and again.
+#[tokio::test]
+async fn g17_a_value_that_is_not_kept_is_no_unnoticed_change() {
+    let platform = with_agents(&["a", "b"]).await;
+    keep_the_voice(&platform).await;
+    let (heart, _) = crate::support::platform::connect(&platform.url).await;
+    let beats = tokio::spawn(async move {
+        for beat in 0.. {
+            let save = format!("UPDATE agents SET description = '{beat}' WHERE slug = 'a'");
+            if heart.batch_execute(&save).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    });
+    let (daemon, address) = auditing(&platform, &[]).await;
+    daemon.logged(REVERTED).await;
+    metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 1.0).await;
+    let last = audits(&daemon, 3).await;
+    assert_eq!(
+        (&last["drifted"], &last["unnoticed"]),
+        (&1.into(), &0.into()),
+        "{last}"
+    );
+    assert_eq!(daemon.lines(UNNOTICED).len(), 1);
+    beats.abort();
 }
 
 /// An agent whose change is pending is no drift, however long it waits.

@@ -692,3 +692,76 @@ async fn g12_large_agents_in_many_databases_share_one_bound() {
     assert!(peak < MOST_KIB, "{peak} KiB");
     assert_eq!(daemon.lines("database unavailable").len(), 0);
 }
+
+/// A database with the agent `slow`, whose configurations weigh more than a batch and take this
+/// long each, in seconds.
+async fn with_slow_large_agent(configurations: u32, seconds: f64) -> Platform {
+    let platform = Platform::installed().await;
+    platform
+        .run(&format!(
+            "INSERT INTO agents (slug, name) VALUES ('slow', 'n');
+             INSERT INTO agent_configurations (agent_slug, provider_config)
+               SELECT 'slow', jsonb_build_object('theirs', repeat('x', 2000000))
+               FROM generate_series(1, {configurations});
+             CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS
+               $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NEW; END $$;
+             CREATE TRIGGER slow BEFORE UPDATE ON agent_configurations FOR EACH ROW
+               WHEN (OLD.agent_slug = 'slow') EXECUTE FUNCTION public.slow()"
+        ))
+        .await;
+    platform
+}
+
+/// GIVEN a large agent whose pages are written slowly, WHEN another database has a large agent, THEN
+/// that one does not wait for all the pages; and the slow one is tried again with more time, over
+/// another connection.
+#[tokio::test]
+async fn g5_a_slow_large_agent_has_the_turn_for_a_bounded_time() {
+    let slow = with_slow_large_agent(6, 1.0).await;
+    let other = Platform::installed().await;
+    other.configure("other").await;
+    let file = File::new(&(table("slow", &slow) + &table("other", &other)));
+    let _daemon = file.daemon();
+    slow.holds(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+           AND wait_event = 'PgSleep')",
+    )
+    .await;
+    let large = format!(
+        r#"{{"voice_id": "v", "theirs": "{}"}}"#,
+        "x".repeat(3_000_000)
+    );
+    other.save("other", &large).await;
+    other
+        .holds("SELECT voice_id = 'v' IS TRUE FROM agent_configurations")
+        .await;
+    let written = |number| format!("SELECT count(agent_name) = {number} FROM agent_configurations");
+    assert!(
+        slow.value::<bool>(&written(0)).await,
+        "not all of its pages"
+    );
+    slow.holds(&written(6)).await;
+    assert_eq!(slow.problems().await, 0);
+}
+
+/// The pages of a large agent have the time limit of one slow write together.
+#[tokio::test]
+async fn g5_the_pages_of_a_slow_large_agent_have_one_limit() {
+    let platform = with_slow_large_agent(5, 0.8).await;
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__SYNC__STATEMENT_TIMEOUT", "2s");
+    let _daemon = Daemon::start(command);
+    eventually("the write has failed", async || {
+        platform.problems().await == 1
+    })
+    .await;
+    platform
+        .holds(
+            "SELECT p.kind = 'failed' AND p.sqlstate = '57014' FROM agent_sync.problem p
+             WHERE p.slug = 'slow'",
+        )
+        .await;
+    platform
+        .holds("SELECT count(agent_name) = 0 FROM agent_configurations")
+        .await;
+}

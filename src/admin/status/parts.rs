@@ -81,10 +81,11 @@ impl<'a> Finding<'a> {
             _ => ("configurations", "differ"),
         };
         let number = count(compared.counts.differing);
-        let what = format!("{number} {are} {differ} from the mapping of their agents");
+        let cause = compared.counts.cause_of_drift();
+        let what = format!("{number} {are} {differ} from the mapping of their agents{cause}");
         Some(Self {
             what: what.into(),
-            remedy: compared::DRIFT_REMEDY,
+            remedy: compared.counts.remedy_of_drift(),
             misses_changes: false,
             since: compared.at,
         })

@@ -55,12 +55,23 @@ pub(super) fn line(event: &Audit<'_>) {
                 does not help: a fault of agent-sync"
             );
         }
+        Audit::Reverted { agents, some } => reverted(*agents, &some.join(", ")),
         Audit::Interrupted(cause) => warn!(
             cause,
             "the audit is interrupted: whether every agent is in sync is unknown; the daemon \
             tries again"
         ),
     }
+}
+
+fn reverted(agents: u64, some: &str) {
+    warn!(
+        agents,
+        some,
+        remedy = compared::REVERTED_REMEDY,
+        "the configurations of these agents do not keep what the daemon writes: they differ as \
+        before, after the audit has put the agents into the outbox"
+    );
 }
 
 fn edited(agents: u64, some: &str, are_requested: bool) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Audit;
 use super::asking::{Asking, Over};
-use crate::observe::compared::{Compared, Counts, DRIFT_REMEDY, TOLD_FOR, UNNOTICED_REMEDY};
+use crate::observe::compared::{Compared, Counts, TOLD_FOR, UNNOTICED_REMEDY};
 use crate::report::note::Note;
 use crate::show::{age, plural};
 use crate::store::Audited;
@@ -60,14 +60,15 @@ fn judged(last: &Compared, seconds: f64, interval: Option<Duration>, is_led: boo
         _ if differing > 0 => Note::warn(
             TOPIC,
             format!(
-                "{} differed from the mapping of their agents, as of the audit {} ago",
+                "{} differed from the mapping of their agents, as of the audit {} ago{}",
                 plural(
                     i64::try_from(differing).unwrap_or(i64::MAX),
                     "configuration"
                 ),
-                age(seconds)
+                age(seconds),
+                last.counts.cause_of_drift()
             ),
-            DRIFT_REMEDY,
+            last.counts.remedy_of_drift(),
         ),
         _ => Note::pass(TOPIC, text),
     }

@@ -55,9 +55,10 @@ pub const CALLED_AFTER_A_FAILURE: &[&str] = &[
 /// calls, `$6`); or that do not watch one of the quoted columns `$3` of the first table; or that
 /// look at what statements set (`UPDATE OF`) where a BEFORE trigger may change more, which
 /// `sql/attach.sql` sees to unless the other trigger came later; or that do not watch one of the
-/// quoted columns `$7` of the configurations. And the partitions and children of
-/// these tables without such a trigger: PostgreSQL copies triggers to partitions and not to
-/// children, and a save in a child fires none of its parent.
+/// quoted columns `$7` of the configurations; or that differ from those that the install has made
+/// on the two tables `$8`. And the partitions and children of these tables without such a trigger:
+/// PostgreSQL copies triggers to partitions and not to children, and a save in a child fires none of
+/// its parent.
 ///
 /// The columns: the trigger; what is wrong with it; which kind of fault that is, as `CaptureFault`
 /// tells them apart; and a remedy, where it is another than `agent-sync install`.
@@ -151,6 +152,9 @@ pub const CAPTURE_FAULTS: &str = "
                     AND f.proargtypes = ''
                     AND d.refclassid = 'pg_proc'::regclass AND d.classid = 'pg_trigger'::regclass))
             AND t.tgparentid = 0
+            -- A trigger of others on a third table keeps no change from these two.
+            AND t.tgrelid IN (SELECT to_regclass(served.name)
+                              FROM unnest($8::text[]) AS served (name))
             AND t.tgname IN ('agent_sync_insert', 'agent_sync_update', 'agent_sync_delete'))
     UNION ALL
     SELECT format('%I.%I.%I', n.nspname, c.relname, coalesce(t.tgname, need.name)),

@@ -13,6 +13,7 @@
 //! may: another daemon may lead, and write under other rules meanwhile (G14).
 
 mod pass;
+mod remembered;
 mod reports;
 mod second_look;
 mod when;
@@ -23,9 +24,10 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
 use self::pass::{Ground, LONGEST, Pass};
+use self::remembered::Remembered;
 use self::reports::Reports;
-use self::second_look::{Remembered, Standing};
-use self::when::{AWAITED, Cause, Next, Patience, changed, due, rest};
+use self::second_look::Standing;
+use self::when::{Cause, Next, Patience, changed, due, rest};
 use super::context::{Context, InSync, Lead};
 use super::error::AttemptError;
 use crate::mapping::Rules;
@@ -372,19 +374,18 @@ impl<'a> Auditor<'a> {
                 counts,
             }));
         }
-        let next = self.after(pass.worked, differs, is_settled);
+        let repeats = differs || self.remembered.is_to_verify;
+        let next = self.after(pass.worked, repeats, is_settled);
         // The next pass tells whether the full check has come.
-        let again = pass.is_excused.then(|| Next {
-            at: Instant::now() + AWAITED,
-            needs_lead: true,
-        });
+        let again = pass.is_excused.then(Next::awaited);
         self.next = next.into_iter().chain(again).min_by_key(|next| next.at);
     }
 
-    /// The pass after one that has read for so long: sooner while a configuration differs.
-    fn after(&mut self, worked: Duration, differs: bool, is_settled: bool) -> Option<Next> {
+    /// The pass after one that has read for this long: at the interval, or sooner while a
+    /// configuration differs, and to find out whether a request has helped.
+    fn after(&mut self, worked: Duration, repeats: bool, is_settled: bool) -> Option<Next> {
         let regular = self.at_interval(0.9);
-        if !differs {
+        if !repeats {
             self.pause = PAUSE.0;
             return regular;
         }

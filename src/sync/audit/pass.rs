@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::second_look::{Remembered, Standing, hash, look_again};
+use super::remembered::{Remembered, hash};
+use super::second_look::{Standing, look_again};
 use crate::mapping::Rules;
 use crate::observe::compared::Counts;
 use crate::pg::{Db, QueryError};
@@ -74,6 +75,9 @@ pub(super) struct Pass {
     pub(super) stuck_agents: u64,
     #[serde(skip)]
     pub(super) stuck: Vec<String>,
+    /// The slugs of some agents whose configurations do not keep what the daemon writes.
+    #[serde(skip)]
+    pub(super) reverted: Vec<String>,
     /// Whether a difference was left to a full check that is due.
     #[serde(skip)]
     pub(super) is_excused: bool,
@@ -109,6 +113,7 @@ impl Pass {
             unnoticed: Vec::new(),
             stuck_agents: 0,
             stuck: Vec::new(),
+            reverted: Vec::new(),
             is_excused: false,
             seen: Remembered::default(),
             worked: Duration::ZERO,
@@ -163,8 +168,10 @@ impl Pass {
         let Ground {
             db, layout, rules, ..
         } = ground;
+        let seen = &mut self.seen;
         let step = walk
             .step(db, layout, rules, everything, &mut |comparison| {
+                seen.keep_pending(comparison, remembered);
                 if counts_all || !comparison.is_unsettled() {
                     found.count(comparison);
                     return ControlFlow::Continue(());

@@ -15,6 +15,8 @@ pub(super) struct Reports {
     edited: Last<(u64, Vec<String>)>,
     /// The agents that were requested in vain.
     stuck: Last<(u64, Vec<String>)>,
+    /// The agents whose configurations do not keep what the daemon writes.
+    reverted: Last<(u64, Vec<String>)>,
     /// The index that lies.
     index: Last<Option<Finding>>,
 }
@@ -59,12 +61,18 @@ impl Reports {
             observer.tell(event::Audit::Unnoticed(&Unnoticed { at, agents, some }));
         }
         let (agents, some) = (pass.edited_agents, &pass.edited);
-        if self.edited.replace((agents, some.clone())) && agents > 0 {
+        let are_requested = repair == Repair::Reconcile;
+        // Requests of another pass are news, even if they are for the same agents.
+        if (self.edited.replace((agents, some.clone())) || are_requested) && agents > 0 {
             observer.tell(event::Audit::Edited {
                 agents,
                 some,
-                are_requested: repair == Repair::Reconcile,
+                are_requested,
             });
+        }
+        let (agents, some) = (pass.found.counts.reverted, &pass.reverted);
+        if self.reverted.replace((agents, some.clone())) && agents > 0 {
+            observer.tell(event::Audit::Reverted { agents, some });
         }
         let (agents, some) = (pass.stuck_agents, &pass.stuck);
         if self.stuck.replace((agents, some.clone())) && agents > 0 {

@@ -6,19 +6,22 @@
 //! - The agent has the younger version, and nothing is pending: its change was never noticed. That
 //!   is a fault of the capture, and the agent is put into the outbox.
 //!
+//! An agent that a pass has put into the outbox, and that the next one finds to differ from the same
+//! values, is stuck: the configuration does not keep what the daemon writes. It is told, counts as
+//! drifted, and is not requested again until other values are expected of it.
+//!
 //! Limits: a save of an agent that changes nothing relevant gives it a younger version, too. So the
 //! edited configurations of the last pass are remembered, and stay edited as long as their versions
 //! stay the same. Where the versions do not tell, a change counts as never noticed, because a fault
 //! of the capture that is not told is the worse mistake. `docs/design/audit.md` lists the cases.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::pass::{Found, Ground, LONGEST, Pass};
+use super::remembered::{Remembered, hash};
 use crate::key::Keys;
 use crate::observe::compared::{Counts, NAMED};
 use crate::pg::QueryError;
@@ -31,9 +34,6 @@ use crate::sync::context::Lead;
 
 /// The longest wait for the end of a drain before the second look.
 const SETTLING: Duration = Duration::from_secs(5);
-
-/// The most edited configurations that are remembered.
-const REMEMBERED: usize = 10_000;
 
 /// The limit of a slug in a report, in bytes.
 const SLUG: usize = 128;
@@ -67,54 +67,10 @@ impl Standing {
     }
 }
 
-/// What later passes have to know of a pass, as hashes.
-#[derive(Debug, Default)]
-pub(super) struct Remembered {
-    /// The edited configurations: the agents and the versions.
-    edited: HashMap<u64, u64>,
-    /// The agents that were requested because of their problem: what was noted of them.
-    misnoted: HashMap<u64, u64>,
-}
-
-impl Remembered {
-    fn add(&mut self, case: &Case) {
-        let (of, (agent, versions)) = match case.why {
-            Why::Edited => (&mut self.edited, case.hashes),
-            Why::Misnoted => (&mut self.misnoted, (case.hashes.0, case.noted)),
-            Why::Unnoticed => return,
-        };
-        if of.len() < REMEMBERED {
-            of.insert(agent, versions);
-        }
-    }
-
-    /// Adds those of a later pass. Too many edits are forgotten, but for these; of the problems,
-    /// those of the last pass are kept.
-    pub(super) fn merge(&mut self, later: Self) {
-        if self.edited.len() + later.edited.len() > REMEMBERED {
-            self.edited.clear();
-        }
-        self.edited.extend(later.edited);
-        self.misnoted = later.misnoted;
-    }
-
-    /// Whether the last pass has requested this agent because of the same problem, with the same
-    /// note of it: in vain.
-    fn has_misnoted(&self, why: Why, agent: u64, noted: u64) -> bool {
-        why == Why::Misnoted && self.misnoted.get(&agent) == Some(&noted)
-    }
-}
-
 fn hashes(comparison: &Comparison) -> (u64, u64) {
     let mut versions = comparison.versions.of_configurations.clone();
     versions.sort_unstable();
     (hash(&comparison.key), hash(&versions))
-}
-
-pub(super) fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// Why an agent differs that nothing explains.
@@ -132,35 +88,62 @@ enum Why {
 struct Case {
     why: Why,
     key: String,
+    /// The agent, and the versions of its configurations that are not in sync.
     hashes: (u64, u64),
-    /// Its verdict and what is noted of it, as a hash.
-    noted: u64,
-    /// Whether the pass before has requested it for the same reason, in vain.
+    /// What a request is to change ([`aim`]).
+    aim: u64,
+    /// Whether a configuration differs from a mapping that accepts the agent.
+    differs: bool,
+    /// Whether a pass before has requested it for the same aim, in vain.
     is_stuck: bool,
     /// The agent as it counts where nobody can tell why it differs, and where it stays as it is.
     counted: Found,
 }
 
 impl Case {
-    /// Where the index of the slugs lies, the daemon does not find the agent, and no request mends
-    /// what is noted of it: the cause is told, and the agent is not stuck.
+    /// Where the index of the slugs lies, the daemon does not find the agent, and no request helps:
+    /// the cause is told, and the agent is not stuck.
     fn of(comparison: &Comparison, remembered: &Remembered, index_lies: bool) -> Self {
         let (hashes, mut counted) = (hashes(comparison), Found::default());
         counted.count(comparison);
-        let was_edited = remembered.edited.get(&hashes.0) == Some(&hashes.1);
-        let why = Why::of(comparison, was_edited);
-        let noted = comparison.noted.as_ref();
-        let noted = noted.map(|noted| (noted.kind.as_str(), noted.detail.as_str()));
-        let noted = hash(&(comparison.verdict().problem(), noted));
+        let aim = aim(comparison);
         Self {
-            why,
+            why: Why::of(comparison, remembered.has_edited(hashes)),
             key: comparison.key.clone(),
             hashes,
-            noted,
-            is_stuck: !index_lies && remembered.has_misnoted(why, hashes.0, noted),
+            aim,
+            differs: comparison.verdict() == Verdict::Drifted,
+            is_stuck: !index_lies && remembered.has_requested(hashes.0, aim),
             counted,
         }
     }
+
+    /// Whether its configuration does not keep what the daemon writes.
+    fn is_reverted(&self) -> bool {
+        self.is_stuck && self.differs
+    }
+
+    /// Whether it is put into the outbox. A configuration that does not keep what the daemon writes
+    /// would be written at every pass, in vain.
+    fn is_requested(&self, repairs: bool) -> bool {
+        !self.is_reverted() && (self.why != Why::Edited || repairs)
+    }
+}
+
+/// What a request of an agent is to change, as a hash: the problem that is to be noted, what is
+/// noted, and the values that the configurations are to get. It is the same where a request was in
+/// vain, whatever the versions of the rows are, and in whatever order they come.
+fn aim(comparison: &Comparison) -> u64 {
+    let noted = comparison.noted.as_ref();
+    let noted = noted.map(|noted| (noted.kind.as_str(), noted.detail.as_str()));
+    let expected = comparison.differing.iter().map(|(_, diff)| {
+        let fields = diff.differences.iter();
+        let fields = fields.map(|field| (field.path(), &field.expected));
+        hash(&fields.collect::<Vec<_>>())
+    });
+    let mut expected: Vec<u64> = expected.collect();
+    expected.sort_unstable();
+    hash(&(comparison.verdict().problem(), noted, expected))
 }
 
 impl Why {
@@ -224,6 +207,7 @@ pub(super) async fn look_again(
         if comparison.is_unsettled() {
             cases.push(Case::of(comparison, remembered, ground.is_past_indexes));
         } else {
+            pass.seen.keep_pending(comparison, remembered);
             found.count(comparison);
         }
         ControlFlow::Continue(())
@@ -253,19 +237,25 @@ async fn repair(
 ) -> Result<(), QueryError> {
     let repairs = ground.repair == Repair::Reconcile;
     let keys = ground.layout.keys();
-    let is_requested = |case: &&Case| case.why != Why::Edited || repairs;
-    let requests = cases.iter().filter(is_requested);
-    let requests: Vec<&str> = requests.map(|case| &*case.key).collect();
+    let requested = || cases.iter().filter(|case| case.is_requested(repairs));
+    let requests: Vec<&str> = requested().map(|case| &*case.key).collect();
     if !requests.is_empty() {
         request::send(ground.db, keys, &requests).await?;
     }
     found.counts.requested += u64::try_from(requests.len()).unwrap_or(u64::MAX);
     for case in cases {
-        pass.note(case, keys);
+        pass.note(
+            case,
+            keys,
+            case.is_requested(repairs) && !ground.is_past_indexes,
+        );
         match case.why {
+            _ if case.is_stuck => {
+                found.add(&case.counted);
+                found.counts.reverted += u64::from(case.differs);
+            }
             Why::Edited if !repairs => found.add(&case.counted),
             Why::Unnoticed => found.add_agent(case).unnoticed += 1,
-            Why::Misnoted if case.is_stuck => found.add(&case.counted),
             Why::Edited | Why::Misnoted => found.add_agent(case).pending += 1,
         }
     }
@@ -273,19 +263,29 @@ async fn repair(
 }
 
 impl Pass {
-    /// Notes an agent for the report.
-    fn note(&mut self, case: &Case, keys: Keys) {
-        self.seen.add(case);
+    /// Notes an agent for the report and for the next pass, which finds out whether a request has
+    /// helped.
+    fn note(&mut self, case: &Case, keys: Keys, is_requested: bool) {
+        let (agent, versions) = case.hashes;
+        if case.why == Why::Edited {
+            self.seen.add_edited(agent, versions);
+        }
+        if case.is_stuck {
+            self.seen.add_stuck(agent, case.aim);
+        } else if is_requested {
+            self.seen.add_requested(agent, case.aim);
+        }
         let some = match case.why {
+            _ if case.is_reverted() => &mut self.reverted,
+            _ if case.is_stuck => {
+                self.stuck_agents += 1;
+                &mut self.stuck
+            }
             Why::Edited => {
                 self.edited_agents += 1;
                 &mut self.edited
             }
             Why::Unnoticed => &mut self.unnoticed,
-            Why::Misnoted if case.is_stuck => {
-                self.stuck_agents += 1;
-                &mut self.stuck
-            }
             Why::Misnoted => return,
         };
         if some.len() < NAMED {
@@ -308,17 +308,6 @@ impl Found {
 mod tests {
     use super::*;
 
-    fn case(why: Why, agent: u64, noted: u64) -> Case {
-        Case {
-            why,
-            key: String::new(),
-            hashes: (agent, 0),
-            noted,
-            is_stuck: false,
-            counted: Found::default(),
-        }
-    }
-
     /// A difference is left to a full check that is due for as long as the audit waits for it.
     #[test]
     fn g17_a_check_that_is_due_excuses_no_difference_for_ever() {
@@ -334,27 +323,5 @@ mod tests {
         assert_eq!(Reason::of(&settled, &unsure, false), Reason::FullCheck);
         let other = (Standing::OtherMapping, 1);
         assert_eq!(Reason::of(&other, &other, true), Reason::OtherMapping);
-    }
-
-    /// An agent is stuck if two passes in a row find the same problem and the same note of it.
-    #[test]
-    fn g17_an_agent_that_is_requested_in_vain_is_stuck() {
-        let mut remembered = Remembered::default();
-        let mut seen = Remembered::default();
-        assert!(!remembered.has_misnoted(Why::Misnoted, 7, 1));
-        seen.add(&case(Why::Misnoted, 7, 1));
-        seen.add(&case(Why::Edited, 8, 1));
-        seen.add(&case(Why::Unnoticed, 9, 1));
-        remembered.merge(seen);
-        assert!(remembered.has_misnoted(Why::Misnoted, 7, 1));
-        // The daemon has noted something, or the agent differs for another reason.
-        assert!(!remembered.has_misnoted(Why::Misnoted, 7, 2));
-        assert!(!remembered.has_misnoted(Why::Unnoticed, 7, 1));
-        for other in [8, 9] {
-            assert!(!remembered.has_misnoted(Why::Misnoted, other, 1));
-        }
-        // A pass that does not find it ends it.
-        remembered.merge(Remembered::default());
-        assert!(!remembered.has_misnoted(Why::Misnoted, 7, 1));
     }
 }

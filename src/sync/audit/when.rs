@@ -15,7 +15,7 @@ const RESTS: (u32, u32) = (9, 3);
 
 /// The time for which a difference is left to a full check that is due. A check that has not come
 /// by then may never come, and the audit says what differs.
-pub(super) const AWAITED: Duration = Duration::from_secs(60);
+const AWAITED: Duration = Duration::from_secs(60);
 
 /// Why a pass begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,16 @@ pub(super) struct Next {
     /// Whether it needs the lead. After a change of the mapping every daemon counts what differs
     /// under its own.
     pub(super) needs_lead: bool,
+}
+
+impl Next {
+    /// The pass that tells whether the full check has come that a difference was left to.
+    pub(super) fn awaited() -> Self {
+        Self {
+            at: Instant::now() + AWAITED,
+            needs_lead: true,
+        }
+    }
 }
 
 /// Returns when the rules have changed.

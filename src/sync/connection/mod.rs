@@ -45,6 +45,7 @@ use super::context::{Context, LeadOf, Tools};
 use super::drain::{Drain, Drained};
 use super::error::AttemptError;
 use super::health::Health;
+use super::slow::Slow;
 use crate::mapping::Rules;
 use crate::observe::{self, Event, Totals, event};
 use crate::session::Session;
@@ -155,17 +156,9 @@ pub(super) async fn run(
         target,
     });
     let mut connection = ConnectionLoop::new(context, health, stop, (session, store), batch_size);
-    let mut phase = Phase::Standby;
-    while !*connection.stop.borrow() {
-        phase = match connection.step(phase).await {
-            Err(error) if error.is_locked() => connection.wait_for_lock(phase).await,
-            Err(AttemptError::LostLead) => return Err(connection.lost_lead().await),
-            Err(error) => return Err(connection.ended(error)),
-            Ok(next) => next,
-        };
-    }
-    connection.note_last_write().await;
-    Ok(())
+    let outcome = connection.run().await;
+    connection.health.slow = Some(connection.drain.take_slow());
+    outcome
 }
 
 impl<'a> ConnectionLoop<'a> {
@@ -177,6 +170,8 @@ impl<'a> ConnectionLoop<'a> {
         batch_size: u32,
     ) -> Self {
         let not_listening_until = health.noticed.not_listening_for_now();
+        let most = context.options.sync.statement_timeout;
+        let slow = health.slow.take().unwrap_or_else(|| Slow::new(most));
         Self {
             context,
             health,
@@ -185,7 +180,7 @@ impl<'a> ConnectionLoop<'a> {
             store,
             drain: Drain::new(
                 batch_size,
-                context.options.sync.statement_timeout,
+                slow,
                 context.options.capture.notify && not_listening_until.is_none(),
             ),
             not_listening_until,
@@ -207,6 +202,20 @@ impl<'a> ConnectionLoop<'a> {
             server_recheck: ServerRecheck::default(),
             in_force: Vec::new(),
         }
+    }
+
+    async fn run(&mut self) -> Result<(), AttemptError> {
+        let mut phase = Phase::Standby;
+        while !*self.stop.borrow() {
+            phase = match self.step(phase).await {
+                Err(error) if error.is_locked() => self.wait_for_lock(phase).await,
+                Err(AttemptError::LostLead) => return Err(self.lost_lead().await),
+                Err(error) => return Err(self.ended(error)),
+                Ok(next) => next,
+            };
+        }
+        self.note_last_write().await;
+        Ok(())
     }
 
     async fn step(&mut self, phase: Phase) -> Result<Phase, AttemptError> {
@@ -361,7 +370,7 @@ impl<'a> ConnectionLoop<'a> {
         let left = self.drain.take_left();
         if left_rows {
             let (since, told) = self.left_since.get_or_insert((Instant::now(), false));
-            if let Some(key) = left
+            if let Some((key, holdup)) = left
                 && !*told
                 && since.elapsed() >= REPORT_LEFT_AFTER
             {
@@ -369,6 +378,7 @@ impl<'a> ConnectionLoop<'a> {
                 self.context.observer.tell(Event::Left {
                     key: &self.store.layout().keys().parts(&key),
                     since: since.elapsed(),
+                    holdup,
                     schema: &self.context.database.install.schema,
                 });
             }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Drain;
+use crate::observe::event::Holdup;
 use crate::pg::{QueryError, Tid, Version};
 use crate::session;
 use crate::store::{Claim, Claimed, Finished, IdleLockAction, LockWait, Part};
@@ -10,7 +11,8 @@ use crate::sync::batch_plan::{BatchPlan, plan_batch};
 use crate::sync::context::Tools;
 use crate::sync::error::AttemptError;
 use crate::sync::protocol::Input;
-use crate::sync::{batch_events, large};
+use crate::sync::slow::Allowed;
+use crate::sync::{batch_events, heavy, large};
 
 /// How long a locked configuration is waited for in the queue of the server (`sync::busy`).
 pub(super) const IN_QUEUE: Duration = Duration::from_millis(500);
@@ -92,7 +94,8 @@ impl Drain {
         let claimed = begun.claimed;
         let (mut plan, end) = self.plan(tools, &claimed, claim).await?;
         self.note_left(&plan);
-        if plan.heavy > 0 && !plan.takes_any() {
+        let is_large = plan.heavy > 0 && !plan.takes_any();
+        if is_large {
             let run = Box::pin(self.run_heavy(tools, &claimed, claim, &mut plan, end));
             if let Some(batch) = run.await? {
                 return Ok(batch);
@@ -105,8 +108,7 @@ impl Drain {
             return Ok(Batch::Done(end));
         }
         self.mark_requested(store, &mut plan.outcome.problems);
-        self.finishing = Instant::now();
-        let time = self.slow.limit(tools.foreign_code);
+        let time = self.time_to_finish(tools, is_large);
         match store.finish(&plan.outcome, tools.announce, time).await {
             Ok(finished) => {
                 self.end_one();
@@ -162,10 +164,22 @@ impl Drain {
             tools.store.abandon().await?;
             return self.wait_for_turn(tools, claimed, end).await.map(Some);
         }
-        match large::run(tools, claimed, claim.budget, plan).await {
+        self.allowed = Allowed::from_now(self.slow.time_of_pages());
+        let limits = (claim.budget, self.allowed);
+        match large::run(tools, claimed, limits, plan).await {
             Ok(()) => Ok(None),
             Err(error) => self.write_failed(tools, error, plan, end).await.map(Some),
         }
+    }
+
+    /// The time limit for the end of the batch: what its pages have left of theirs, or one of its
+    /// own, if it needs one.
+    fn time_to_finish(&mut self, tools: Tools<'_>, is_large: bool) -> Option<Duration> {
+        if is_large {
+            return Some(self.allowed.left());
+        }
+        self.allowed = Allowed::from_now(self.slow.time());
+        self.slow.limit(tools.foreign_code)
     }
 
     /// Repeats the claim of a heavy slug once it is the turn of this connection, or leaves the slug
@@ -180,12 +194,11 @@ impl Drain {
         if self.turn.is_some() {
             return Ok(Batch::Again);
         }
-        let mut left = BatchPlan::default();
         if let Some(Ok(key)) = claimed.groups().next().map(|group| group.key()) {
-            left.leave(key);
+            self.leave(key, Holdup::Turn);
         }
-        self.note_left(&left);
-        self.end_one();
+        self.slow.put_off(heavy::WAIT, Instant::now());
+        self.busy.end_one();
         self.forget_suspect(tools).await?;
         Ok(Batch::Done(end))
     }
@@ -220,11 +233,16 @@ impl Drain {
         self.busy.end_one();
     }
 
+    /// Notes that a slug stays in the outbox, and for what.
+    pub(super) fn leave(&mut self, key: &str, holdup: Holdup) {
+        self.tell(Input::LeftRows);
+        self.left.get_or_insert_with(|| (key.to_owned(), holdup));
+    }
+
     /// Notes that slugs stay in the outbox.
     pub(super) fn note_left(&mut self, plan: &BatchPlan<'_>) {
         if let Some(key) = plan.left {
-            self.tell(Input::LeftRows);
-            self.left.get_or_insert_with(|| key.to_owned());
+            self.leave(key, Holdup::Write);
         }
         let now = Instant::now();
         for key in &plan.busy {

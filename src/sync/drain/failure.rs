@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::batch::{Batch, End};
 use super::trial::{TRIALS, TRIALS_OF_SLOW};
 use super::{Drain, POLL};
+use crate::observe::event::Holdup;
 use crate::observe::{Event, event, pulse};
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
@@ -159,14 +160,7 @@ impl Drain {
             return Err(error.into());
         };
         let refusal = match class {
-            // The write has taken less than its limit if a trigger has raised 57014 itself, or
-            // another session has cancelled it.
-            Class::Slow
-                if self.finishing.elapsed() >= self.slow.time().mul_f64(0.9)
-                    && self.slow.took_too_long(key, Instant::now()) =>
-            {
-                Refusal::Slow
-            }
+            Class::Slow if self.slow.is_to_be_tried_again(key, self.allowed) => Refusal::Slow,
             _ => Refusal::of(cause),
         };
         self.slow.end_one();
@@ -174,8 +168,7 @@ impl Drain {
             Refusal::Locked | Refusal::Slow => {
                 // No problem is noted: the slug stays in the outbox and is tried again, and the
                 // other slugs go on.
-                self.tell(Input::LeftRows);
-                self.left.get_or_insert_with(|| key.to_owned());
+                self.leave(key, Holdup::Write);
                 let goes_on = self.suspect_is_done && !is_alone;
                 self.forget_suspect(tools).await?;
                 Ok(if goes_on {
@@ -243,9 +236,9 @@ impl Drain {
             self.was_set_aside(tools, &key, false, NOT_TAKEN, "");
             return Ok(Batch::Again);
         }
-        self.tell(Input::LeftRows);
-        if let Some(key) = taken.first_key() {
-            self.left.get_or_insert_with(|| key.to_owned());
+        match taken.first_key() {
+            Some(key) => self.leave(key, Holdup::Write),
+            None => self.tell(Input::LeftRows),
         }
         Ok(Batch::Left(end.last))
     }
