@@ -1,4 +1,4 @@
-//! A proxy that splits reads and writes between a primary and a standby, as pgpool-II and PgCat do.
+//! A proxy that splits reads and writes between a primary and a standby, as pgpool-II and `PgCat` do.
 
 use std::collections::HashMap;
 use std::io;
