@@ -121,7 +121,7 @@ mod tests {
                 assert!(columns(line) <= 80, "{line}");
             }
             assert!(
-                lines[1].contains("app-s") && lines[1].contains("…/123456 "),
+                lines[1].contains("app-") && lines[1].contains("…/123456 "),
                 "{lines:?}"
             );
         }

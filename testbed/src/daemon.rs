@@ -36,6 +36,12 @@ pub struct Daemon {
     reader: Option<JoinHandle<()>>,
 }
 
+/// The messages that begin an outage.
+const OUTAGES: [&str; 2] = [
+    "database unavailable",
+    "the daemon cannot work in the database",
+];
+
 impl Daemon {
     /// Starts the daemon with the log level `debug`. The log is JSON, because standard error is no
     /// terminal.
@@ -125,16 +131,22 @@ impl Daemon {
         self.lines(message)
     }
 
-    /// The lines that begin an outage: without an answer of the server, and with one.
+    /// The lines so far that begin an outage: without an answer of the server, and with one.
     pub fn outages(&self) -> Vec<Value> {
-        let kinds = [
-            "database unavailable",
-            "the daemon cannot work in the database",
-        ];
-        kinds
-            .iter()
-            .flat_map(|message| self.lines(message))
-            .collect()
+        let begins = |line: &Value| OUTAGES.iter().any(|message| is_about(line, message));
+        self.log().into_iter().filter(begins).collect()
+    }
+
+    /// Waits for the first line that begins an outage.
+    pub async fn outage(&self) -> Value {
+        self.outage_times(1).await.remove(0)
+    }
+
+    /// Waits for this number of lines that begin an outage.
+    pub async fn outage_times(&self, times: usize) -> Vec<Value> {
+        let what = format!("the daemon logs {times} outages");
+        eventually(&what, async || self.outages().len() >= times).await;
+        self.outages()
     }
 
     /// Sends a signal by its name.

@@ -57,7 +57,7 @@ async fn g2_a_new_leader_works_with_the_tables_as_they_are() {
         leader.signal("KILL");
         standby.logged("connected and leading").await;
         image_arrives(&platform, "after").await;
-        assert_eq!(standby.lines("database unavailable").len(), 0, "{change}");
+        assert_eq!(standby.outages().len(), 0, "{change}");
     }
 }
 
@@ -158,7 +158,7 @@ async fn g14_an_index_that_goes_is_noticed_and_comes_back_likewise() {
     platform
         .holds("SELECT agent_name = 'late' FROM agent_configurations WHERE agent_slug = 'a'")
         .await;
-    assert_eq!(daemon.lines("database unavailable").len(), 0);
+    assert_eq!(daemon.outages().len(), 0);
 }
 
 #[tokio::test]
@@ -302,7 +302,7 @@ async fn g14_a_rule_in_the_way_is_named_and_its_end_is_noticed() {
         let daemon = platform.brisk_daemon();
         daemon.logged("caught up").await;
         platform.run(rule).await;
-        let line = daemon.logged("database unavailable").await;
+        let line = daemon.outage().await;
         assert!(
             line["cause"].as_str().unwrap().contains("has the rule"),
             "{line}"
@@ -1537,7 +1537,7 @@ async fn g10_a_change_within_an_outage_is_read_at_once() {
     platform
         .run(&format!("SELECT pg_terminate_backend({former})"))
         .await;
-    daemon.logged("database unavailable").await;
+    daemon.outage().await;
     platform
         .holds(&format!(
             "SELECT EXISTS (SELECT {session} AND s.pid <> {former})"
@@ -1546,7 +1546,7 @@ async fn g10_a_change_within_an_outage_is_read_at_once() {
     let seen = daemon.log().len();
     let change = "ALTER TABLE agents RENAME COLUMN voice_settings TO settings; COMMIT";
     locks.batch_execute(change).await.unwrap();
-    daemon.logged_times("database unavailable", 2).await;
+    daemon.outage_times(2).await;
     let log = daemon.log_after(seen);
     let causes = log.iter().filter_map(|line| {
         let message = line["message"].as_str()?;

@@ -64,7 +64,7 @@ async fn g14_a_trigger_that_deallocates_is_told() {
     platform
         .save("a", r#"{"provider":"openai","voice_id":"1"}"#)
         .await;
-    let line = daemon.logged("database unavailable").await;
+    let line = daemon.outage().await;
     let remedy = line["remedy"].as_str().unwrap();
     assert!(
         remedy.contains("DEALLOCATE or DISCARD in the triggers of the configurations"),
@@ -88,8 +88,8 @@ async fn g2_a_daemon_that_has_lost_the_lead_writes_nothing() {
     platform
         .holds("SELECT voice_id = '1' IS TRUE FROM agent_configurations WHERE agent_slug = 'a'")
         .await;
-    daemon.logged("database unavailable").await;
-    let line = &daemon.lines("database unavailable")[0];
+    daemon.outage().await;
+    let line = &daemon.outages()[0];
     assert!(
         line["remedy"]
             .as_str()

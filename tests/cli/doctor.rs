@@ -339,7 +339,7 @@ async fn a_harmful_publication_is_found_and_its_remedy_works() {
     assert_eq!(remedies.len(), 2, "{object}");
     // The daemon reports it before the first write (G14) and continues after the remedies.
     let daemon = platform.brisk_daemon();
-    let line = daemon.logged("database unavailable").await;
+    let line = daemon.outage().await;
     assert!(
         line["cause"]
             .as_str()

@@ -381,7 +381,7 @@ async fn a_hanging_server_makes_unready_and_not_dead() {
 async fn g14_every_output_has_the_same_word_for_a_fault() {
     let platform = Platform::new().await;
     let daemon = Daemon::start(command(&platform));
-    daemon.logged("database unavailable").await;
+    daemon.outage().await;
     let address = address(&daemon).await;
     let (code, text) = get(address, "/readyz").await;
     let start = "default: not ready (broken): the daemon cannot work in the database: agent-sync is \
@@ -438,7 +438,7 @@ async fn each_database_has_a_line_whichever_is_away() {
         );
     let daemon = Daemon::start(command);
     daemon.logged("caught up").await;
-    daemon.logged("database unavailable").await;
+    daemon.outage().await;
     let address = address(&daemon).await;
     eventually("the first is ready", async || {
         get(address, "/readyz").await.1.contains("here: ready (ok)")

@@ -265,7 +265,7 @@ async fn an_abstract_socket_will_do() {
 async fn a_start_has_no_limit_and_an_outage_does_not_delay_it() {
     let (daemon, ear, proxy) = starting("2s").await;
     ear.hears("EXTEND_TIMEOUT_USEC=60000000").await;
-    daemon.logged("database unavailable").await;
+    daemon.outage().await;
     ear.hears("READY=1").await;
     let lines = ear.lines();
     let at = |start: &str| {

@@ -232,12 +232,7 @@ async fn g15_the_next_connection_uses_a_renewed_certificate() {
     );
     platform.value::<i64>(&end).await;
     daemon.logged("database available again").await;
-    assert_eq!(
-        daemon.lines("database unavailable").len(),
-        1,
-        "{:?}",
-        daemon.log()
-    );
+    assert_eq!(daemon.outages().len(), 1, "{:?}", daemon.log());
     platform.save("b", EXAMPLE).await;
     platform.configure("b").await;
     platform.becomes("b", EXPECTED).await;
@@ -252,13 +247,9 @@ async fn g15_the_next_connection_uses_a_renewed_certificate() {
             "gone" => fs::remove_file(&key).unwrap(),
             _ => fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap(),
         }
-        let before = daemon.lines("database unavailable").len();
+        let before = daemon.outages().len();
         platform.value::<i64>(&end).await;
-        let line = daemon
-            .logged_times("database unavailable", before + 2)
-            .await
-            .pop()
-            .unwrap();
+        let line = daemon.outage_times(before + 2).await.pop().unwrap();
         let cause = line["cause"].as_str().unwrap();
         assert!(
             cause.contains(told) && cause.contains(key.to_str().unwrap()),

@@ -71,7 +71,7 @@ async fn half_open_connection_is_noticed() {
     daemon.logged("caught up").await;
     // No connection is closed and no notification arrives, so only the probe can detect it.
     proxy.stall();
-    let line = daemon.logged("database unavailable").await;
+    let line = daemon.outage().await;
     assert_eq!(
         line["cause"],
         "the connection is dead: a probe was not answered within 1s"
@@ -85,7 +85,7 @@ async fn half_open_connection_is_noticed() {
     proxy.flow();
     daemon.logged("database available again").await;
     platform.becomes("a", EXPECTED).await;
-    assert_eq!(daemon.lines("database unavailable").len(), 1);
+    assert_eq!(daemon.outages().len(), 1);
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn half_open_standby_is_noticed() {
     let standby = daemon(&platform, &proxy);
     standby.logged("another daemon leads here").await;
     proxy.stall();
-    let line = standby.logged("database unavailable").await;
+    let line = standby.outage().await;
     assert_eq!(
         line["cause"],
         "the connection is dead: a probe was not answered within 1s"
@@ -113,7 +113,7 @@ async fn a_silent_leader_is_waited_for_until_the_server_drops_it() {
     daemon.logged("caught up").await;
     // The server itself is reachable; only the proxy stalls.
     proxy.stall();
-    daemon.logged("database unavailable").await;
+    daemon.outage().await;
     let second = platform.daemon();
     second.logged("another daemon leads here").await;
     platform.save("a", EXAMPLE).await;
@@ -140,10 +140,7 @@ async fn a_sleeping_daemon_probes_without_waking_up() {
         );
     }
     assert_eq!(daemon.lines("batch committed").len(), batches);
-    assert_eq!(
-        daemon.lines("database unavailable"),
-        Vec::<serde_json::Value>::new()
-    );
+    assert_eq!(daemon.outages(), Vec::<serde_json::Value>::new());
 }
 
 /// The last statement of a batch, and of a single change, which is committed with its write.
@@ -243,7 +240,7 @@ async fn change_made_while_disconnected_is_applied_after_reconnect() {
     daemon.logged("caught up").await;
     proxy.stall();
     proxy.cut();
-    daemon.logged("database unavailable").await;
+    daemon.outage().await;
     platform
         .holds(
             "SELECT NOT EXISTS (SELECT FROM pg_stat_activity
@@ -290,10 +287,7 @@ async fn a_slow_network_is_only_slow() {
     for _ in 0..3 {
         is_probed(&platform).await;
     }
-    assert_eq!(
-        daemon.lines("database unavailable"),
-        Vec::<serde_json::Value>::new()
-    );
+    assert_eq!(daemon.outages(), Vec::<serde_json::Value>::new());
 }
 
 #[tokio::test]
@@ -511,7 +505,7 @@ async fn g14_a_daemon_follows_the_name_of_its_server() {
             })
             .await;
         proxy.lead_to(other.port());
-        let line = daemon.logged("database unavailable").await;
+        let line = daemon.outage().await;
         assert!(
             line["cause"]
                 .as_str()
@@ -553,7 +547,7 @@ async fn g15_a_daemon_follows_the_name_of_its_database() {
     let daemon = Daemon::start(command);
     daemon.logged("caught up").await;
     std::fs::write(&file, &other.url).unwrap();
-    daemon.logged("database unavailable").await;
+    daemon.outage().await;
     other.configure("a").await;
     other.save("a", crate::support::platform::EXAMPLE).await;
     other.becomes("a", crate::support::platform::EXPECTED).await;

@@ -98,7 +98,7 @@ async fn g15_passwords_of_libpq_s_files_are_read_again() {
 
         world.role.change_password("new").await;
         world.role.end_sessions().await;
-        let lines = daemon.logged_times("database unavailable", 2).await;
+        let lines = daemon.outage_times(2).await;
         let cause = lines[1]["cause"].as_str().unwrap();
         assert!(cause.contains("28P01"), "{file}: {cause}");
         world.put(file, &text("new"));
@@ -120,7 +120,7 @@ async fn s16_an_attempt_names_the_password_file_that_is_not_used() {
     daemon.logged("caught up").await;
     mode(0o644);
     world.role.end_sessions().await;
-    let lines = daemon.logged_times("database unavailable", 2).await;
+    let lines = daemon.outage_times(2).await;
     let cause = lines[1]["cause"].as_str().unwrap();
     assert!(
         cause.contains("password missing; the password file is not used: expected a password file")

@@ -82,17 +82,12 @@ async fn g15_a_password_command_is_asked_for_each_connection() {
     daemon.logged("database available again").await;
     world.role.is_served().await;
     assert!(world.calls() > calls);
-    assert_eq!(
-        daemon.lines("database unavailable").len(),
-        1,
-        "{:?}",
-        daemon.log()
-    );
+    assert_eq!(daemon.outages().len(), 1, "{:?}", daemon.log());
 
     // A refused password is asked for again by the next attempt.
     world.role.change_password("token-three").await;
     world.role.end_sessions().await;
-    let lines = daemon.logged_times("database unavailable", 3).await;
+    let lines = daemon.outage_times(3).await;
     assert!(
         lines[2]["cause"].as_str().unwrap().contains("28P01"),
         "{lines:?}"
@@ -123,15 +118,11 @@ async fn g11_a_failed_password_command_is_the_cause_without_its_output() {
         ("echo token-secret; kill -KILL $$", "signal 9 ended it"),
         ("true", "it printed nothing"),
     ] {
-        let before = daemon.lines("database unavailable").len();
+        let before = daemon.outages().len();
         let again = daemon.lines("database available again").len() + 1;
         world.script(script);
         world.role.end_sessions().await;
-        let line = daemon
-            .logged_times("database unavailable", before + 2)
-            .await
-            .pop()
-            .unwrap();
+        let line = daemon.outage_times(before + 2).await.pop().unwrap();
         let expected =
             format!("password_command: expected \"/bin/sh\" to print a password, and {cause}");
         assert_eq!(line["cause"], expected.as_str(), "{line}");

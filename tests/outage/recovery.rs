@@ -97,7 +97,7 @@ async fn g8_a_server_restart_is_two_log_lines_and_nothing_is_lost() {
 async fn g8_a_database_that_is_not_there_yet_is_waited_for() {
     let platform = Platform::new().await;
     let mut daemon = platform.brisk_daemon();
-    let line = daemon.logged("database unavailable").await;
+    let line = daemon.outage().await;
     assert!(
         line["remedy"]
             .as_str()
@@ -110,7 +110,7 @@ async fn g8_a_database_that_is_not_there_yet_is_waited_for() {
     platform.install();
     daemon.logged("caught up").await;
     platform.becomes("a", EXPECTED).await;
-    assert_eq!(daemon.lines("database unavailable").len(), 1);
+    assert_eq!(daemon.outages().len(), 1);
     daemon.signal("TERM");
     assert!(daemon.ended().await.success());
 }
@@ -551,7 +551,7 @@ async fn the_log_of_a_database_that_stays_away_is_one_line() {
         .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "100ms");
     let daemon = Daemon::start(command);
     daemon.logged_times("still unavailable", 20).await;
-    assert_eq!(daemon.lines("database unavailable").len(), 1);
+    assert_eq!(daemon.outages().len(), 1);
     assert!(
         daemon
             .log()

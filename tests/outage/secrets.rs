@@ -137,11 +137,7 @@ async fn g15_the_next_connection_uses_a_rotated_secret() {
             !cluster().log().contains(&refused),
             "{what:?} {how:?}: a connection had the old password"
         );
-        assert_eq!(
-            daemon.lines("database unavailable").len(),
-            1,
-            "{what:?} {how:?}"
-        );
+        assert_eq!(daemon.outages().len(), 1, "{what:?} {how:?}");
         let subcommand = Said::of(world.command("check", what, &file)).await;
         assert_eq!(subcommand.code, 0, "{what:?} {how:?}: {subcommand:?}");
     }
@@ -156,7 +152,7 @@ async fn g15_a_late_secret_is_used_by_the_next_attempt() {
     daemon.logged("caught up").await;
     world.role.change_password("new").await;
     world.role.end_sessions().await;
-    let lines = daemon.logged_times("database unavailable", 2).await;
+    let lines = daemon.outage_times(2).await;
     assert!(
         lines[1]["cause"].as_str().unwrap().contains("28P01"),
         "{:?}",
@@ -201,10 +197,7 @@ async fn g15_an_unusable_secret_file_is_named_and_read_again() {
             Some(text) => drop(How::Renamed.put(world.folder.path(), text)),
         }
         world.role.end_sessions().await;
-        let line = daemon
-            .logged_times("database unavailable", 2)
-            .await
-            .remove(1);
+        let line = daemon.outage_times(2).await.remove(1);
         let told = line["cause"].as_str().unwrap();
         assert!(
             told.contains(cause) && told.contains(file.to_str().unwrap()),
@@ -352,10 +345,7 @@ async fn s16_a_secret_that_becomes_a_pipe_hangs_nothing() {
             .success()
     );
     world.role.end_sessions().await;
-    let line = daemon
-        .logged_times("database unavailable", 2)
-        .await
-        .remove(1);
+    let line = daemon.outage_times(2).await.remove(1);
     assert!(
         line["cause"]
             .as_str()
@@ -601,7 +591,7 @@ async fn g15_a_reload_keeps_a_session_with_a_changed_secret() {
     // In an outage, a reload causes an immediate attempt, however long the backoff is.
     world.role.change_password("newest").await;
     world.role.end_sessions().await;
-    daemon.logged_times("database unavailable", 2).await;
+    daemon.outage_times(2).await;
     How::Rewritten.put(world.folder.path(), "newest\n");
     fs::write(world.path("rules.toml"), rules).unwrap();
     daemon.signal("HUP");

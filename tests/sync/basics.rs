@@ -326,7 +326,7 @@ async fn sigterm_and_sigint_end_it_with_0() {
     let mut unreachable = platform.command(&["run"]);
     unreachable.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
     let mut daemon = crate::support::Daemon::start(unreachable);
-    daemon.logged("database unavailable").await;
+    daemon.outage().await;
     daemon.signal("TERM");
     assert_eq!(
         daemon.ended().await.code(),

@@ -48,7 +48,7 @@ async fn g5_text_that_is_no_utf8_rejects_its_agent_and_no_other() {
             'agent-8'",
         )
         .await;
-    assert_eq!(daemon.lines("database unavailable").len(), 0);
+    assert_eq!(daemon.outages().len(), 0);
     for subcommand in [
         &["check"][..],
         &["status"],
@@ -119,7 +119,7 @@ async fn s22_an_agent_is_rejected_in_latin1_whatever_its_reason_holds() {
         )
         .await;
     assert_eq!(daemon.lines("agent could not be brought in sync").len(), 0);
-    assert_eq!(daemon.lines("database unavailable").len(), 0);
+    assert_eq!(daemon.outages().len(), 0);
 }
 
 /// A character outside of the encoding is named.
@@ -209,7 +209,7 @@ async fn g5_a_slug_that_utf8_lacks_rejects_its_agent_alone() {
                 'rejected' AND detail LIKE 'slug: expected characters%'"
             ))
             .await;
-        assert_eq!(daemon.lines("database unavailable").len(), 0);
+        assert_eq!(daemon.outages().len(), 0);
         let said = platform.says(&["check"]).await;
         assert!(said.code == 2 && said.out.contains(shown), "{said:?}");
         let said = platform.says(&["status"]).await;
@@ -311,7 +311,7 @@ async fn g5_a_row_that_no_batch_takes_is_set_aside() {
 async fn g5_a_notification_outside_utf8_stops_no_change() {
     let platform = Platform::encoded("note_win1252", "WIN1252").await;
     let daemon = notified(&platform, "chr(129)", 20).await;
-    let lost = daemon.lines("database unavailable");
+    let lost = daemon.outages();
     let [first] = &lost[..] else {
         panic!("one outage is expected: {lost:?}");
     };
@@ -326,7 +326,7 @@ async fn g5_a_notification_outside_utf8_stops_no_change() {
 async fn g5_a_notification_of_any_bytes_costs_no_connection() {
     let platform = ascii("note_ascii").await;
     let daemon = notified(&platform, r"E'\xff'", 20).await;
-    assert_eq!(daemon.lines("database unavailable"), [""; 0]);
+    assert_eq!(daemon.outages(), [""; 0]);
 }
 
 /// GIVEN a database whose encoding has one byte a character, WHEN any role notifies with the longest
@@ -335,7 +335,7 @@ async fn g5_a_notification_of_any_bytes_costs_no_connection() {
 async fn g12_the_longest_notification_costs_no_connection() {
     let platform = Platform::encoded("longest_note", "WIN1252").await;
     let daemon = notified(&platform, "repeat(chr(128), 7999)", 20).await;
-    assert_eq!(daemon.lines("database unavailable"), [""; 0]);
+    assert_eq!(daemon.outages(), [""; 0]);
 }
 
 /// The daemon of a platform, while another session notifies with this payload as fast as it can, and

@@ -86,7 +86,7 @@ async fn unreachable_database_delays_no_other() {
     ));
     let daemon = file.daemon();
     daemon.logged_times("caught up", 2).await;
-    daemon.logged_times("database unavailable", 3).await;
+    daemon.outage_times(3).await;
     for platform in [&one, &two] {
         platform.configure("a").await;
         platform.save("a", EXAMPLE).await;
@@ -690,7 +690,7 @@ async fn g12_large_agents_in_many_databases_share_one_bound() {
     }
     let peak = daemon.peak_memory_kib();
     assert!(peak < MOST_KIB, "{peak} KiB");
-    assert_eq!(daemon.lines("database unavailable").len(), 0);
+    assert_eq!(daemon.outages().len(), 0);
 }
 
 /// A database with the agent `slow`, whose configurations weigh more than a batch and take this

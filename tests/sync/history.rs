@@ -361,7 +361,7 @@ async fn i6_an_older_schema_is_upgraded_under_a_running_daemon() {
     let mut command = keeping(&platform, &["run"]);
     command.env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
     let daemon = Daemon::start(command);
-    let line = daemon.logged("database unavailable").await;
+    let line = daemon.outage().await;
     assert!(
         line["cause"]
             .as_str()

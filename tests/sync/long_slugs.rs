@@ -32,7 +32,7 @@ async fn platform() -> Platform {
 fn is_bounded(daemon: &Daemon) {
     let peak = daemon.peak_memory_kib();
     assert!(peak < MOST_KIB, "{peak} KiB");
-    let ended = daemon.lines("database unavailable");
+    let ended = daemon.outages();
     assert!(ended.is_empty(), "{ended:?}");
 }
 

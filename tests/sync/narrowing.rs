@@ -111,7 +111,7 @@ async fn g5_a_thousand_refused_agents_are_each_tried_once() {
             'agent-5'",
         )
         .await;
-    assert_eq!(daemon.lines("database unavailable").len(), 0);
+    assert_eq!(daemon.outages().len(), 0);
     platform
         .run("ALTER TABLE agent_configurations DROP CONSTRAINT no_bad")
         .await;
@@ -193,7 +193,7 @@ async fn g5_an_agent_that_ends_every_connection_is_set_aside() {
                 'agent-3'), 0)";
             let (tried, lost) = (
                 platform.value::<i32>(attempts).await,
-                daemon.lines("database unavailable").len(),
+                daemon.outages().len(),
             );
             platform
                 .run("UPDATE agents SET name = 'again' WHERE slug IN ('agent-3', 'agent-5')")
@@ -202,7 +202,7 @@ async fn g5_an_agent_that_ends_every_connection_is_set_aside() {
                 .holds(&format!("SELECT ({attempts}) > {tried}"))
                 .await;
             let tried = platform.value::<i32>(attempts).await - tried;
-            let lost = daemon.lines("database unavailable").len() - lost;
+            let lost = daemon.outages().len() - lost;
             assert!(
                 lost <= tried.unsigned_abs() as usize + 1,
                 "{lost} connections for {tried} tries: {statements}"
@@ -343,7 +343,7 @@ async fn g5_a_damaged_row_is_set_aside_and_its_neighbours_go_on() {
     platform
         .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
         .await;
-    assert_eq!(daemon.lines("database unavailable").len(), 0);
+    assert_eq!(daemon.outages().len(), 0);
 }
 
 /// A change that was noted before a try of its agent was read, and is committed after that, is

@@ -744,7 +744,7 @@ async fn g1_tenants_are_set_and_unset_without_a_loss() {
         // A daemon of before the change refuses the install of after it.
         platform.tenants = true;
         platform.install();
-        let said = daemon.logged("database unavailable").await;
+        let said = daemon.outage().await;
         let cause = said["cause"].as_str().unwrap();
         assert!(cause.starts_with("the install is for tenants"), "{said}");
         drop(daemon);
@@ -1065,7 +1065,7 @@ async fn t5_a_daemon_without_tenants_stops_at_an_install_with_them() {
                 ))
                 .await;
         }
-        daemon.logged("database unavailable").await;
+        daemon.outage().await;
         assert!(!platform.is_mixed().await, "{of_type}");
         drop(daemon);
         let _daemon = platform.caught_up_daemon().await;

@@ -359,7 +359,7 @@ async fn rejected_once(settings: &str) {
         .await;
     platform.drained().await;
     assert!(platform.value::<bool>(rejected).await);
-    assert!(daemon.lines("database unavailable").is_empty());
+    assert!(daemon.outages().is_empty());
     // A save ends the rejection.
     platform
         .run("UPDATE agents SET voice_settings = '{}', name = 'third' WHERE slug LIKE 'heavy-%'")
@@ -558,7 +558,7 @@ async fn g12_an_agent_with_too_many_configurations_delays_none() {
         assert!(took < std::time::Duration::from_secs(5), "{took:?}");
         let peak = daemon.peak_memory_kib();
         assert!(peak < MOST_KIB, "{peak} KiB");
-        assert!(daemon.lines("database unavailable").is_empty());
+        assert!(daemon.outages().is_empty());
         let written = "SELECT count(*) FROM agent_configurations WHERE agent_slug = 'many' AND \
             agent_name IS NOT NULL";
         assert_eq!(platform.value::<i64>(written).await, 0);
