@@ -170,7 +170,8 @@ fn state(page: &mut Page, look: &Look, story: &Story, conclusion: &Conclusion) {
     }
 }
 
-/// Whether a note is about other agents, or about what slows all of them down.
+/// Whether a note is about other agents, or about what slows all of them down. The text leaves it
+/// out, and JSON what is about other agents alone.
 fn is_about_others(note: &Note) -> bool {
     ["agents", "outbox", "index", "two-phase"].contains(&note.topic)
 }
@@ -248,7 +249,7 @@ pub(super) fn object<'a>(
         trouble: look
             .trouble()
             .into_iter()
-            .filter(|note| !is_about_others(note))
+            .filter(|note| note.topic != "agents")
             .collect(),
         conclusion,
     }

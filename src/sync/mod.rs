@@ -17,10 +17,11 @@
 //! - `not_text` adds to a plan the slugs that are no text for this program.
 //! - `batch_plan` runs the mapping for each slug of a claim.
 //! - `reasons` has the texts of the problems that a plan notes.
+//! - `health` has what outlives a connection.
 //! - `slow` remembers the slow writes, `busy` the slugs with locked configurations, and
 //!   `batch_size` limits the next batch.
 //! - `remembered` has the slugs with a problem, and the requested ones, of a scan.
-//! - `health`, `context` and `error` are the data that the others share.
+//! - `context` and `error` are the data that the others share.
 //! - `heavy` gives one database at a time the turn to use much memory.
 //!
 //! A module names only modules below it in this list, and the modules below `sync` in

@@ -146,7 +146,7 @@ async fn check_agrees_with_independent_sql_about_every_agent() {
         assert_eq!(
             summary["summary"],
             json!({"agents": 1800, "in_sync": count("in_sync"), "pending": 0, "drifted": count("drifted"),
-                "missing": count("missing"), "rejected": count("rejected"), "ambiguous": 0})
+                "missing": count("missing"), "rejected": count("rejected"), "ambiguous": 0, "failed": 0})
         );
         let slugs: Vec<_> = objects.iter().map(|one| text(one, "slug")).collect();
         assert!(slugs.is_sorted(), "they come in the order of the slugs");

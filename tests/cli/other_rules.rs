@@ -111,7 +111,7 @@ async fn m10_check_and_why_list_settings_that_no_rule_reads() {
     let objects = said.objects();
     assert_eq!(
         objects[1],
-        json!({"database": "default", "others": false, "unmapped": [
+        json!({"database": "default", "type": "unmapped", "others": false, "unmapped": [
             {"setting": "speed", "agents": 30, "remark": "voice_settings.speed: no rule reads it"},
             {"setting": "voiceId", "agents": 1,
              "remark": "voice_settings.voiceId: no rule reads it; did you mean `voice_id`?"},

@@ -120,7 +120,9 @@ async fn status_shows_phase_leader_and_numbers() {
             "busy",
             place.as_str(),
             &["1", "3h", "0", "1", "1", "0"][..]
-        )
+        ),
+        "{}",
+        said.out
     );
     assert!(
         said.out

@@ -63,7 +63,8 @@ function stateOf(database) {
   if (state === "broken" && database.leader) return "broken: may be missing changes";
   if (state === "busy" && phase === "waiting") return "busy: some changes are left and will be tried again, such as locked ones";
   const [count, differing, findings] = [problemsOf(database), differingIn(database), database.findings.length];
-  if (state === "ok" && count) return `ok, but ${atLeast(count, database.problems.at_least)} ${count === 1 ? "agent" : "agents"} not in sync`;
+  const drift = differing ? `, and ${differ(differing)}` : "";
+  if (state === "ok" && count) return `ok, but ${atLeast(count, database.problems.at_least)} ${count === 1 ? "agent" : "agents"} not in sync${drift}`;
   if (state === "ok" && differing) return `ok, but ${differ(differing)}`;
   if (state === "ok" && findings) return `ok, with ${plural(findings, "warning", "warnings")}`;
   return state in { busy: 0, standby: 0 } && DETAILS[phase] ? `${state}: ${DETAILS[phase]}` : state;

@@ -381,8 +381,7 @@ impl<'a> Auditor<'a> {
         self.next = next.into_iter().chain(again).min_by_key(|next| next.at);
     }
 
-    /// The pass after one that has read for this long: at the interval, or sooner while a
-    /// configuration differs, and to find out whether a request has helped.
+    /// The pass after one that has read for this long: at the interval, or sooner if it `repeats`.
     fn after(&mut self, worked: Duration, repeats: bool, is_settled: bool) -> Option<Next> {
         let regular = self.at_interval(0.9);
         if !repeats {
