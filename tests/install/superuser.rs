@@ -388,6 +388,6 @@ async fn s28_a_name_of_a_stranger_is_no_other_install() {
         assert_eq!(said.code, 1, "{statement}: {said:?}");
         assert!(said.err.contains("own"), "{statement}: {said:?}");
         let said = platform.says(&["doctor"]).await;
-        assert!(said.out.contains("schema own"), "{statement}: {said:?}");
+        assert!(said.out.contains("schema \"own\""), "{statement}: {said:?}");
     }
 }

@@ -90,9 +90,10 @@ fn a_rejected_agent_exits_1_with_all_reasons_on_standard_error() {
     let (code, out, err) = render(input.as_bytes());
     assert_eq!((code, &*out), (1, ""));
     let expected = "agent-sync: the agent is rejected, nothing would be written\n\
-        \x20 because: provider_config: expected a JSON object, found an array\n\
-        \x20   voice_settings.voice_id: expected text, found an array\n\
-        \x20   voice_settings.temperature: expected a number from 0 to 2, found the number 3\n";
+        \x20 because:\n\
+        \x20 - provider_config: expected a JSON object, found an array\n\
+        \x20 - voice_settings.voice_id: expected text, found an array\n\
+        \x20 - voice_settings.temperature: expected a number from 0 to 2, found the number 3\n";
     assert_eq!(err, expected);
 }
 
@@ -101,6 +102,7 @@ fn malformed_input_exits_64_and_says_what_to_give() {
     let shape = "  try: give {\"agent\": {…}, \"configuration\": {…}}, with the columns of one row \
         of each table\n";
     let wrong = "agent-sync: standard input has not the shape of an agent\n  because: ";
+    let list = "agent-sync: standard input has not the shape of an agent\n  because:\n  - ";
     for (input, expected) in [
         (
             "",
@@ -136,9 +138,9 @@ fn malformed_input_exits_64_and_says_what_to_give() {
         (
             "{\"agent\":{\"name\":5,\"system_prompt\":{}},\"configuration\":{\"temperature\":true,\"voice_id\":[]}}",
             format!(
-                "{wrong}agent.name: expected text or null, found the number 5\n    \
-                agent.system_prompt: expected text or null, found an object\n    \
-                configuration.voice_id: expected text or null, found an array\n    \
+                "{list}agent.name: expected text or null, found the number 5\n  - \
+                agent.system_prompt: expected text or null, found an object\n  - \
+                configuration.voice_id: expected text or null, found an array\n  - \
                 configuration.temperature: expected a number or null, found true\n"
             ),
         ),
