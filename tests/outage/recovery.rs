@@ -84,7 +84,9 @@ async fn g8_a_server_restart_is_two_log_lines_and_nothing_is_lost() {
         assert_eq!(
             told,
             [
-                json!("database available again, caught up"),
+                json!(
+                    "database available again, caught up; an agent counts once for each look at it"
+                ),
                 json!("database unavailable; the daemon retries until it is back")
             ],
             "{mode}"
