@@ -122,6 +122,7 @@ impl AttemptError {
                 SessionError::Pooler | SessionError::Split | SessionError::Untrusted(_),
             ) => true,
             Self::Session(_) | Self::Closed(_) | Self::Unreadable(_) => false,
+            Self::Store(QueryError::Split) => true,
             Self::Store(error) | Self::Layout(LayoutError::Store(error)) => {
                 !matches!(error.class(), None | Some(Class::Connection))
             }
