@@ -89,6 +89,12 @@ async fn status_shows_phase_leader_and_numbers() {
     assert_eq!(object["agents"]["number"], 3);
 
     // A pending change is shown with its age, and the daemon that stands by.
+    // Not within a sweep: any statement of it may be the last.
+    let is_quiet = format!(
+        "SELECT state = 'idle' AND state_change < clock_timestamp() - interval '300 milliseconds'
+         FROM pg_stat_activity WHERE pid = {pid}"
+    );
+    platform.holds(&is_quiet).await;
     leader.signal("STOP");
     let writer = platform.connect().await;
     writer
