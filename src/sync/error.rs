@@ -120,9 +120,9 @@ impl AttemptError {
             // The connection was open, and the next one will find the same.
             Self::Session(
                 SessionError::Pooler | SessionError::Split | SessionError::Untrusted(_),
-            ) => true,
+            )
+            | Self::Store(QueryError::Split) => true,
             Self::Session(_) | Self::Closed(_) | Self::Unreadable(_) => false,
-            Self::Store(QueryError::Split) => true,
             Self::Store(error) | Self::Layout(LayoutError::Store(error)) => {
                 !matches!(error.class(), None | Some(Class::Connection))
             }
