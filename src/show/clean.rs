@@ -70,7 +70,7 @@ impl<'a> Clean<'a> {
         Clean::styled(&bounded_event(text)).into_owned()
     }
 
-    /// The text in lines of at most `width` columns ([`super::text::fitted`]).
+    /// The text in lines of at most `width` columns (`text::fitted`).
     #[must_use]
     pub fn fitted(&self, width: usize) -> Clean<'static> {
         Clean(fitted(&self.0, width).into())

@@ -1,8 +1,8 @@
 //! The slugs of some agents, for a hint at a mistyped one. Read-only.
 //!
 //! Invariant: the rows that are read are bounded, whatever the size of the table: the first
-//! [`FIRST`], those with a given spelling by the index, and where an index has the order of the
-//! slugs, [`BESIDE`] on each side of a slug.
+//! `FIRST`, those with a given spelling by the index, and where an index has the order of the
+//! slugs, `BESIDE` on each side of a slug.
 
 use super::MayRead;
 use super::layout::Layout;
