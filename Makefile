@@ -6,6 +6,7 @@
 # Shows the main job on a throwaway PostgreSQL. On a terminal it waits for Enter before each step;
 # `make demo FAST=1` does not.
 demo: postgres
+	@echo "Building agent-sync, which takes some minutes the first time." >&2
 	@cargo build --quiet --locked --bin agent-sync
 	@cargo run --quiet --locked --package agent-sync-demo -- $(if $(FAST),--fast)
 
