@@ -87,11 +87,7 @@ pub(super) fn unanswered(database: &Database, error: QueryError) -> anyhow::Erro
         QueryError::Postgres(_) | QueryError::Large(_) | QueryError::Split => Exit::Failed,
     };
     let remedy = match (&error, error.class()) {
-        (QueryError::Postgres(cause), _)
-            if cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
-        {
-            AS_ANOTHER_ROLE
-        }
+        (error, _) if error.is_unprivileged() => AS_ANOTHER_ROLE,
         (_, Some(Class::Locked)) => ONCE_UNLOCKED,
         (_, Some(Class::Transient)) => "Run this again.",
         (error, _) => error.remedy(),

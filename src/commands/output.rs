@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
 use anyhow::Context as _;
-use rustix::termios::tcgetwinsize;
 
+use super::terminal;
 use crate::exit::{Exit, Fault};
 use crate::mapping::{Rejection, RulesError};
 use crate::observe::journal;
@@ -179,13 +179,7 @@ pub fn report_command_line(
 
 /// The width of the lines on standard error, if that is a terminal.
 fn terminal_width() -> Option<usize> {
-    let size = tcgetwinsize(io::stderr()).ok()?;
-    let columns = usize::from(size.ws_col);
-    Some(if columns == 0 {
-        WIDTH
-    } else {
-        columns.min(WIDTH)
-    })
+    terminal::size_of(io::stderr()).map(|(columns, _)| columns.min(WIDTH))
 }
 
 /// Writes to standard error. A terminal gets lines as wide as those of reports, or as it is itself.

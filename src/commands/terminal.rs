@@ -1,6 +1,7 @@
-//! The terminal of `status --watch`: its size, and a frame that fits into it.
+//! The size of a terminal, and the frame of `status --watch` that fits into it.
 
 use std::io::stdout;
+use std::os::fd::AsFd;
 
 use rustix::termios::tcgetwinsize;
 use unicode_width::UnicodeWidthChar as _;
@@ -10,14 +11,19 @@ use crate::show::{DIM, WIDTH, plural};
 /// The rows of a terminal that does not tell its size.
 const ROWS: usize = 24;
 
-/// The columns and the rows of the terminal as it is now.
+/// The columns and the rows of a stream as they are now; none if it is no terminal.
+pub(super) fn size_of(stream: impl AsFd) -> Option<(usize, usize)> {
+    let size = tcgetwinsize(stream).ok()?;
+    let told = |number: u16, otherwise| match usize::from(number) {
+        0 => otherwise,
+        number => number,
+    };
+    Some((told(size.ws_col, WIDTH), told(size.ws_row, ROWS)))
+}
+
+/// The columns and the rows of standard output.
 pub(super) fn size() -> (usize, usize) {
-    let size = tcgetwinsize(stdout()).ok();
-    let told = |number: u16| Some(usize::from(number)).filter(|number| *number > 0);
-    (
-        size.and_then(|size| told(size.ws_col)).unwrap_or(WIDTH),
-        size.and_then(|size| told(size.ws_row)).unwrap_or(ROWS),
-    )
+    size_of(stdout()).unwrap_or((WIDTH, ROWS))
 }
 
 /// The lines that fit, each cut at the last column. If some are left out, the last line counts them.

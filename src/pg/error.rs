@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio_postgres::error::SqlState;
+
 use super::{Db, sqlstate};
 
 /// Why a query failed.
@@ -45,6 +47,12 @@ impl QueryError {
             Self::Large(_) => sqlstate::REACH,
             Self::Split => SPLIT,
         }
+    }
+
+    /// Whether the role lacks a privilege.
+    pub fn is_unprivileged(&self) -> bool {
+        matches!(self, Self::Postgres(error)
+            if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE))
     }
 
     /// Whether it may concern the values of single rows.

@@ -8,12 +8,11 @@
 use std::time::{Duration, Instant};
 
 use postgres_types::Type;
-use tokio_postgres::error::SqlState;
 
 use super::note::Note;
 use super::problem;
 use crate::key::Keys;
-use crate::pg::{Db, Parameter, QueryError, sqlstate};
+use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::Settings;
 use crate::show::time;
 use crate::store::{report, request};
@@ -147,18 +146,13 @@ fn missing(outcome: &Outcome, limit: Duration, taken_back: bool) -> Note {
 
 /// The check for a refused statement.
 fn refused(error: &QueryError) -> Note {
-    match error {
-        QueryError::Postgres(cause) if cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            Note::fail(
-                "round trip",
-                format!(
-                    "the role may not put a slug into the outbox and take it out again: {}",
-                    sqlstate::describe(cause)
-                ),
-                "GRANT SELECT, INSERT, DELETE ON agent_sync.outbox TO the role of the daemon, or \
-                run `agent-sync install --role …`.",
-            )
-        }
-        error => Note::unanswered("round trip", error),
+    if !error.is_unprivileged() {
+        return Note::unanswered("round trip", error);
     }
+    Note::fail(
+        "round trip",
+        format!("the role may not put a slug into the outbox and take it out again: {error}"),
+        "GRANT SELECT, INSERT, DELETE ON agent_sync.outbox TO the role of the daemon, or run \
+        `agent-sync install --role …`.",
+    )
 }

@@ -1,7 +1,6 @@
 //! The result of one check: passed, a warning or a fault, with a remedy.
 
 use serde::Serialize;
-use tokio_postgres::error::SqlState;
 
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
@@ -125,9 +124,11 @@ impl Note {
 
     /// The fault for a failed query about this topic.
     pub fn unanswered(topic: &'static str, error: &QueryError) -> Self {
-        let is_denied = matches!(error, QueryError::Postgres(cause)
-            if cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE));
-        let remedy = if is_denied { GRANT } else { error.remedy() };
+        let remedy = if error.is_unprivileged() {
+            GRANT
+        } else {
+            error.remedy()
+        };
         Self::fail(topic, format!("this is unknown: {error}"), remedy)
     }
 }

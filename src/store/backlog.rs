@@ -37,9 +37,9 @@ pub const COUNTS: &str = "
 
 /// The server process of this session, and the number of rows of the table `$1` by the statistics of
 /// the server, less than 0 without statistics.
-pub const OWN: &str = "
-    SELECT pg_backend_pid(), coalesce((SELECT c.reltuples FROM pg_class c
-      WHERE c.oid = to_regclass($1::text)), -1)::int8";
+pub fn own() -> String {
+    format!("SELECT pg_backend_pid(), ({})", report::ESTIMATE)
+}
 
 /// `$2` of the first `$1` problems, with slugs and reasons cut at `$3` and `$4` characters, and
 /// tenants like slugs: the latest of each kind, then the second latest of each, and so on. So every
@@ -79,13 +79,13 @@ impl Store {
         ];
         let (taken, keys) = (Instant::now(), self.layout.keys());
         let latest = latest_problems(keys);
-        let daemons = report::daemons();
+        let (own, daemons) = (own(), report::daemons());
         let table: [Parameter<'_>; 1] = [(&self.layout.agents.table, Type::TEXT)];
         let (counts, problems, own, daemons) = tokio::join!(
             biased;
             self.db.one(COUNTS, &[(&COUNTED, Type::INT8)]),
             self.db.all(&latest, &limits),
-            self.db.one(OWN, &table),
+            self.db.one(&own, &table),
             self.db.all(&daemons, &[]),
         );
         let (counts, problems, own) = (counts?, problems?, own?);

@@ -1,7 +1,6 @@
 //! The check of the indexes on the slugs: a sample of the rows is looked up by index (G14).
 
 use postgres_types::Type;
-use tokio_postgres::error::SqlState;
 
 use super::queries::{self, KeyColumns};
 use super::{Layout, MayRead, finding, finding::Finding};
@@ -39,7 +38,7 @@ async fn without_tenant(
         (&column.map(|column| &*column.name), Type::TEXT),
     ];
     match db.opt(&query, &names).await {
-        Err(error) if is_unprivileged(&error) => Ok(None),
+        Err(error) if error.is_unprivileged() => Ok(None),
         Err(error) => Err(error),
         Ok(None) => Ok(None),
         Ok(Some(row)) => {
@@ -47,12 +46,6 @@ async fn without_tenant(
             Ok(Some(finding::Column::NoTenant { table, column }.into()))
         }
     }
-}
-
-/// Whether a privilege is missing. Another check names it.
-fn is_unprivileged(error: &QueryError) -> bool {
-    matches!(error, QueryError::Postgres(error)
-        if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE))
 }
 
 /// Whether the indexes of the slugs find a sample of the rows.
@@ -88,7 +81,7 @@ async fn misses(db: &Db, layout: &Layout, may_read: MayRead) -> Result<Vec<Findi
     let found = found.await;
     let ended = db.batch("ROLLBACK").await;
     match found {
-        Err(error) if is_unprivileged(&error) => ended.map(|()| Vec::new()),
+        Err(error) if QueryError::is_unprivileged(&error) => ended.map(|()| Vec::new()),
         found => found.and_then(|found| ended.map(|()| found)),
     }
 }

@@ -1,5 +1,7 @@
 //! The state over HTTP for each kind of problem and fault (G6, G7).
 
+use std::net::SocketAddr;
+
 use serde_json::Value;
 
 use crate::support::http::{address, command, get, metric, metric_becomes, serving, status};
@@ -7,23 +9,33 @@ use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
 use crate::support::proxy::Proxy;
 use crate::support::{Daemon, Platform, cluster, eventually, tcp_cluster};
 
-/// Each kind of problem is counted and listed, and disappears after its repair.
-#[tokio::test]
-async fn g6_g7_each_kind_of_problem_is_counted_listed_and_ends() {
+/// A daemon with the agent `bad`, which is rejected, and `refused`, whose write fails.
+async fn in_trouble() -> (Platform, Daemon, SocketAddr) {
     let platform = Platform::installed().await;
-    let (_daemon, address) = serving(&platform).await;
+    let (daemon, address) = serving(&platform).await;
     platform.configure("bad").await;
     platform.configure("refused").await;
     platform
         .run("ALTER TABLE agent_configurations ADD CHECK (voice_id <> 'never')")
         .await;
-    platform.save("lonely", EXAMPLE).await;
     platform.save("bad", r#"{"temperature": 9}"#).await;
     platform
         .save("refused", r#"{"provider":"openai","voice_id":"never"}"#)
         .await;
+    (platform, daemon, address)
+}
 
-    let series = |kind| format!("agent_sync_problems{{database=\"default\",kind=\"{kind}\"}}");
+/// The metric of the problems of a kind.
+fn series(kind: &str) -> String {
+    format!("agent_sync_problems{{database=\"default\",kind=\"{kind}\"}}")
+}
+
+/// Each kind of problem is counted and listed, and disappears after its repair.
+#[tokio::test]
+async fn g6_g7_each_kind_of_problem_is_counted_listed_and_ends() {
+    let (platform, _daemon, address) = in_trouble().await;
+    platform.save("lonely", EXAMPLE).await;
+
     let kinds = [
         ("lonely", "missing_configuration"),
         ("bad", "rejected"),
@@ -95,18 +107,7 @@ async fn g6_g7_each_kind_of_problem_is_counted_listed_and_ends() {
 /// list is.
 #[tokio::test]
 async fn g7_a_list_of_problems_has_a_share_of_each_kind() {
-    let platform = Platform::installed().await;
-    let (_daemon, address) = serving(&platform).await;
-    platform.configure("bad").await;
-    platform.configure("refused").await;
-    platform
-        .run("ALTER TABLE agent_configurations ADD CHECK (voice_id <> 'never')")
-        .await;
-    platform.save("bad", r#"{"temperature": 9}"#).await;
-    platform
-        .save("refused", r#"{"provider":"openai","voice_id":"never"}"#)
-        .await;
-    let series = |kind| format!("agent_sync_problems{{database=\"default\",kind=\"{kind}\"}}");
+    let (platform, _daemon, address) = in_trouble().await;
     metric_becomes(address, &series("rejected"), 1.0).await;
     metric_becomes(address, &series("failed"), 1.0).await;
     platform

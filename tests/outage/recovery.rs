@@ -773,7 +773,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         queries::HIDDEN_ROWS,
         queries::DISTRUST,
         backlog::COUNTS,
-        backlog::OWN,
+        &backlog::own(),
         &backlog::latest_problems(keys),
         &claim,
         &write,

@@ -1,8 +1,6 @@
 //! The check of the record of the install: its version, and whether it serves the tables and the
 //! tenants of the settings.
 
-use tokio_postgres::error::SqlState;
-
 use crate::pg::identifier::plain;
 use crate::pg::{Db, QueryError};
 use crate::settings::Database;
@@ -28,11 +26,7 @@ pub(super) enum Record {
 /// Reads the record of the install, and compares it with the settings.
 pub(super) async fn record(db: &Db, database: &Database) -> Result<Record, QueryError> {
     match db.opt(queries::VERSION, &[]).await {
-        Err(QueryError::Postgres(error))
-            if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
-        {
-            Ok(Record::Closed)
-        }
+        Err(error) if error.is_unprivileged() => Ok(Record::Closed),
         Ok(Some(row)) => {
             let tables = (
                 name(row.try_get(1)?, row.try_get(2)?),
