@@ -10,11 +10,12 @@
 //! Invariants:
 //! - No transaction is open while a connection waits for the turn. A slug that does not get it in
 //!   time stays in the outbox, as one that is locked does.
-//! - A slug in pages has [`LONGEST`] for all of them. One that needs more is a slow write
-//!   ([`super::slow`]): a try has the turn for `sync.statement_timeout` at most, and the next one
-//!   comes after four times as long.
+//! - A slug in pages has the turn for `sync.statement_timeout` at most, and for [`LONGEST`] where
+//!   another connection has waited for it in vain. One that needs more is a slow write
+//!   ([`super::slow`]): it is tried again with more time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -32,49 +33,76 @@ pub(super) const WAIT: Duration = Duration::from_secs(1);
 
 /// The turn, shared by all databases of the process.
 #[derive(Debug, Clone)]
-pub(super) struct HeavyWork(Arc<Semaphore>);
+pub(super) struct HeavyWork {
+    permits: Arc<Semaphore>,
+    wanted: Wanted,
+}
+
+/// Whether a connection has asked for the turn since another one got it.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Wanted(Arc<AtomicBool>);
+
+impl Wanted {
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, wanted: bool) {
+        self.0.store(wanted, Ordering::Relaxed);
+    }
+}
 
 /// The turn while a connection has it.
 #[derive(Debug)]
 pub(super) struct Turn {
     began: Instant,
+    wanted: Wanted,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Default for HeavyWork {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(1)))
+        Self {
+            permits: Arc::new(Semaphore::new(1)),
+            wanted: Wanted::default(),
+        }
     }
 }
 
 impl HeavyWork {
     /// The turn, if it is free.
     pub(super) fn try_begin(&self) -> Option<Turn> {
-        Arc::clone(&self.0).try_acquire_owned().ok().map(Turn::new)
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        Some(self.turn(permit))
     }
 
     /// The turn, after a bounded wait for it.
     pub(super) async fn begin(&self) -> Option<Turn> {
-        let turn = pulse::timeout(WAIT, Arc::clone(&self.0).acquire_owned()).await;
-        Some(Turn::new(turn.ok()?.ok()?))
+        self.wanted.set(true);
+        let permit = pulse::timeout(WAIT, Arc::clone(&self.permits).acquire_owned()).await;
+        Some(self.turn(permit.ok()?.ok()?))
     }
 
     /// The turn, however long others have it.
     pub(super) async fn wait(&self) -> Option<Turn> {
-        Arc::clone(&self.0)
-            .acquire_owned()
-            .await
-            .ok()
-            .map(Turn::new)
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
+        Some(self.turn(permit))
+    }
+
+    fn turn(&self, permit: OwnedSemaphorePermit) -> Turn {
+        self.wanted.set(false);
+        Turn {
+            began: Instant::now(),
+            wanted: self.wanted.clone(),
+            _permit: permit,
+        }
     }
 }
 
 impl Turn {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self {
-            began: Instant::now(),
-            _permit: permit,
-        }
+    /// Whether others want it.
+    pub(super) fn wanted(&self) -> Wanted {
+        self.wanted.clone()
     }
 
     /// Whether this connection has had the turn for [`LONGEST`].

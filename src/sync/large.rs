@@ -19,7 +19,7 @@ use crate::store::{Claimed, HEAVIEST, ProblemKind, too_heavy};
 pub(super) async fn run<'a>(
     tools: Tools<'_>,
     claimed: &'a Claimed,
-    (budget, allowed): (usize, Allowed),
+    (budget, allowed): (usize, &Allowed),
     plan: &mut BatchPlan<'a>,
 ) -> Result<(), QueryError> {
     let Tools { store, rules, .. } = tools;

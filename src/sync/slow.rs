@@ -5,13 +5,13 @@
 //! from try to try up to `sync.statement_timeout`, and it gets at most a fifth of the time of the
 //! session. A write that exceeds the full limit becomes a problem.
 //!
-//! A slug that is read and written page by page (`sync::large`) has one limit for all pages, of
-//! [`LONGEST_TURN`] at the first try: the large agents of other databases wait for the turn that it
-//! has. What is known outlives the connection, which ends with the turn.
+//! A slug that is read and written page by page (`sync::large`) has one limit for all pages. Where
+//! large agents of other databases wait for the turn that it has, that is [`LONGEST_TURN`] at the
+//! first try. What is known outlives the connection, which ends with the turn.
 
 use std::time::{Duration, Instant};
 
-use super::heavy::LONGEST as LONGEST_TURN;
+use super::heavy::{LONGEST as LONGEST_TURN, Wanted};
 use super::remembered::{Most, Remembered};
 use crate::store::ForeignCode;
 
@@ -37,10 +37,12 @@ pub(super) struct Slow {
 }
 
 /// The time limit of a write that has begun.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Allowed {
     since: Instant,
     time: Duration,
+    /// The time while the turn is not wanted, for a slug in pages.
+    unless: Option<(Wanted, Duration)>,
 }
 
 impl Allowed {
@@ -48,17 +50,22 @@ impl Allowed {
         Self {
             since: Instant::now(),
             time,
+            unless: None,
         }
     }
 
     /// What is left of it.
-    pub(super) fn left(self) -> Duration {
-        self.time.saturating_sub(self.since.elapsed())
+    pub(super) fn left(&self) -> Duration {
+        let time = match &self.unless {
+            Some((wanted, longer)) if !wanted.is_set() => *longer,
+            _ => self.time,
+        };
+        time.saturating_sub(self.since.elapsed())
     }
 
     /// Whether it is used up. A write has taken less than its limit if a trigger has raised 57014
     /// itself, or another session has cancelled it.
-    fn is_used_up(self) -> bool {
+    fn is_used_up(&self) -> bool {
         self.since.elapsed() >= self.time.mul_f64(0.9)
     }
 }
@@ -99,9 +106,17 @@ impl Slow {
             .min(self.most)
     }
 
-    /// How long the reads and writes of a slug in pages may take.
-    pub(super) fn time_of_pages(&self) -> Duration {
+    /// How long the reads and writes of a slug in pages may take where the turn is wanted.
+    fn time_of_pages(&self) -> Duration {
         self.time().max(LONGEST_TURN).min(self.most)
+    }
+
+    /// The limit of the reads and writes of a slug in pages, from now on.
+    pub(super) fn allowed_for_pages(&self, wanted: Wanted) -> Allowed {
+        Allowed {
+            unless: Some((wanted, self.most)),
+            ..Allowed::from_now(self.time_of_pages())
+        }
     }
 
     /// The time of [`Self::time`], or none where no limit is needed. Setting a limit takes a noticeable share of a
@@ -151,8 +166,10 @@ impl Slow {
     /// The write of this slug, the only one of its batch, was cancelled. True if it took too long
     /// and is tried again with more time; false if it was cancelled for another reason, or has had
     /// all the time there is, and so has failed.
-    pub(super) fn is_to_be_tried_again(&mut self, key: &str, allowed: Allowed) -> bool {
-        allowed.is_used_up() && self.took_too_long(key, allowed.time, Instant::now())
+    pub(super) fn is_to_be_tried_again(&mut self, key: &str, allowed: &Allowed) -> bool {
+        let had_all = allowed.since.elapsed() >= self.most;
+        let tried = if had_all { self.most } else { allowed.time };
+        allowed.is_used_up() && self.took_too_long(key, tried, Instant::now())
     }
 
     fn took_too_long(&mut self, key: &str, tried: Duration, now: Instant) -> bool {

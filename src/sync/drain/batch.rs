@@ -160,12 +160,12 @@ impl Drain {
             self.batch_size.on_too_heavy(0, plan.heavy);
             return Ok(Some(Batch::Again));
         }
-        if self.turn.is_none() {
+        let Some(turn) = &self.turn else {
             tools.store.abandon().await?;
             return self.wait_for_turn(tools, claimed, end).await.map(Some);
-        }
-        self.allowed = Allowed::from_now(self.slow.time_of_pages());
-        let limits = (claim.budget, self.allowed);
+        };
+        self.allowed = self.slow.allowed_for_pages(turn.wanted());
+        let limits = (claim.budget, &self.allowed);
         match large::run(tools, claimed, limits, plan).await {
             Ok(()) => Ok(None),
             Err(error) => self.write_failed(tools, error, plan, end).await.map(Some),

@@ -160,7 +160,7 @@ impl Drain {
             return Err(error.into());
         };
         let refusal = match class {
-            Class::Slow if self.slow.is_to_be_tried_again(key, self.allowed) => Refusal::Slow,
+            Class::Slow if self.slow.is_to_be_tried_again(key, &self.allowed) => Refusal::Slow,
             _ => Refusal::of(cause),
         };
         self.slow.end_one();
