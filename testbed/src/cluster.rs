@@ -204,7 +204,8 @@ impl Cluster {
             .arg("-w")
             .arg("-l")
             .arg(self.folder.join("log"));
-        command.args(arguments).current_dir("/");
+        // As at the first start, because the server looks for `hba_file` from there.
+        command.args(arguments).current_dir(&self.folder);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())

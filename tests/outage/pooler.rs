@@ -1,83 +1,14 @@
 //! A real PgBouncer between the daemon and the server (G10): refused in transaction mode, accepted
 //! in session mode, where nothing of agent-sync remains in a backend for the next client.
 
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
-
-use agent_sync_testbed::Cluster;
-
 use crate::support::platform::{EXAMPLE, EXPECTED, connect};
+use crate::support::pooler::Pooler;
 use crate::support::{Daemon, Platform, Said, cluster, eventually, http};
 
-/// A running `PgBouncer`. Dropping it stops it.
-struct Pooler {
-    child: Child,
-    port: u16,
-    _folder: tempfile::TempDir,
-}
-
 impl Pooler {
-    /// Starts one for a cluster with these settings; `None` if it is not installed.
-    async fn start(cluster: &Cluster, settings: &str) -> Option<Self> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let program = std::env::split_paths(&path)
-            .chain([PathBuf::from("/usr/sbin")])
-            .map(|folder| folder.join("pgbouncer"))
-            .find(|program| program.is_file());
-        let Some(program) = program else {
-            eprintln!("skipped: there is no pgbouncer; as root, scripts/postgres.sh installs it");
-            return None;
-        };
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let file = folder.path().join("pgbouncer.ini");
-        let text = format!(
-            "[databases]\n* = host={} port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
-            listen_port = {port}\nunix_socket_dir =\nauth_type = any\n{settings}\n",
-            cluster.folder().display(),
-            cluster.port(),
-        );
-        std::fs::write(&file, text).unwrap();
-        // PgBouncer also refuses to run as root.
-        let mut command = cluster.program(program.to_str().unwrap());
-        command
-            .arg("-q")
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let child = command.spawn().unwrap();
-        let pooler = Self {
-            child,
-            port,
-            _folder: folder,
-        };
-        eventually("the pooler listens", async || {
-            tokio::net::TcpStream::connect(("127.0.0.1", port))
-                .await
-                .is_ok()
-        })
-        .await;
-        Some(pooler)
-    }
-
-    fn url(&self, platform: &Platform) -> String {
-        format!(
-            "postgres://postgres@127.0.0.1:{}/{}",
-            self.port,
-            platform.name()
-        )
-    }
-
     fn daemon(&self, platform: &Platform) -> Daemon {
         let mut command = platform.command(&["run"]);
-        command.env("DATABASE_URL", self.url(platform));
+        command.env("DATABASE_URL", self.url(platform.name()));
         Daemon::start(command)
     }
 
@@ -86,7 +17,7 @@ impl Pooler {
     fn looking_daemon(&self, platform: &Platform) -> Daemon {
         let mut command = platform.command(&["run"]);
         command
-            .env("DATABASE_URL", self.url(platform))
+            .env("DATABASE_URL", self.url(platform.name()))
             .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
             .env("AGENT_SYNC__SYNC__PROBE_INTERVAL", "10m");
         Daemon::start(command)
@@ -95,7 +26,7 @@ impl Pooler {
     /// What a command says that connects through the pooler.
     async fn says(&self, platform: &Platform, arguments: &[&str]) -> Said {
         let mut command = platform.command(arguments);
-        command.env("DATABASE_URL", self.url(platform));
+        command.env("DATABASE_URL", self.url(platform.name()));
         Said::of(command).await
     }
 
@@ -104,7 +35,7 @@ impl Pooler {
         let mut clients = Vec::new();
         // More than agent-sync has used, and all at once, so every backend is among them.
         for _ in 0..8 {
-            let (client, _) = connect(&self.url(platform)).await;
+            let (client, _) = connect(&self.url(platform.name())).await;
             let left = client.simple_query(LEFT).await.unwrap();
             let left = left.iter().find_map(|message| match message {
                 tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
@@ -113,13 +44,6 @@ impl Pooler {
             assert_eq!(left.as_deref(), Some(FRESH), "{after}");
             clients.push(client);
         }
-    }
-}
-
-impl Drop for Pooler {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -168,13 +92,13 @@ async fn transaction_pooler_is_refused_with_a_remedy() {
     for mode in ["transaction", "statement"] {
         let platform = Platform::installed().await;
         let settings = format!("pool_mode = {mode}");
-        let Some(pooler) = Pooler::start(cluster(), &settings).await else {
+        let Some(pooler) = Pooler::start(cluster(), "postgres", &settings).await else {
             return;
         };
         is_refused(&platform, &pooler).await;
         let mut install = platform.command(&["install"]);
         let output = install
-            .env("DATABASE_URL", pooler.url(&platform))
+            .env("DATABASE_URL", pooler.url(platform.name()))
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(69), "{mode}");
@@ -184,7 +108,7 @@ async fn transaction_pooler_is_refused_with_a_remedy() {
             "{text}"
         );
         // Other clients use the same backends, so no state of agent-sync may remain in them.
-        let (other, _) = connect(&pooler.url(&platform)).await;
+        let (other, _) = connect(&pooler.url(platform.name())).await;
         let left = "SELECT current_setting('search_path') || ', ' || count(*) FROM \
             pg_listening_channels()";
         let messages = other.simple_query(left).await.unwrap();
@@ -201,13 +125,13 @@ async fn transaction_pooler_is_refused_with_a_remedy() {
 async fn a_transaction_pooler_with_changing_backends_is_refused() {
     let platform = Platform::installed().await;
     let settings = "pool_mode = transaction\nserver_round_robin = 1";
-    let Some(pooler) = Pooler::start(cluster(), settings).await else {
+    let Some(pooler) = Pooler::start(cluster(), "postgres", settings).await else {
         return;
     };
     // Three clients at once make the pooler open three backends.
     let mut clients = Vec::new();
     for _ in 0..3 {
-        let (client, _) = connect(&pooler.url(&platform)).await;
+        let (client, _) = connect(&pooler.url(platform.name())).await;
         client.simple_query("BEGIN").await.unwrap();
         clients.push(client);
     }
@@ -226,7 +150,7 @@ async fn session_pooler_works() {
     ] {
         let platform = Platform::installed().await;
         platform.configure("a").await;
-        let Some(pooler) = Pooler::start(cluster(), settings).await else {
+        let Some(pooler) = Pooler::start(cluster(), "postgres", settings).await else {
             return;
         };
         let daemon = pooler.daemon(&platform);
@@ -255,7 +179,7 @@ async fn g10_a_command_leaves_nothing_in_a_pool() {
     let platform = Platform::installed().await;
     platform.configure("a").await;
     platform.save("a", EXAMPLE).await;
-    let Some(pooler) = Pooler::start(cluster(), NO_RESET).await else {
+    let Some(pooler) = Pooler::start(cluster(), "postgres", NO_RESET).await else {
         return;
     };
     for arguments in [
@@ -298,7 +222,7 @@ async fn g10_a_daemon_cut_short_leaves_nothing_in_a_pool() {
                  EXECUTE FUNCTION slow()",
         )
         .await;
-    let Some(pooler) = Pooler::start(cluster(), NO_RESET).await else {
+    let Some(pooler) = Pooler::start(cluster(), "postgres", NO_RESET).await else {
         return;
     };
     for seconds in [0.7, 20.0] {
@@ -309,7 +233,7 @@ async fn g10_a_daemon_cut_short_leaves_nothing_in_a_pool() {
             .await;
         let mut command = platform.command(&["run"]);
         command
-            .env("DATABASE_URL", pooler.url(&platform))
+            .env("DATABASE_URL", pooler.url(platform.name()))
             .env("AGENT_SYNC__SHUTDOWN__GRACE_PERIOD", "100ms");
         let daemon = Daemon::start(command);
         daemon.logged("caught up").await;
@@ -332,7 +256,7 @@ async fn g10_a_daemon_cut_short_leaves_nothing_in_a_pool() {
 #[tokio::test]
 async fn g5_a_session_pool_keeps_the_encoding() {
     let platform = Platform::encoded("pooled", "LATIN1").await;
-    let Some(pooler) = Pooler::start(cluster(), "pool_mode = session").await else {
+    let Some(pooler) = Pooler::start(cluster(), "postgres", "pool_mode = session").await else {
         return;
     };
     platform.configure("a").await;
@@ -354,7 +278,7 @@ async fn g5_a_session_pool_keeps_the_encoding() {
 async fn g10_a_daemon_leaves_nothing_in_a_pool() {
     let platform = Platform::installed().await;
     platform.configure("a").await;
-    let Some(pooler) = Pooler::start(cluster(), NO_RESET).await else {
+    let Some(pooler) = Pooler::start(cluster(), "postgres", NO_RESET).await else {
         return;
     };
     let leader = pooler.looking_daemon(&platform);
@@ -377,7 +301,7 @@ async fn g10_a_daemon_leaves_nothing_in_a_pool() {
 #[tokio::test]
 async fn g10_the_locks_of_a_killed_leader_end_with_the_next_client() {
     let platform = Platform::installed().await;
-    let Some(pooler) = Pooler::start(cluster(), NO_RESET).await else {
+    let Some(pooler) = Pooler::start(cluster(), "postgres", NO_RESET).await else {
         return;
     };
     let leader = pooler.looking_daemon(&platform);
@@ -388,8 +312,8 @@ async fn g10_the_locks_of_a_killed_leader_end_with_the_next_client() {
     // The pooler gives the backend that it has got back last, which may be that of a look of the
     // standby each time. Two clients at once change the order.
     eventually("the standby leads", async || {
-        let (first, _) = connect(&pooler.url(&platform)).await;
-        let (second, _) = connect(&pooler.url(&platform)).await;
+        let (first, _) = connect(&pooler.url(platform.name())).await;
+        let (second, _) = connect(&pooler.url(platform.name())).await;
         for client in [&first, &second] {
             client.simple_query("SELECT 1").await.unwrap();
         }
@@ -431,7 +355,7 @@ async fn g10_the_locks_of_a_killed_leader_end_with_the_next_client() {
 async fn s7_an_application_that_inherits_the_lock_is_named() {
     let platform = Platform::installed().await;
     platform.configure("a").await;
-    let Some(pooler) = Pooler::start(cluster(), NO_RESET).await else {
+    let Some(pooler) = Pooler::start(cluster(), "postgres", NO_RESET).await else {
         return;
     };
     let leader = pooler.looking_daemon(&platform);
@@ -445,7 +369,7 @@ async fn s7_an_application_that_inherits_the_lock_is_named() {
     // The pooler may still have to notice; then it gives the backend that it has got back last.
     let mut others = Vec::new();
     let application = loop {
-        let (client, _) = connect(&pooler.url(&platform)).await;
+        let (client, _) = connect(&pooler.url(platform.name())).await;
         let own = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = \
             pg_backend_pid()";
         let answer = client.simple_query(own).await.unwrap();

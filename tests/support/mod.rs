@@ -9,6 +9,7 @@ pub mod command;
 pub mod false_server;
 pub mod http;
 pub mod platform;
+pub mod pooler;
 pub mod qualified;
 pub mod shadow;
 pub mod splitting;

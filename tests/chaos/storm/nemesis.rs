@@ -76,6 +76,21 @@ pub enum Fault {
     ReloadWrong,
     /// Another install.
     Install,
+    /// A pause for a while; the daemons keep their connections, or close them.
+    Pause,
+    PauseAndRelease,
+    /// The indexes of a table are built again.
+    Reindex,
+    /// The table of problems is rewritten, or emptied; a policy hides it from the daemon for a
+    /// while, or the configurations.
+    RewriteProblems,
+    EmptyProblems,
+    HideProblems,
+    HideConfigurations,
+    /// For a while, a child of the table of agents has other rows with the slugs of some of them.
+    AddChild,
+    /// The role of the daemon gets another password, the file of the first daemon a little later.
+    RotatePassword,
 }
 
 /// Every fault with its weight and its name in the report.
@@ -123,6 +138,15 @@ const FAULTS: &[(Fault, u32, &str)] = &[
     (Fault::Reload, 3, "other rules"),
     (Fault::ReloadWrong, 3, "wrong rules"),
     (Fault::Install, 3, "installed again"),
+    (Fault::Pause, 3, "pause"),
+    (Fault::PauseAndRelease, 3, "pause that releases"),
+    (Fault::Reindex, 3, "indexes built again"),
+    (Fault::RewriteProblems, 2, "problems rewritten"),
+    (Fault::EmptyProblems, 2, "problems emptied"),
+    (Fault::HideProblems, 2, "problems hidden"),
+    (Fault::HideConfigurations, 3, "configurations hidden"),
+    (Fault::AddChild, 4, "child with equal slugs"),
+    (Fault::RotatePassword, 4, "password rotated"),
 ];
 
 impl Fault {
@@ -136,9 +160,22 @@ impl Fault {
     }
 }
 
-/// Hides the agents from the daemon.
-const HIDE: &str =
-    "ALTER ROLE storm_daemon NOBYPASSRLS; ALTER TABLE agents ENABLE ROW LEVEL SECURITY";
+/// Hides the rows of a table from the daemon.
+fn hide(table: &str) -> String {
+    format!("ALTER ROLE storm_daemon NOBYPASSRLS; ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+}
+
+/// Shows them again.
+pub fn show(table: &str) -> String {
+    format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
+}
+
+/// Begins [`Fault::AddChild`], and ends it.
+const ADD_CHILD: &str = "
+    CREATE TABLE IF NOT EXISTS agents_child () INHERITS (agents);
+    INSERT INTO agents_child (slug, name)
+      SELECT slug, 'name of another' FROM ONLY agents ORDER BY random() LIMIT 5";
+pub const DROP_CHILD: &str = "DROP TABLE IF EXISTS agents_child";
 
 /// The statements that end [`Fault::DropDefault`] and [`Fault::Publish`].
 pub const SET_DEFAULT: &str =
@@ -291,7 +328,7 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
         }
         Fault::HideAgents | Fault::SeeMore => {
             world.needs_sweep = true;
-            world.admin.run(HIDE).await;
+            world.admin.run(&hide("agents")).await;
         }
         Fault::DropDefault => {
             world.needs_sweep = true;
@@ -321,10 +358,7 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
         }
         Fault::HideOutbox => {
             world.needs_sweep = true;
-            world
-                .admin
-                .run("ALTER TABLE agent_sync.outbox ENABLE ROW LEVEL SECURITY")
-                .await;
+            world.admin.run(&hide("agent_sync.outbox")).await;
         }
         Fault::EmptyOutbox => {
             world.needs_sweep = true;
@@ -389,6 +423,33 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
             }
         }
         Fault::Install => install(world).await,
+        Fault::Pause => pause(world, &[]).await,
+        Fault::PauseAndRelease => pause(world, &["--release"]).await,
+        Fault::Reindex => {
+            let table = ["agents", "agent_configurations", "agent_sync.problem"][rng.usize(..3)];
+            nudge(world, &format!("REINDEX TABLE {table}")).await;
+        }
+        Fault::RewriteProblems => nudge(world, "VACUUM FULL agent_sync.problem").await,
+        Fault::EmptyProblems => {
+            world.needs_sweep = true;
+            nudge(world, "TRUNCATE agent_sync.problem").await;
+        }
+        Fault::HideProblems => {
+            world.needs_sweep = true;
+            world.admin.run(&hide("agent_sync.problem")).await;
+        }
+        Fault::HideConfigurations => {
+            world.needs_sweep = true;
+            world.admin.run(&hide("agent_configurations")).await;
+        }
+        Fault::AddChild => {
+            world.needs_sweep = true;
+            nudge(world, ADD_CHILD).await;
+        }
+        Fault::RotatePassword => {
+            let pause = Duration::from_millis(rng.u64(..30));
+            world.rotate_password(rng.u64(..), pause).await;
+        }
     }
 }
 
@@ -431,18 +492,12 @@ async fn end(world: &mut World, fault: Fault) {
                 .await;
             install(world).await;
         }
-        Fault::HideAgents => {
-            world
-                .admin
-                .run("ALTER TABLE agents DISABLE ROW LEVEL SECURITY")
-                .await;
-        }
-        Fault::HideOutbox => {
-            world
-                .admin
-                .run("ALTER TABLE agent_sync.outbox DISABLE ROW LEVEL SECURITY")
-                .await;
-        }
+        Fault::HideAgents => world.admin.run(&show("agents")).await,
+        Fault::HideOutbox => world.admin.run(&show("agent_sync.outbox")).await,
+        Fault::HideProblems => world.admin.run(&show("agent_sync.problem")).await,
+        Fault::HideConfigurations => world.admin.run(&show("agent_configurations")).await,
+        Fault::Pause | Fault::PauseAndRelease => resume(world).await,
+        Fault::AddChild => nudge(world, DROP_CHILD).await,
         Fault::SeeMore => world.admin.run("ALTER ROLE storm_daemon BYPASSRLS").await,
         Fault::DropDefault => {
             world.admin.run(SET_DEFAULT).await;
@@ -472,6 +527,30 @@ async fn install(world: &mut World) {
         is_slow || matches!(output.status.code(), Some(0 | 69)),
         "{:?}: {said}",
         output.status
+    );
+}
+
+/// Begins a pause. Exit code 1 is right where a daemon still writes after a short time, or the
+/// record of the install is lost.
+async fn pause(world: &mut World, how: &[&str]) {
+    let arguments = [&["pause", "--reason", "storm", "--timeout", "200ms"], how].concat();
+    command(world, &arguments, &[0, 1, 69]).await;
+}
+
+/// Ends it.
+pub async fn resume(world: &mut World) {
+    command(world, &["resume"], &[0, 1, 69]).await;
+}
+
+/// Runs a command of the owner. Exit code 69 is right while the server is down.
+async fn command(world: &World, arguments: &[&str], right: &[i32]) {
+    let output = world.run_command("storm_owner", arguments).await;
+    let code = output.status.code();
+    assert!(
+        code.is_some_and(|code| right.contains(&code)),
+        "{arguments:?}: {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
     );
 }
 

@@ -6,8 +6,10 @@
 
 ALTER TABLE agent_configurations ADD CONSTRAINT nobody_is_refused CHECK (agent_name NOT LIKE 'refused%');
 
--- Row-level security, while it is enabled, hides the agents from the daemon alone.
+-- Row-level security, while it is enabled, hides the rows from the daemon alone.
 CREATE POLICY writers ON agents TO storm_writer, storm_owner USING (true) WITH CHECK (true);
+CREATE POLICY writers ON agent_configurations TO storm_writer, storm_owner
+    USING (true) WITH CHECK (true);
 
 CREATE SCHEMA storm;
 -- The foreign parts of every configuration: the rest of provider_config, and columns that only

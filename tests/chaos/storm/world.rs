@@ -8,10 +8,11 @@ use agent_sync_testbed::{Cluster, Options};
 use fastrand::Rng;
 
 use super::link::Link;
-use super::nemesis::{SET_DEFAULT, UNPUBLISH};
+use super::nemesis::{self, DROP_CHILD, SET_DEFAULT, UNPUBLISH, show};
 use super::words::{owned, quote, rest};
 use super::writers::{AGENTS, CROWD};
 use crate::support::platform::TABLES;
+use crate::support::pooler::Pooler;
 use crate::support::proxy::Proxy;
 use crate::support::shadow::{self, Watch};
 use crate::support::{Daemon, TIMEOUT};
@@ -19,9 +20,15 @@ use crate::support::{Daemon, TIMEOUT};
 /// The server's settings: commits are flushed, so an immediate restart loses no acknowledged one.
 /// Every fourth seed has prepared transactions, which require a polling daemon.
 const SERVER: [&str; 2] = [
-    "synchronous_commit = on\ndeadlock_timeout = 200ms\n",
-    "synchronous_commit = on\ndeadlock_timeout = 200ms\nmax_prepared_transactions = 20\n",
+    "synchronous_commit = on\ndeadlock_timeout = 200ms\nhba_file = 'pg_hba.conf'\n",
+    "synchronous_commit = on\ndeadlock_timeout = 200ms\nhba_file = 'pg_hba.conf'\n\
+    max_prepared_transactions = 20\n",
 ];
+
+/// The first daemon comes over TCP and has a password.
+const ACCESS: &str = "local all all trust\nhost all storm_daemon samehost scram-sha-256\nhost all all \
+    samehost trust\n";
+const PASSWORD: &str = "at first";
 
 /// The embedded rules; the variants differ in values that the oracle knows.
 const RULES: &str = include_str!("../../../config/providers.toml");
@@ -41,10 +48,15 @@ pub struct World {
     pub rules_changed: bool,
     /// Whether a fault happened that a daemon notices only in its next sweep (G1).
     pub needs_sweep: bool,
+    /// The number of the last fault of the capture that each daemon's audit has reported.
+    pub accusations: [usize; 2],
     pub two_phase: bool,
     /// The type of the tenants, if there are tenants.
     tenants: Option<&'static str>,
     batch_size: u32,
+    audits: bool,
+    /// In front of the second daemon, in session mode.
+    pooler: Option<Pooler>,
 }
 
 /// The types of tenants, each with the tenant of a name.
@@ -103,7 +115,7 @@ impl World {
         let cluster = Cluster::start(Options {
             tcp: true,
             settings: SERVER[usize::from(two_phase)],
-            ..Options::default()
+            files: &[("pg_hba.conf", ACCESS)],
         })
         .unwrap();
         let mut postgres = Link::to(&cluster.url("postgres"), "storm nemesis");
@@ -138,21 +150,30 @@ impl World {
         admin.run(include_str!("tables.sql")).await;
         populate(&mut admin, &mut rng).await;
         let proxy = Proxy::start(cluster.port()).await;
+        let pooler = match seed % 3 {
+            1 => Pooler::start(&cluster, "storm_daemon", POOLER).await,
+            _ => None,
+        };
         let mut world = Self {
             cluster,
             proxy,
+            pooler,
             admin,
             daemons: [None, None],
             rules: tempfile::tempdir().unwrap(),
             variant: false,
             rules_changed: false,
             needs_sweep: false,
+            accusations: [0, 0],
             two_phase,
+            audits: !seed.is_multiple_of(2),
             tenants: of_tenants.map(|(of_type, _)| of_type),
             batch_size: [1, 7, 50, 500][rng.usize(..4)],
             _watch: watch,
         };
         world.write_rules(world.variant);
+        world.set_password(PASSWORD).await;
+        world.put("password", PASSWORD);
         let installed = world
             .run_command("storm_owner", &["install", "--role", "storm_daemon"])
             .await;
@@ -182,8 +203,14 @@ impl World {
                 "RULES__FILE",
                 self.rules.path().join("providers.toml").to_str().unwrap(),
             ),
-            // A short sweep interval would hide a lost wake-up.
+            (
+                "DATABASES__DEFAULT__PASSWORD_FILE",
+                self.rules.path().join("password").to_str().unwrap(),
+            ),
+            // A short sweep interval would hide a lost wake-up. So would the audit, but it reports
+            // what it finds (`unaccused`).
             ("SYNC__SWEEP_INTERVAL", "1h"),
+            ("AUDIT__INTERVAL", if self.audits { "1s" } else { "off" }),
             ("SYNC__BATCH_SIZE", &self.batch_size.to_string()),
             ("SYNC__PROBE_INTERVAL", "1s"),
             ("SYNC__PROBE_TIMEOUT", "1s"),
@@ -229,9 +256,12 @@ impl World {
             self.proxy
                 .url("storm")
                 .replacen("postgres@", "storm_daemon@", 1)
+        } else if let Some(pooler) = &self.pooler {
+            pooler.url("storm")
         } else {
             self.url("storm_daemon")
         };
+        self.accusations[number] = 0;
         self.write_rules(self.variant);
         let daemon = Daemon::start_at_level(self.command(&url, &["run"]), Some("info"));
         let start = Instant::now();
@@ -291,12 +321,45 @@ impl World {
 
     /// Replaces the content of the rules file.
     pub fn put_rules(&self, text: &str) {
-        let (new, file) = (
-            self.rules.path().join("new"),
-            self.rules.path().join("providers.toml"),
-        );
+        self.put("providers.toml", text);
+    }
+
+    /// Replaces the content of a file that the daemons read.
+    fn put(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (new, file) = (self.rules.path().join("new"), self.rules.path().join(name));
         std::fs::write(&new, text).unwrap();
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::rename(new, file).unwrap();
+    }
+
+    async fn set_password(&mut self, password: &str) {
+        let sql = format!("ALTER ROLE storm_daemon PASSWORD {}", quote(password));
+        self.admin.run(&sql).await;
+    }
+
+    /// Sets another password, ends the sessions of the old one, and writes the file after a pause.
+    pub async fn rotate_password(&mut self, number: u64, pause: Duration) {
+        let password = format!("password {number}");
+        self.set_password(&password).await;
+        self.admin.run(DISCONNECT).await;
+        tokio::time::sleep(pause).await;
+        self.put("password", &password);
+    }
+
+    /// Asserts that no audit has reported a fault of the capture since the last call, unless there
+    /// was one.
+    pub fn unaccused(&mut self, what: &str, unless: bool) {
+        for (daemon, before) in self.daemons.iter().zip(&mut self.accusations) {
+            let Some(daemon) = daemon else { continue };
+            let lines = daemon.lines("never noticed");
+            let new = &lines[*before..];
+            assert!(
+                unless || new.is_empty(),
+                "{what}: an audit reports a fault of the capture: {new:#?}"
+            );
+            *before = lines.len();
+        }
     }
 
     /// Ends the faults and does the operator's part of the contract: ends prepared transactions,
@@ -318,14 +381,19 @@ impl World {
                 .run(&format!("{ending} PREPARED {}", quote(&gid)))
                 .await;
         }
+        // Ends every fault again, because the server may have been down at its end.
+        nemesis::resume(self).await;
         if std::mem::take(&mut self.rules_changed) {
             self.adopt_rules(rng).await;
         }
         if std::mem::take(&mut self.needs_sweep) {
-            // Repairs every fault again, because the server may have been down at its end; a new
-            // connection sweeps first.
-            self.admin.run(UNPUBLISH).await;
-            self.admin.run(SET_DEFAULT).await;
+            for statement in [UNPUBLISH, SET_DEFAULT, DROP_CHILD] {
+                self.admin.run(statement).await;
+            }
+            for table in HIDDEN {
+                self.admin.run(&show(table)).await;
+            }
+            // A new connection sweeps first.
             let installed = self.run_command("storm_owner", &["install"]).await;
             assert!(
                 installed.status.success(),
@@ -377,6 +445,17 @@ impl World {
         }
     }
 }
+
+/// The tables whose rows the nemesis hides.
+const HIDDEN: [&str; 4] = [
+    "agents",
+    "agent_configurations",
+    "agent_sync.outbox",
+    "agent_sync.problem",
+];
+
+/// The settings of the pooler. A server that restarts is tried again soon.
+const POOLER: &str = "pool_mode = session\nserver_login_retry = 1";
 
 /// Ends the sessions of daemons.
 pub const DISCONNECT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE \
