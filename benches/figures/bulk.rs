@@ -16,6 +16,7 @@ use anyhow::Context as _;
 
 use crate::support::daemon::Daemon;
 use crate::support::database::{Database, Flavour};
+use crate::support::generator::Prompt;
 use crate::support::lab::Lab;
 use crate::support::listener::{Listener, Work};
 use crate::support::report::{Goal, Row, Unit, digits};
@@ -29,9 +30,13 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     let beside = "one hand-written UPDATE … FROM";
     let mut ours = Vec::new();
-    for (agents, rounds) in [(small, lab.rounds(7)), (large, lab.rounds(3))] {
-        let pairs = beside_set_based(lab, agents, rounds).await?;
-        let label = format!("{} agents", super::count(agents));
+    for (agents, prompt, rounds) in [
+        (small, Prompt::Full, lab.rounds(7)),
+        (large, Prompt::Full, lab.rounds(3)),
+        (small, Prompt::Short, lab.rounds(5)),
+    ] {
+        let pairs = beside_set_based(lab, (agents, prompt), rounds).await?;
+        let label = format!("{} agents{}", super::count(agents), prompt.remark());
         rows.push(Row::new(label, Unit::Seconds, beside, &pairs).goal(Goal::RatioAtMost(1.5)));
         ours.push(pairs);
     }
@@ -56,9 +61,13 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-async fn beside_set_based(lab: &mut Lab, agents: u32, rounds: usize) -> anyhow::Result<Vec<Pair>> {
-    let ours = lab.database(agents, Flavour::Installed).await?;
-    let floor = lab.database(agents, Flavour::Plain).await?;
+async fn beside_set_based(
+    lab: &mut Lab,
+    (agents, prompt): (u32, Prompt),
+    rounds: usize,
+) -> anyhow::Result<Vec<Pair>> {
+    let ours = lab.copy(agents, prompt, Flavour::Installed).await?;
+    let floor = lab.copy(agents, prompt, Flavour::Plain).await?;
     let daemon = Daemon::caught_up(lab, &[&ours]).await?;
     let changed = set_based(&floor).await?;
     anyhow::ensure!(
@@ -92,8 +101,9 @@ async fn beside_set_based(lab: &mut Lab, agents: u32, rounds: usize) -> anyhow::
         );
         let [ours, beside] = took.map(|took| took.as_secs_f64());
         say(format_args!(
-            "{} agents, round {}: {} s beside {} s",
+            "{} agents{}, round {}: {} s beside {} s",
             super::count(agents),
+            prompt.remark(),
             round + 1,
             digits(ours),
             digits(beside)

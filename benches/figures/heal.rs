@@ -91,7 +91,7 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
             beside,
             &from_fault,
         ),
-        Row::new("killed session", Unit::Seconds, beside, &killed).goal(Goal::RatioAtMost(1.5)),
+        Row::new("killed session", Unit::Seconds, beside, &killed).goal(Goal::RatioAtMost(2.0)),
         Row::alone("killed leader, with a standby", Unit::Seconds, &taken_over)
             .goal(Goal::AtMost(2.0)),
     ])

@@ -75,9 +75,9 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     let beside = "a bare listener: NOTIFY, one prepared UPDATE";
     Ok(vec![
         Row::new("commit to commit, p50", Unit::Milliseconds, beside, &p50)
-            .goal(Goal::RatioAtMost(1.5)),
+            .goal(Goal::RatioAtMost(1.45)),
         Row::new("commit to commit, p99", Unit::Milliseconds, beside, &p99)
-            .goal(Goal::RatioAtMost(2.0)),
+            .goal(Goal::RatioAtMost(1.6)),
         Row::new(
             "check: as a client sees it, p50",
             Unit::Milliseconds,

@@ -36,7 +36,7 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     let mut subject = Subject::open(&ours, Worker::Daemon(&daemon)).await?;
     let mut other = Subject::open(&rival, Worker::Listener(&listener)).await?;
     let script = lab.file("save.pgbench", super::saves::SCRIPT)?;
-    let seconds = lab.scaled(11, 1);
+    let seconds = Duration::from_secs(lab.scaled(11, 1));
 
     let (mut beside_idle, mut beside_rival, mut rates) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..lab.rounds(3) {
@@ -49,9 +49,10 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
             };
             database.tidy().await?;
             let samples = if side == 0 {
-                sample_for(subject, Duration::from_secs(seconds)).await?
+                sample_for(subject, seconds).await?
             } else {
-                let (samples, rate) = under_load(lab, database, subject, &script, seconds).await?;
+                let load = (script.as_path(), Some(RATE));
+                let (samples, rate) = under_load(lab, database, subject, load, seconds).await?;
                 rates.push(rate);
                 samples
             };
@@ -101,25 +102,25 @@ async fn sample_for(subject: &mut Subject<'_>, span: Duration) -> anyhow::Result
     Ok(samples)
 }
 
-/// The samples, and the actual saves per second.
-async fn under_load(
+/// The samples while 8 clients run a script at a rate, or as fast as they can; and the actual rate
+/// per second.
+pub async fn under_load(
     lab: &Lab,
     database: &Database,
     subject: &mut Subject<'_>,
-    script: &Path,
-    seconds: u64,
+    (script, rate): (&Path, Option<u32>),
+    span: Duration,
 ) -> anyhow::Result<(Vec<f64>, f64)> {
-    // Only the last tenth of the agents is sampled.
-    let agents = database.agents / 10 * 9;
     let load = Load {
         script: script.to_owned(),
         clients: 8,
-        seconds: seconds + 1,
-        rate: Some(RATE),
-        agents,
+        seconds: span.as_secs() + 1,
+        rate,
+        // Only the last tenth of the agents is sampled.
+        agents: database.agents / 10 * 9,
     };
     let load = pgbench::start(lab, database, &load);
     tokio::time::sleep(MARGIN).await;
-    let samples = sample_for(subject, Duration::from_secs(seconds)).await?;
+    let samples = sample_for(subject, span).await?;
     Ok((samples, load.await?))
 }

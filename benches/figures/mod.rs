@@ -4,6 +4,8 @@ mod audit;
 mod audit_busy;
 mod bulk;
 mod cpu;
+mod fleet;
+mod freshness;
 mod heal;
 mod history;
 mod idle;
@@ -28,6 +30,7 @@ use crate::support::stats::in_turn;
 pub enum Figure {
     Latency,
     LatencyBusy,
+    Freshness,
     Bulk,
     WriterBulk,
     History,
@@ -36,6 +39,7 @@ pub enum Figure {
     Heal,
     Cpu,
     Idle,
+    Fleet,
     Scale,
     Memory,
     Mapping,
@@ -49,6 +53,7 @@ impl Figure {
         match self {
             Self::Latency => "latency",
             Self::LatencyBusy => "latency_busy",
+            Self::Freshness => "freshness",
             Self::Bulk => "bulk",
             Self::WriterBulk => "writer_bulk",
             Self::History => "history",
@@ -57,6 +62,7 @@ impl Figure {
             Self::Heal => "heal",
             Self::Cpu => "cpu",
             Self::Idle => "idle",
+            Self::Fleet => "fleet",
             Self::Scale => "scale",
             Self::Memory => "memory",
             Self::Mapping => "mapping",
@@ -70,6 +76,7 @@ impl Figure {
         match self {
             Self::Latency => "from the commit of an agent to its configuration, idle system",
             Self::LatencyBusy => "the same while 8 writers save other agents",
+            Self::Freshness => "the same while 8 writers save as fast as they can",
             Self::Bulk => "agents changed by one statement, until all are in sync",
             Self::WriterBulk => "the writer's own time for that statement",
             Self::History => "what keeping a history costs",
@@ -78,6 +85,7 @@ impl Figure {
             Self::Heal => "from a fault until in sync again",
             Self::Cpu => "the daemon's processor time while agents are saved",
             Self::Idle => "what an idle daemon takes",
+            Self::Fleet => "what one daemon with very many databases takes",
             Self::Scale => "drain time and latency by the number of agents",
             Self::Memory => "memory during a drain of a million agents",
             Self::Mapping => "the mapping in process, per agent",
@@ -91,6 +99,7 @@ impl Figure {
         match self {
             Self::Latency => latency::measure(lab).await,
             Self::LatencyBusy => latency_busy::measure(lab).await,
+            Self::Freshness => freshness::measure(lab).await,
             Self::Bulk => bulk::measure(lab).await,
             Self::WriterBulk => writer_bulk::measure(lab).await,
             Self::History => history::measure(lab).await,
@@ -99,6 +108,7 @@ impl Figure {
             Self::Heal => heal::measure(lab).await,
             Self::Cpu => cpu::measure(lab).await,
             Self::Idle => idle::measure(lab).await,
+            Self::Fleet => fleet::measure(lab).await,
             Self::Scale => scale::measure(lab).await,
             Self::Memory => memory::measure(lab).await,
             Self::Mapping => mapping::measure(lab).await,

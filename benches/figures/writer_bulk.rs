@@ -70,7 +70,7 @@ async fn with(lab: &mut Lab, agents: u32, rounds: usize) -> anyhow::Result<[Row;
         });
     }
     let (goal, beside) = (
-        Goal::RatioAtMost(1.6),
+        Goal::RatioAtMost(1.4),
         "the same statement without triggers",
     );
     let label = |what: &str| format!("{} agents, {what}", super::count(agents));

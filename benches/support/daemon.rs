@@ -1,6 +1,7 @@
 //! The measured daemon: the real binary in the release profile, as a separate process.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,23 +20,38 @@ pub struct Daemon {
     agents: u32,
 }
 
-/// The settings of the daemon: the defaults with its databases, and the history if a database has
-/// one.
-fn settings(databases: &[&Database], further: &str) -> String {
-    let keeps = databases
-        .iter()
-        .any(|database| database.flavour == Flavour::Keeping);
+/// A database in the settings.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    name: String,
+    pub url: String,
+    agents: u32,
+    has_history: bool,
+}
+
+impl Entry {
+    pub fn of(database: &Database) -> Self {
+        Self {
+            name: database.name.clone(),
+            url: database.url.clone(),
+            agents: database.agents,
+            has_history: database.flavour == Flavour::Keeping,
+        }
+    }
+}
+
+/// Writes the settings: the defaults with these databases, and the history if a database has one.
+fn write_settings(lab: &Lab, entries: &[Entry], further: &str) -> anyhow::Result<PathBuf> {
+    let keeps = entries.iter().any(|entry| entry.has_history);
     let mut text = format!(
         "{further}[admin]\nlisten = \"off\"\n[history]\nenabled = {keeps}\nmax_rows = 100000000\n"
     );
-    for database in databases {
-        text.push_str(&format!(
-            "[databases.{}]\nurl = {}\n",
-            database.name,
-            Value::from(database.url.as_str())
-        ));
+    for Entry { name, url, .. } in entries {
+        let url = Value::from(url.as_str());
+        text.push_str(&format!("[databases.{name}]\nurl = {url}\n"));
     }
-    text
+    let name = entries.first().map_or("none", |entry| entry.name.as_str());
+    lab.file(&format!("{name}.toml"), &text)
 }
 
 /// The program with these arguments and an empty environment.
@@ -101,16 +117,43 @@ impl Daemon {
 
     /// The same with further sections of the settings.
     pub fn start_with(lab: &Lab, databases: &[&Database], further: &str) -> anyhow::Result<Self> {
-        let name = databases
-            .first()
-            .map_or("none", |database| database.name.as_str());
-        let file = lab.file(&format!("{name}.toml"), &settings(databases, further))?;
+        let entries: Vec<_> = databases.iter().copied().map(Entry::of).collect();
+        Self::start_for(lab, &entries, further)
+    }
+
+    /// The same for entries.
+    pub fn start_for(lab: &Lab, entries: &[Entry], further: &str) -> anyhow::Result<Self> {
+        let file = write_settings(lab, entries, further)?;
         let command = program(&["--config".as_ref(), file.as_ref(), "run".as_ref()]);
         Ok(Self {
             process: Process::spawn(&command),
-            databases: databases.len(),
-            agents: databases.iter().map(|database| database.agents).sum(),
+            databases: entries.len(),
+            agents: entries.iter().map(|entry| entry.agents).sum(),
         })
+    }
+
+    /// Reloads it with these entries.
+    pub fn reload(&self, lab: &Lab, entries: &[Entry]) -> anyhow::Result<()> {
+        write_settings(lab, entries, "")?;
+        self.process.signal("HUP");
+        Ok(())
+    }
+
+    /// Runs `agent-sync install` for all entries.
+    pub async fn install_all(lab: &Lab, entries: &[Entry]) -> anyhow::Result<()> {
+        let file = write_settings(lab, entries, "")?;
+        let mut command = program(&["--config".as_ref(), file.as_ref(), "install".as_ref()]);
+        command.stdin(Stdio::null());
+        let output = tokio::task::spawn_blocking(move || command.output());
+        let output = output
+            .await?
+            .context("could not start `agent-sync install`")?;
+        anyhow::ensure!(
+            output.status.success(),
+            "`agent-sync install` failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(())
     }
 
     /// Starts a daemon and waits until it has checked every agent and has nothing left to do.

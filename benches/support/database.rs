@@ -12,6 +12,7 @@ use super::generator::{self, Prompt};
 use super::{TIMEOUT, until};
 
 const NOTIFY_TRIGGER: &str = include_str!("../sql/notify_trigger.sql");
+const OUTBOX_TRIGGER: &str = include_str!("../sql/outbox_trigger.sql");
 const CHANGE_ALL: &str = include_str!("../sql/change_all.sql");
 const DIGEST: &str = include_str!("../sql/digest.sql");
 const TOOK: &str = include_str!("../sql/took.sql");
@@ -27,6 +28,8 @@ pub enum Flavour {
     Keeping,
     /// The usual row trigger that notifies.
     Notifying,
+    /// The least capture: a row trigger that appends to an outbox.
+    Appending,
 }
 
 /// A database and a connection to it.
@@ -51,6 +54,7 @@ impl Database {
             Flavour::Plain => {}
             Flavour::Installed | Flavour::Keeping => super::daemon::install(&url, flavour)?,
             Flavour::Notifying => client.batch_execute(NOTIFY_TRIGGER).await?,
+            Flavour::Appending => client.batch_execute(OUTBOX_TRIGGER).await?,
         }
         Ok(Self {
             name,
@@ -89,10 +93,12 @@ impl Database {
 
     /// Empties the outbox after a figure about the capture alone.
     pub async fn forget_captured(&self) -> anyhow::Result<()> {
-        Ok(self
-            .client
-            .batch_execute("TRUNCATE agent_sync.outbox")
-            .await?)
+        let outbox = match self.flavour {
+            Flavour::Appending => "bench_outbox",
+            _ => "agent_sync.outbox",
+        };
+        let empty = format!("TRUNCATE {outbox}");
+        Ok(self.client.batch_execute(&empty).await?)
     }
 
     /// Changes every agent with one statement and returns the duration, commit included.

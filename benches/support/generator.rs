@@ -17,6 +17,16 @@ pub enum Prompt {
     Short,
 }
 
+impl Prompt {
+    /// What a label says of it.
+    pub fn remark(self) -> &'static str {
+        match self {
+            Self::Full => "",
+            Self::Short => " with short prompts",
+        }
+    }
+}
+
 /// A row of `agents` and the row of `agent_configurations` in sync with it.
 pub struct Agent {
     pub slug: String,

@@ -57,8 +57,13 @@ pub struct Lab {
 impl Lab {
     /// Starts the server.
     pub fn start(args: Args) -> anyhow::Result<Self> {
+        Self::start_with(args, "")
+    }
+
+    /// The same with further settings of the server.
+    pub fn start_with(args: Args, further: &str) -> anyhow::Result<Self> {
         let cluster = Cluster::start(Options {
-            settings: SETTINGS,
+            settings: &[SETTINGS, further].concat(),
             ..Options::default()
         })?;
         Ok(Self {
