@@ -30,7 +30,7 @@
 //! | the database | [`store`] has the queries, and [`pg`] what concerns PostgreSQL in general |
 //! | the mapping | [`mapping`] |
 //! | the settings | [`settings`], [`columns`], the mapped columns, and [`key`], the key of an agent |
-//! | the output | [`show`], and [`time`], the format of times |
+//! | the output | [`show`], [`time`], the format of times, and [`similar`], names that are meant |
 //!
 //! To start: [`mapping::plan()`] is pure and small, and [`sync`] is the largest part.
 
@@ -52,6 +52,8 @@ pub mod report;
 pub mod session;
 pub mod settings;
 pub mod show;
+pub mod similar;
+pub mod similar;
 pub mod store;
 pub mod supervisor;
 pub mod survey;

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postgres_types::Type;
 
-use super::tenant::distance;
 use crate::pg::{Db, Parameter};
 use crate::settings::is_withheld;
+use crate::similar::distance;
 use crate::store::{Layout, MayRead, slugs};
 
 /// The most slugs of a command that others are compared with, and the most that are named for each.

@@ -16,6 +16,7 @@ use crate::exit::{Exit, Fault};
 use crate::mapping::json::{self, Object};
 use crate::mapping::{self, Changes, Mistake, Rules, Targets};
 use crate::show::quoted;
+use crate::similar::{distance, nearest};
 
 /// The limit of standard input, in bytes.
 const MAX_INPUT: u64 = 64 * 1024 * 1024;
@@ -148,7 +149,7 @@ fn unknown(rows: &Object<'_>) -> Vec<String> {
     let mut remarks = Vec::new();
     for key in keys(rows) {
         if !TOP.contains(&&*key) {
-            let remark = match similar(&key, &TOP) {
+            let remark = match nearest(&key, TOP.iter().copied()) {
                 Some(name) => format!("{}: nothing reads it; did you mean `{name}`?", quoted(&key)),
                 None => format!(
                     "{}: nothing reads it; known here: agent, configuration",
@@ -165,7 +166,11 @@ fn unknown(rows: &Object<'_>) -> Vec<String> {
     let configuration: Vec<_> = Column::ALL.iter().map(|column| column.name()).collect();
     for (row, known) in TOP.into_iter().zip([agent, configuration]) {
         for key in rows.get(row).map(Object::of).iter().flat_map(keys) {
-            if let Some(name) = similar(&key, &known).filter(|_| !known.contains(&&*key)) {
+            let near = known.iter().filter(|_| !known.contains(&&*key));
+            if let Some((_, name)) = near
+                .filter_map(|name| Some((distance(&key, name)?, name)))
+                .min()
+            {
                 let key = quoted(&key);
                 remarks.push(format!(
                     "{row}.{key}: nothing reads it; did you mean `{name}`?"
@@ -186,16 +191,6 @@ fn keys(object: &Object<'_>) -> Vec<String> {
     let keys = object.iter().filter(|(key, _)| key.len() <= 80);
     keys.filter_map(|(key, _)| Some(json::text(key)?.into_owned()))
         .collect()
-}
-
-/// The name that a mistyped key may be meant for.
-fn similar<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
-    let key = key.to_lowercase();
-    let distances = known
-        .iter()
-        .map(|name| (strsim::osa_distance(&key, name), *name));
-    let near = distances.filter(|(distance, name)| *distance <= 2.min(name.len() / 3));
-    near.min().map(|(_, name)| name)
 }
 
 /// The columns of a row. Mistakes are added to the list.

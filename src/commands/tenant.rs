@@ -9,6 +9,7 @@ use crate::exit::Exit;
 use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::{WITHHELD, is_withheld};
 use crate::show::{RED, WIDTH, indented, quoted, shorten};
+use crate::similar::distance;
 use crate::store::{Layout, MayRead, tenants};
 
 /// The most tenants of a database that are compared with an unknown one, and their largest length.
@@ -130,35 +131,5 @@ pub(super) fn hint(near: &[String]) -> String {
         String::new()
     } else {
         format!("; similar: {}", near.join(", "))
-    }
-}
-
-/// The distance of a similar tenant.
-pub(super) fn distance(given: &str, other: &str) -> Option<usize> {
-    let folded = |text: &str| text.trim().to_lowercase();
-    let (given, other) = (folded(given), folded(other));
-    let distance = strsim::osa_distance(&given, &other);
-    let most = 2.min(given.chars().count().max(other.chars().count()) / 3);
-    (distance <= most).then_some(distance)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tenant_is_similar_after_a_slip_of_the_pen() {
-        for (given, other, similar) in [
-            ("acme", "acne", true),
-            ("acme", "ACME ", true),
-            ("acem-1", "acme-1", true),
-            ("acme", "globex", false),
-            ("1", "2", false),
-            ("", "a", false),
-            ("104", "14", true),
-            ("a", "A", true),
-        ] {
-            assert_eq!(distance(given, other).is_some(), similar, "{given} {other}");
-        }
     }
 }

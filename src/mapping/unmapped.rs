@@ -13,6 +13,7 @@ use super::rules::{Rule, Rules, Section};
 use super::show;
 use super::voice_settings::VoiceSettings;
 use crate::columns::Column;
+use crate::similar::nearest;
 
 /// The most settings of an agent that are listed.
 const MOST: usize = 20;
@@ -153,7 +154,7 @@ impl Rules {
         let near = by_name(&word)
             .or_else(|| self.without_prefix(&word))
             .or_else(inner)
-            .or_else(|| most_alike(&word, &known));
+            .or_else(|| nearest(&word, known.iter().map(String::as_str)).map(str::to_owned));
         near.map(Hint::Near)
     }
 
@@ -205,26 +206,6 @@ fn snake_case(name: &str) -> String {
         after_small = c.is_lowercase() || c.is_ascii_digit();
     }
     out
-}
-
-/// The known name with the least distance, if that is a slip of the pen; of equal ones the first.
-/// The start of a longer name counts as well.
-fn most_alike(word: &str, known: &BTreeSet<String>) -> Option<String> {
-    let limit = 2.min(word.chars().count() / 3);
-    let distance = |name: &str| {
-        let whole = strsim::osa_distance(word, name);
-        match name.strip_prefix(word) {
-            Some(rest) if rest.starts_with('_') && word.len() > 3 => whole.min(1),
-            _ => whole,
-        }
-    };
-    let alike = known
-        .iter()
-        .map(|name| (distance(name), name))
-        .filter(|(distance, _)| *distance <= limit);
-    alike
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name.clone())
 }
 
 #[cfg(test)]

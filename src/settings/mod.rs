@@ -65,7 +65,6 @@ pub use sections::{
     InstallSettings, Libpq, Log, Reconcile, Reconnect, Reload, Rules, Shutdown, SyncSettings,
 };
 pub use shared::{ONE_INSTALL, Shared};
-pub(crate) use suggest::nearest;
 pub use value_type::ValueType;
 pub use words::{LogFormat, Repair, Tls};
 

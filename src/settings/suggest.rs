@@ -1,6 +1,7 @@
-//! The known key, or other name, that is closest to an unknown one.
+//! The known key that is meant with an unknown one.
 
 use super::schema;
+use crate::similar::nearest;
 
 /// The remedy for an unknown key: a key of a similar name, else the names that are known there.
 ///
@@ -31,25 +32,6 @@ pub(crate) fn remedy(path: &[String], spell: impl Fn(&[String]) -> String) -> St
         return format!("`{}` holds a single value", spell(parent));
     }
     format!("known here: {}", known.join(", "))
-}
-
-/// The name that the wrong one is most like, if one is near; of equal ones the first.
-pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = known
-        .map(|name| (likeness(wrong, name), name))
-        .filter(|(distance, name)| *distance <= 2.min(name.len() / 2))
-        .min_by_key(|(distance, _)| *distance);
-    near.map(|(_, name)| name)
-}
-
-/// The distance of a word from a name, or from the start of it: `password` is close to
-/// `password_file`.
-fn likeness(wrong: &str, name: &str) -> usize {
-    let whole = strsim::osa_distance(wrong, name);
-    match name.get(..wrong.len()) {
-        Some(start) if wrong.len() > 3 => whole.min(strsim::osa_distance(wrong, start) + 1),
-        _ => whole,
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::pg::QueryError;
-use crate::settings::nearest;
+use crate::similar::nearest;
 
 /// Why the tables cannot be used.
 #[derive(Debug, thiserror::Error)]
