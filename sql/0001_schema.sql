@@ -39,7 +39,9 @@ SELECT CASE WHEN $1 IS NOT NULL THEN
                        OR o.tenant OPERATOR(pg_catalog.=) given.tenant))
     AND NOT EXISTS (SELECT FROM agent_sync.problem p
                     WHERE p.slug OPERATOR(pg_catalog.=) given.slug
-                      AND (p.tenant IS NULL OR given.tenant IS NULL
+                      -- A problem without tenant is one of the agent without tenant, while such a
+                      -- row of the outbox may be about any.
+                      AND (given.tenant IS NULL
                            OR p.tenant OPERATOR(pg_catalog.=) given.tenant))
     -- A save that could not be noted may be of any agent. A standby does not know their number,
     -- because the write-ahead log of a sequence is ahead of its use.
@@ -62,6 +64,8 @@ FROM (SELECT /* slug */$1 AS slug, /* tenant */$2 AS tenant) AS given$body$;
             CASE WHEN %1$s OPERATOR(pg_catalog.~) '^[[:space:]]*-0*[1-9]' THEN '-' END,
             pg_catalog.substring(%1$s, '^[[:space:]]*[+-]?0*([0-9]+)[[:space:]]*$'))
         ELSE %1$s END$sql$;
+    -- A char(n) without the blanks at its end, which a client reads.
+    as_padded CONSTANT text := $sql$pg_catalog.rtrim(%1$s, ' ')$sql$;
     part     record;
 BEGIN
     PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
@@ -467,6 +471,7 @@ BEGIN
             SELECT b.name, CASE
                 WHEN b.type = 'uuid'::regtype THEN as_uuid
                 WHEN b.type IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN as_integer
+                WHEN b.type = 'bpchar'::regtype THEN as_padded
                 END
             FROM base b)
         SELECT placed.place, format(t.written, placed.parameter) AS written

@@ -196,33 +196,41 @@ BEGIN
     PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
     PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
 
-    -- When a column counts as changed. jsonb has its own equality. Everything else is compared byte
-    -- by byte, because json has no equality, and citext and some collations treat different texts
-    -- as equal.
-    SELECT string_agg(format('%s IS DISTINCT FROM %s', c.old_value, c.new_value), ' OR '
-                      ORDER BY c.position),
+    -- When a column counts as changed. Everything is compared byte by byte, because json has no
+    -- equality, and citext and some collations treat different texts as equal. A jsonb is compared as
+    -- it is stored: its text may be too long for the server. Its own equality takes 1.0 for 1.00,
+    -- which are the same voice settings (M5), and different texts in another column.
+    SELECT string_agg(c.differs, ' OR ' ORDER BY c.position),
            string_agg(c.same, ' AND ' ORDER BY c.position),
            max(c.same) FILTER (WHERE c.position = 2),
            string_agg(format('%I', c.name), ', ' ORDER BY c.position)
         INTO differs, same, same_settings, mapped_list
         FROM (
-            SELECT v.*, format('COALESCE(%s OPERATOR(pg_catalog.=) %s, OLD.%I IS NULL AND '
-                               'NEW.%3$I IS NULL)', v.old_value, v.new_value, v.name) AS same
+            SELECT v.name, v.position,
+                   CASE WHEN v.as_stored
+                       THEN format('pg_catalog.record_image_ne(ROW(OLD.%1$I), ROW(NEW.%1$I))', v.name)
+                       ELSE format('OLD.%1$I%2$s IS DISTINCT FROM NEW.%1$I%2$s', v.name, v.bytes)
+                   END AS differs,
+                   CASE WHEN v.as_stored
+                       THEN format('pg_catalog.record_image_eq(ROW(OLD.%1$I), ROW(NEW.%1$I))', v.name)
+                       ELSE format('COALESCE(OLD.%1$I%2$s OPERATOR(pg_catalog.=) NEW.%1$I%2$s, '
+                                   'OLD.%1$I IS NULL AND NEW.%1$I IS NULL)', v.name, v.bytes)
+                   END AS same
             FROM (
                 SELECT a.attname AS name, array_position(mapped, a.attname::text) AS position,
-                       format('OLD.%I%s', a.attname, bytes.of) AS old_value,
-                       format('NEW.%I%s', a.attname, bytes.of) AS new_value
+                       kind.is_jsonb AND a.attname <> mapped[2] AS as_stored,
+                       CASE WHEN kind.is_jsonb THEN ''
+                            ELSE '::pg_catalog.text COLLATE pg_catalog."C"' END AS bytes
                 FROM pg_attribute a
                 CROSS JOIN LATERAL (
-                    SELECT CASE WHEN 'jsonb'::regtype = ANY (ARRAY(
+                    SELECT 'jsonb'::regtype = ANY (ARRAY(
                         WITH RECURSIVE base (type) AS (
                             SELECT a.atttypid
                             UNION ALL
                             SELECT t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.type
                             WHERE t.typtype = 'd')
                         SELECT b.type FROM base b))
-                        THEN '' ELSE '::pg_catalog.text COLLATE pg_catalog."C"' END AS of
-                ) AS bytes
+                ) AS kind (is_jsonb)
                 WHERE a.attrelid = agents AND a.attname = ANY (mapped)
                   AND a.attnum > 0 AND NOT a.attisdropped
             ) AS v

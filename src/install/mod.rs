@@ -89,7 +89,12 @@ pub enum OnOtherTables {
 
 /// The settings that the steps change until the end of the transaction. The transaction of a
 /// migration goes on with its own.
-const SET_BY_STEPS: [&str; 3] = ["search_path", "lock_timeout", "quote_all_identifiers"];
+const SET_BY_STEPS: [&str; 4] = [
+    "search_path",
+    "lock_timeout",
+    "quote_all_identifiers",
+    "standard_conforming_strings",
+];
 
 impl<'a> Plan<'a> {
     /// The plan of these settings for this database.
@@ -142,9 +147,11 @@ impl<'a> Plan<'a> {
     }
 
     fn script_of(&self, steps: &[&str]) -> String {
-        // Before the first lookup of a type or a function.
+        // Before the first lookup of a type or a function, and before the first literal of a step
+        // with a backslash.
         let mut body =
-            "PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);\n"
+            "PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);\n\
+            PERFORM pg_catalog.set_config('standard_conforming_strings', 'on', true);\n"
                 .to_owned();
         let mut before = String::new();
         let mut after = String::new();

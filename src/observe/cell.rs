@@ -165,6 +165,10 @@ fn lose(state: &mut State, cause: &str, remedy: &str, is_answered: bool) {
 
 fn begin_pause(state: &mut State, pause: &Pause) {
     enter(state, Phase::Paused);
+    if pause.releases {
+        // Nothing looks whether they still hold.
+        state.findings = Arc::default();
+    }
     state.pause = Some(Arc::new(pause.clone()));
 }
 

@@ -57,8 +57,8 @@ impl Condition {
                 _ => Self::Unreachable,
             },
             Phase::Connecting | Phase::CatchingUp => Self::Busy,
-            Phase::Paused => Self::Paused,
             _ if !unready(state).is_empty() => Self::Broken,
+            Phase::Paused => Self::Paused,
             Phase::Standby => Self::Standby,
             // An open save keeps the daemon from sleeping, and nothing may be pending. A sleeping
             // daemon may wait for rows that other sessions have locked.
@@ -153,7 +153,8 @@ mod tests {
             (Phase::Waiting, true, Condition::Broken),
             (Phase::Draining, true, Condition::Broken),
             (Phase::Standby, true, Condition::Broken),
-            (Phase::Paused, true, Condition::Paused),
+            (Phase::Paused, true, Condition::Broken),
+            (Phase::Paused, false, Condition::Paused),
             (Phase::Waiting, false, Condition::Ok),
         ] {
             let state = after(|observer| {

@@ -54,9 +54,8 @@ pub fn unready(state: &State) -> Vec<Reason> {
                 remedy: trouble.map(|trouble| trouble.remedy.to_string()),
             }]
         }
-        // On purpose, and shown everywhere; a daemon that is restarted would change nothing.
-        Phase::Paused => Vec::new(),
-        Phase::Standby | Phase::Draining | Phase::Waiting => {
+        // A pause itself is on purpose, and shown everywhere.
+        Phase::Paused | Phase::Standby | Phase::Draining | Phase::Waiting => {
             let findings = state
                 .findings
                 .iter()

@@ -197,7 +197,7 @@ section! {
         initial_delay: Duration = duration("10ms", "1m"), Text("100ms");
         /// The longest pause between two attempts to reconnect.
         #[serde(with = "duration")]
-        max_delay: Duration = duration("100ms", "1h"), Text("30s");
+        max_delay: Duration = duration("100ms", "1h"), Text("10s");
     }
 }
 

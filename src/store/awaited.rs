@@ -61,10 +61,10 @@ impl Mark {
 }
 
 /// Whether the row `alias` of a table of ours is about one of the names `$slugs`, unless that is null,
-/// and about the tenant `$tenant`, likewise. A row without tenant is about every tenant.
-fn is_named(keys: Keys, alias: &str, slugs: &str, tenant: &str) -> String {
+/// and, by its tenant `of`, about the tenant `$tenant`, likewise.
+fn is_named(keys: Keys, (alias, of): (&str, &str), slugs: &str, tenant: &str) -> String {
     let of_tenant = if keys.have_tenants() {
-        format!(" AND ({tenant}::text IS NULL OR coalesce({alias}.tenant, {tenant}) = {tenant})")
+        format!(" AND ({tenant}::text IS NULL OR {of} = {tenant})")
     } else {
         String::new()
     };
@@ -89,7 +89,8 @@ pub fn awaited(keys: Keys) -> String {
           AND {}
         LIMIT 1000) AS w",
         keys.of_row("o"),
-        is_named(keys, "o", "$2", "$3")
+        // A row of the outbox without tenant is about every tenant.
+        is_named(keys, ("o", "coalesce(o.tenant, $3)"), "$2", "$3")
     )
 }
 
@@ -104,7 +105,7 @@ pub fn problems_of_named(keys: Keys) -> String {
     SELECT {}, p.kind, p.detail, p.sqlstate FROM agent_sync.problem p
     WHERE {} ORDER BY p.since, p.slug LIMIT 20",
         key.join(", "),
-        is_named(keys, "p", "$1", "$2")
+        is_named(keys, ("p", "p.tenant"), "$1", "$2")
     )
 }
 

@@ -1081,6 +1081,76 @@ async fn c1_a_domain_over_jsonb_is_compared_as_jsonb() {
     assert_eq!(platform.outbox().await, ["big", "big"]);
 }
 
+/// A jsonb that is copied as text is another one when a number of it has other digits, also where the
+/// trigger has a WHEN clause; and no size of it fails a save.
+#[tokio::test]
+async fn g1_other_digits_of_a_number_in_jsonb_are_noted() {
+    for has_trigger in [false, true] {
+        let platform = Platform::new().await;
+        platform
+            .run(
+                "CREATE DOMAIN document AS jsonb;
+                 ALTER TABLE agents ALTER name TYPE document USING NULL,
+                   ALTER system_prompt TYPE jsonb USING NULL;
+                 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+            )
+            .await;
+        if has_trigger {
+            platform
+                .run(
+                    "CREATE TRIGGER touch BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION \
+                    touch()",
+                )
+                .await;
+        }
+        platform.install();
+        platform.configure("a").await;
+        platform
+            .run(
+                "INSERT INTO agents (slug, name, system_prompt, voice_settings) VALUES ('a', \
+                '\"n\"', '{\"t\": 1.0}', '{\"temperature\": 0.5}')",
+            )
+            .await;
+        let daemon = platform.caught_up_daemon().await;
+        for (column, value, configured) in [
+            ("system_prompt", "{\"t\": 1.00}", "system_prompt"),
+            ("name", "[1.0]", "agent_name"),
+            ("name", "[1.000]", "agent_name"),
+        ] {
+            platform
+                .run(&format!("UPDATE agents SET {column} = '{value}'"))
+                .await;
+            platform
+                .holds(&format!(
+                    "SELECT {configured} = '{value}' FROM agent_configurations"
+                ))
+                .await;
+        }
+        // The voice settings are equal, and so is their mapping.
+        platform
+            .run("UPDATE agents SET voice_settings = '{\"temperature\": 0.50}'")
+            .await;
+        platform.drained().await;
+        assert_eq!(platform.says(&["check"]).await.code, 0);
+        drop(daemon);
+        platform
+            .run("UPDATE agents SET name = name, system_prompt = system_prompt")
+            .await;
+        assert!(platform.outbox().await.is_empty());
+        // A text of a gigabyte.
+        platform
+            .run(
+                "INSERT INTO agents (slug, system_prompt) SELECT 'big', \
+                jsonb_agg(1e131071::numeric) FROM generate_series(1, 9000)",
+            )
+            .await;
+        platform
+            .run("UPDATE agents SET system_prompt = '{}' WHERE slug = 'big'")
+            .await;
+        assert_eq!(platform.outbox().await, ["big", "big"]);
+    }
+}
+
 /// From the second such trigger on, no catalog row changes.
 #[tokio::test]
 async fn g14_rows_kept_from_the_outbox_by_a_trigger_are_counted() {

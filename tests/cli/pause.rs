@@ -86,6 +86,38 @@ async fn g1_a_pause_applies_nothing_and_loses_nothing() {
     assert_eq!(said.out, "default: is not paused\n", "{said:?}");
 }
 
+/// GIVEN a pause, WHEN the capture breaks, THEN it is told as at any other time, and after the pause
+/// every agent is checked.
+#[tokio::test]
+async fn g14_a_capture_that_breaks_during_a_pause_is_told() {
+    let platform = Platform::installed().await;
+    platform.save("a", "{}").await;
+    platform.configure("a").await;
+    let mut command = http::command(&platform);
+    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    let address = http::address(&daemon).await;
+    pauses(&platform, &[]).await;
+    daemon.logged("the database is paused").await;
+    platform
+        .run("ALTER TABLE agents DISABLE TRIGGER agent_sync_update")
+        .await;
+    platform.save("a", EXAMPLE).await;
+    daemon.logged("capture broken: changes are missed").await;
+    let findings = "agent_sync_findings{database=\"default\",misses_changes=\"true\"}";
+    http::metric_becomes(address, findings, 1.0).await;
+    assert_eq!(http::get(address, "/readyz").await.0, 503);
+    platform.holds("SELECT NOT agent_sync.in_sync('a')").await;
+    assert!(platform.outbox().await.is_empty());
+    platform
+        .run("ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update")
+        .await;
+    http::metric_becomes(address, findings, 0.0).await;
+    resumes(&platform).await;
+    platform.becomes("a", EXPECTED).await;
+}
+
 /// GIVEN a pause that no notification tells of, THEN the daemon finds it in its next batch, also
 /// where that is a single change of a sleeping daemon.
 #[tokio::test]

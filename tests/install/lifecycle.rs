@@ -1184,6 +1184,30 @@ async fn t6_renamed_moved_or_swapped_tables_keep_their_install() {
     }
 }
 
+/// GIVEN strings in which a backslash escapes, WHEN the printed install is run, THEN the view names the
+/// tenant of each agent, as after an install, and the setting is as before.
+#[tokio::test]
+async fn i6_the_printed_install_means_its_backslashes() {
+    let platform = Platform::with_tenants("text").await;
+    platform
+        .run(&format!(
+            "ALTER DATABASE {} SET standard_conforming_strings = off;
+             INSERT INTO agents (slug, client_id) VALUES ('a', 'acme'), ('a', NULL)",
+            platform.name()
+        ))
+        .await;
+    let (_, script, _) = run(&platform, &["install", "--print"]);
+    let client = platform.connect().await;
+    client.batch_execute(&script).await.unwrap();
+    let setting = client.query_one("SHOW standard_conforming_strings", &[]);
+    assert_eq!(setting.await.unwrap().get::<_, String>(0), "off");
+    let tenants = "SELECT array_agg(tenant ORDER BY tenant) FROM agent_sync.state";
+    let tenants: Vec<Option<String>> = platform.value(tenants).await;
+    assert_eq!(tenants, [Some("acme".to_owned()), None]);
+    let again = platform.says(&["install"]).await;
+    assert!(again.out.contains("nothing to change"), "{again:?}");
+}
+
 /// GIVEN settings of the database that change the meaning of SQL or the printed form of
 /// definitions, WHEN agent-sync is installed twice, THEN the second install changes nothing,
 /// whether the first ran under the setting or without it.

@@ -203,6 +203,40 @@ async fn g17_a_change_that_was_never_noticed_is_told_and_repaired() {
     }
 }
 
+/// GIVEN an agent that was saved while it shared its slug, WHEN the other one is deleted, which nothing
+/// notes, THEN the audit puts it into the outbox, and calls it no fault of the capture.
+#[tokio::test]
+async fn g17_an_agent_that_shares_its_slug_no_more_is_synced() {
+    let platform = Platform::new().await;
+    platform
+        .run("ALTER TABLE agents DROP CONSTRAINT agents_slug_key")
+        .await;
+    platform.install();
+    platform.configure("a").await;
+    platform.run("INSERT INTO agents (slug) VALUES ('a')").await;
+    let (daemon, _) = auditing(&platform, &[("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h")]).await;
+    platform
+        .run(
+            "INSERT INTO agents (slug, name) VALUES ('a', 'another');
+             UPDATE agents SET voice_settings = '{\"llm_provider\": \"openai\", \"llm_model\": \
+               \"new\"}' WHERE name IS DISTINCT FROM 'another'",
+        )
+        .await;
+    platform
+        .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE kind = 'ambiguous')")
+        .await;
+    platform.drained().await;
+    platform
+        .run("DELETE FROM agents WHERE name = 'another'")
+        .await;
+    eventually("the agent is in sync", async || {
+        model(&platform, "a").await == "new"
+    })
+    .await;
+    audits(&daemon, 2).await;
+    assert!(daemon.lines(UNNOTICED).is_empty());
+}
+
 /// A trigger of the platform that keeps the old voice of `a`.
 async fn keep_the_voice(platform: &Platform) {
     platform

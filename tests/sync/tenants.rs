@@ -355,6 +355,13 @@ async fn g14_null_is_no_tenant_and_is_reported() {
             status.out.contains("have a slug and no client_id"),
             "{status:?}"
         );
+        // The agent with this slug that has a tenant is in sync.
+        let in_sync = format!("SELECT agent_sync.in_sync('a', '{}')", of[0]);
+        assert!(platform.value::<bool>(&in_sync).await);
+        let waited = platform.says(&["wait", "a", "--tenant", of[0]]).await;
+        assert_eq!(waited.code, 0, "{waited:?}");
+        let in_sync = "SELECT agent_sync.in_sync('a')";
+        assert!(!platform.value::<bool>(in_sync).await);
         // With a tenant, both are as any other.
         platform
             .run(&format!(

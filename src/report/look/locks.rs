@@ -25,6 +25,8 @@ struct Lock {
     held: Option<String>,
     is_granted: bool,
     seconds: f64,
+    /// Whether the server hides from this role how old the transaction is that holds it.
+    is_age_hidden: bool,
 }
 
 impl Lock {
@@ -37,6 +39,7 @@ impl Lock {
             holder: row.try_get(4)?,
             held: row.try_get(5)?,
             seconds: row.try_get(6)?,
+            is_age_hidden: row.try_get(7)?,
         })
     }
 
@@ -97,7 +100,20 @@ impl Asking<'_> {
             let row = self.db.opt(report::TABLE_LOCK, &table).await?;
             Ok::<_, QueryError>(row.as_ref().map(Lock::of).transpose()?)
         };
-        let note = match asked.await {
+        // A lock whose age is hidden is taken to be as old as the oldest change that waits: the
+        // daemon itself never waits for long at a time.
+        let outbox = self.look.outbox.as_ref();
+        let waiting = outbox.and_then(|outbox| outbox.oldest_seconds);
+        let asked = asked.await.map(|lock| {
+            lock.map(|lock| match waiting {
+                Some(waiting) if lock.is_age_hidden => Lock {
+                    seconds: lock.seconds.max(waiting),
+                    ..lock
+                },
+                _ => lock,
+            })
+        });
+        let note = match asked {
             Ok(Some(lock)) if lock.seconds >= LONG => lock.note(),
             Ok(_) => Note::pass("locks", "no lock on a table keeps the daemon from writing"),
             Err(error) => return self.failed("locks", &error),

@@ -76,7 +76,8 @@ pub const UPKEEP: &str = "
 /// The oldest lock that no write passes, or request of one: on the configurations `$1`, or on a
 /// table that the daemon or the capture writes. The table; the mode; the process, null where it is
 /// prepared; whether the lock is granted; if not, the process that holds what it waits for, and
-/// that lock; and for how many seconds, 0 where that is hidden from this role and nothing waits.
+/// that lock; for how many seconds, 0 where that is hidden from this role and nothing waits; and
+/// whether it is hidden.
 pub const TABLE_LOCK: &str = "
     WITH lock AS MATERIALIZED (
         SELECT l.* FROM pg_locks l
@@ -89,7 +90,8 @@ pub const TABLE_LOCK: &str = "
     )
     SELECT l.relation::regclass::text, l.mode, l.pid, l.granted, holder.pid, holder.mode,
            coalesce(extract(epoch FROM clock_timestamp() - coalesce(l.waitstart, s.xact_start,
-             (SELECT min(w.waitstart) FROM lock w WHERE w.relation = l.relation))), 0)::float8
+             (SELECT min(w.waitstart) FROM lock w WHERE w.relation = l.relation))), 0)::float8,
+           l.granted AND s.pid IS NOT NULL AND s.xact_start IS NULL
     FROM lock l
     LEFT JOIN pg_stat_activity s ON s.pid = l.pid
     LEFT JOIN LATERAL (

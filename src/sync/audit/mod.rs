@@ -197,12 +197,11 @@ impl<'a> Auditor<'a> {
             let known = event::Audit::Known(last, unnoticed);
             self.context.observer.tell(known);
         }
-        if let Some(running) = &audited.running {
-            self.pass = Pass::restored(running);
-        }
         let Some(interval) = self.context.options.audit.interval else {
             return;
         };
+        let running = audited.running.as_deref();
+        self.pass = running.and_then(|running| Pass::restored(running, interval));
         let (differs, ago) = match audited.last {
             Some((last, ago)) => (last.counts.differing > 0, ago),
             None if self.pass.is_some() => (false, 0.0),

@@ -10,7 +10,7 @@
 //!   [second look](super::second_look) then reads again.
 
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -56,6 +56,9 @@ pub(super) struct Ground<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Pass {
     walk: Walk,
+    /// When it began, in seconds since 1970.
+    #[serde(default)]
+    began: u64,
     /// The mapping that it compares with, as a hash.
     mapping: String,
     /// Whether it reads past all indexes.
@@ -103,10 +106,20 @@ impl Pass {
         let is_ordered = ground.layout.agents.is_in_order_of_an_index() && !ground.is_past_indexes;
         let portion = if is_ordered { PORTION.0 } else { PORTION.1 };
         Ok(Self {
-            walk: Walk::in_portions(portion),
             mapping: hash(&ground.mapping).to_string(),
             is_past_indexes: ground.is_past_indexes,
             noted: noted_mapping(ground.db).await?,
+            ..Self::of(Walk::in_portions(portion))
+        })
+    }
+
+    fn of(walk: Walk) -> Self {
+        Self {
+            walk,
+            began: now(),
+            mapping: String::new(),
+            is_past_indexes: false,
+            noted: None,
             found: Found::default(),
             edited_agents: 0,
             edited: Vec::new(),
@@ -117,7 +130,7 @@ impl Pass {
             is_excused: false,
             seen: Remembered::default(),
             worked: Duration::ZERO,
-        })
+        }
     }
 
     /// Whether it can go on here: the mapping is the same, and it has followed no index that lies.
@@ -126,9 +139,12 @@ impl Pass {
             && self.is_past_indexes == ground.is_past_indexes
     }
 
-    /// From its noted form; nothing, if that is another one.
-    pub(super) fn restored(noted: &str) -> Option<Self> {
-        serde_json::from_str(noted).ok()
+    /// From its noted form; nothing, if that is another one, or if the pass began longer ago than an
+    /// interval: what it has compared then says nothing of the present.
+    pub(super) fn restored(noted: &str, interval: Duration) -> Option<Self> {
+        let pass: Self = serde_json::from_str(noted).ok()?;
+        let age = now().abs_diff(pass.began);
+        (age <= interval.as_secs()).then_some(pass)
     }
 
     /// Halves the portions, after one that has failed.
@@ -236,7 +252,34 @@ impl Found {
     }
 }
 
+/// In seconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
 /// The number of configurations that differ.
 fn number(comparison: &Comparison) -> u64 {
     u64::try_from(comparison.differing.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g17_an_old_pass_is_not_resumed() {
+        let interval = Duration::from_secs(3600);
+        let noted = |age| {
+            let pass = Pass {
+                began: now() - age,
+                ..Pass::of(Walk::in_portions(1))
+            };
+            serde_json::to_string(&pass).unwrap()
+        };
+        assert!(Pass::restored(&noted(3500), interval).is_some());
+        assert!(Pass::restored(&noted(3700), interval).is_none());
+        let without = noted(0).replacen("began", "other", 1);
+        assert!(Pass::restored(&without, interval).is_none());
+    }
 }

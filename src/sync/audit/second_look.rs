@@ -28,7 +28,7 @@ use crate::pg::QueryError;
 use crate::settings::Repair;
 use crate::show::brief;
 use crate::store::surveyed::Named;
-use crate::store::{Installed, Mapping, mapping, request};
+use crate::store::{Installed, Mapping, ProblemKind, mapping, request};
 use crate::survey::{Comparison, Scope, Verdict, survey};
 use crate::sync::context::Lead;
 
@@ -149,6 +149,12 @@ fn aim(comparison: &Comparison) -> u64 {
 impl Why {
     fn of(comparison: &Comparison, was_edited: bool) -> Self {
         let is_edited = was_edited || !comparison.versions.agent_is_younger;
+        // Nothing was written for an agent that shared its slug, and nothing announces that it
+        // shares it no more.
+        let noted = comparison.noted.as_ref().map(|noted| &*noted.kind);
+        if noted == Some(ProblemKind::Ambiguous.name()) {
+            return Self::Misnoted;
+        }
         match comparison.verdict() {
             Verdict::Drifted if comparison.noted.is_none() && is_edited => Self::Edited,
             Verdict::Drifted | Verdict::Rejected if !is_edited => Self::Unnoticed,

@@ -173,7 +173,10 @@ impl ConnectionLoop<'_> {
             LeadAttempt::Paused(pause) if pause.releases => {
                 return Err(AttemptError::Paused(Box::new(pause)));
             }
-            LeadAttempt::Paused(pause) => self.health.note_pause(&self.context.observer, &pause),
+            LeadAttempt::Paused(pause) => {
+                self.health.note_pause(&self.context.observer, &pause);
+                self.look_at_capture().await?;
+            }
             LeadAttempt::Taken => {
                 self.health.note_resumed(&self.context.observer);
                 return Ok(Phase::CatchUp);

@@ -48,6 +48,26 @@ impl ConnectionLoop<'_> {
         swept
     }
 
+    /// During a pause: checks the capture at the interval of the sweeps. Changes are to be noted
+    /// meanwhile, and a fault that ends before the pause does would be told by nothing else (G14).
+    pub(super) async fn look_at_capture(&mut self) -> Result<(), AttemptError> {
+        if Instant::now() < self.next_sweep {
+            return Ok(());
+        }
+        self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
+        let owners = store::owners(self.session.db(), &self.context.database).await?;
+        refuse(owners.untrusted.into_iter().collect())?;
+        self.store.verify_parts().await?;
+        let capture = self.check_capture().await?;
+        self.health.noticed.misses_changes |= capture.misses;
+        self.report_findings(&capture);
+        self.report_in_force(&capture);
+        if capture.misses {
+            self.store.distrust().await?;
+        }
+        Ok(())
+    }
+
     async fn sweep_tables(&mut self) -> Result<(), AttemptError> {
         self.sweep().await?;
         if !self.caught_up {
