@@ -214,9 +214,6 @@ pub const NEARBY: &str = "
     SELECT inet_client_addr() IS NULL OR inet_client_addr() <<= inet '127.0.0.0/8'
       OR inet_client_addr() = inet '::1'";
 
-/// Releases the leader lock.
-pub const STAND_DOWN: &str = "SELECT pg_advisory_unlock(1634169721, 1)";
-
 /// Whether the relation `$1` is there, and may be read.
 pub const READABLE: &str = "
     SELECT to_regclass($1::text) IS NOT NULL AND has_table_privilege(to_regclass($1::text),

@@ -691,7 +691,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         enqueue::FORGET_CANARY,
         report::LED,
         report::NEARBY,
-        report::STAND_DOWN,
+        queries::STAND_DOWN,
         report::READABLE,
         report::ESTIMATE,
         report::UPKEEP,
@@ -829,7 +829,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &report::daemons(),
         enqueue::WAKE,
         report::LED,
-        report::STAND_DOWN,
+        queries::STAND_DOWN,
     ] {
         assert!(
             lock.contains("1634169721"),

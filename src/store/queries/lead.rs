@@ -54,6 +54,9 @@ pub const TRY_LEAD: &str = concat!(
     ") THEN pg_try_advisory_lock(1634169721, 1) END"
 );
 
+/// Releases the leader lock.
+pub const STAND_DOWN: &str = "SELECT pg_advisory_unlock(1634169721, 1)";
+
 /// Holds the leader lock to the end of the transaction: false if another session has taken it, or
 /// the database is paused.
 pub(in crate::store) const KEEP_LEAD: &str = concat!(
