@@ -1,4 +1,5 @@
-//! The slugs that a command puts into the outbox, and takes out of it again.
+//! The slugs that a command or the audit puts into the outbox, and that a command takes out of it
+//! again.
 
 use postgres_types::Type;
 

@@ -1,4 +1,4 @@
-//! The queries of the reporting commands.
+//! The queries of the reporting commands, and of others that look at the state of a database.
 //!
 //! No query is prepared in advance, and each stands alone: where a part of an install is missing or
 //! closed to the role, the other queries still work.

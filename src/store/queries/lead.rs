@@ -45,9 +45,9 @@ pub const END_PAUSE: &str = "
     WHERE paused_since IS NOT NULL";
 
 /// Takes the leader lock, if it is free and the database is not paused; null if it is paused.
-/// 1634169721, "agsy", is the key of all advisory locks of agent-sync: 1 is the leader lock, 2 the
-/// idle lock (C6), 3 the install lock. `sql/capture.sql` has the number of the idle lock, and the
-/// other files of the install have that of the install lock.
+/// 1634169721, "agsy", is the first number of the advisory locks of the usual schema (glossary): 1
+/// is the leader lock, 2 the idle lock (C6), 3 the install lock. `sql/capture.sql` has the number
+/// of the idle lock, and the other files of the install have that of the install lock.
 pub const TRY_LEAD: &str = concat!(
     "SELECT CASE WHEN NOT EXISTS (SELECT FROM ",
     pause_in_force!(),

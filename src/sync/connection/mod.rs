@@ -7,9 +7,10 @@
 //!         another daemon leads           Polling
 //! ```
 //!
-//! Any error ends the connection; the next one begins after a pause that [`super::database`]
-//! decides on. So there is no state to repair: the server has released the locks and rolled back
-//! the running batch.
+//! An error that neither a batch (`drain::failure`) nor a wait for a lock (`table_lock`) settles
+//! ends the connection; the next one begins after a pause that [`super::database`] decides on.
+//! There is no state to repair: the server has released the locks and rolled back the running
+//! batch.
 //!
 //! Invariants:
 //! - LISTEN comes before the first scan of the outbox. So the catch-up finds every change that was
