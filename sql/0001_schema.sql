@@ -1,8 +1,9 @@
 -- agent-sync, schema version 1: the tables that the capture writes and the daemon keeps.
 --
 -- Run after guard.sql, which makes the schema, and before attach.sql, in the same transaction.
--- Running it again changes nothing, except that it makes what has been dropped. Once released, this
--- file is never edited: a later version of the schema is a further numbered file.
+-- Running it again makes what has been dropped, renews comments, and sets or drops the defaults
+-- that depend on "history" (below); it changes nothing else. Once released, this file is never
+-- edited: a later version of the schema is a further numbered file.
 --
 -- Everything is in the schema agent_sync, closed to PUBLIC, and belongs to the role that installed
 -- first. Each file acts as the owner of the schema (SET LOCAL ROLE) and goes back to the role of

@@ -4,8 +4,8 @@
 -- statement below, with these replacements:
 --   /* function */  the name after it
 --   /* slug */      the name after it, by the slug column of the table
---   /* renamed */   the value after it, by whether the row had another key before
---   /* notify */    the value after it, by capture.notify
+--   /* renamed */   the value after it, by the condition that the row had another key before
+--   /* notify */    the value after it, by that of capture.notify
 --   /* filter */    the comment itself, by a statement or by nothing. Agents: a return if no mapped
 --                   column has changed; nothing where the trigger has a WHEN clause.
 --                   Configurations: take the former slug if the row has none any more.

@@ -18,7 +18,8 @@
 -- NOTICE and in agent_sync.strangers.
 --
 -- The monitoring role can SELECT the keys of both tables, and the tables and the view in the schema
--- agent_sync, except agent_sync.granted and the values in agent_sync.history. It can write nothing.
+-- agent_sync, except agent_sync.granted, and of agent_sync.history the columns id and at alone. It
+-- can write nothing.
 --
 -- The role of the daemon can SELECT the mapped columns of the agents and xmin, SELECT the compared columns
 -- of the configurations and their primary key, UPDATE those that are written, and use the tables in

@@ -1,4 +1,5 @@
--- agent-sync: completes the names of the tables and columns. Run first, in the same transaction.
+-- agent-sync: completes the names of the tables and columns. Run after prefix.sql and before all
+-- other files, in the same transaction.
 --
 -- The setting agent_sync.tables is a JSON object with the names that differ from the usual ones:
 --

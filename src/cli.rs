@@ -60,7 +60,7 @@ const EXIT_CODES: &str = "Exit codes:
 Something is not in sync? `agent-sync status` shows the numbers with remedies,
 and `agent-sync why SLUG` explains one agent.";
 
-/// The commands, one file each in `src/commands/`.
+/// The commands. The header of `src/commands/mod.rs` says which file has each of them.
 #[derive(Debug, Subcommand)]
 #[allow(clippy::doc_markdown, reason = "these comments are printed as help")]
 pub enum Command {

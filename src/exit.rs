@@ -13,7 +13,7 @@ pub enum Exit {
     /// Any other failure.
     Failed = 1,
     /// `check` found drift, `status` or `doctor` found a fault, or `wait` a problem.
-    Drift = 2,
+    Found = 2,
     /// The command line, the settings or the input are invalid.
     Usage = 64,
     /// A database is unavailable.

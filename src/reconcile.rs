@@ -18,7 +18,7 @@ use crate::pg::{Parameter, QueryError};
 use crate::session::Session;
 use crate::settings::{Database, Settings};
 use crate::store::surveyed::Named;
-use crate::store::{Layout, report, request};
+use crate::store::{Layout, enqueue, report};
 use crate::survey::{Comparison, Scope, Verdict, survey};
 use crate::sync::{AttemptError, OneShotDrain, Options};
 
@@ -136,7 +136,7 @@ impl<'a> Reconciler<'a> {
             if portion.is_empty() {
                 return Ok(());
             }
-            request::send(self.session.db(), self.layout.keys(), &portion).await?;
+            enqueue::put(self.session.db(), self.layout.keys(), &portion).await?;
             self.until_done(&portion).await?;
             self.report_results(&portion, &mut report_result).await?;
         }

@@ -129,7 +129,7 @@ impl<'a> Checker<'a> {
         Ok(if stays == 0 && is_known {
             Exit::Done
         } else {
-            Exit::Drift
+            Exit::Found
         })
     }
 

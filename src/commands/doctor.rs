@@ -55,7 +55,7 @@ pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
                 .any(|note| note.topic == "connection" && note.level == Level::Fail);
             exits.push(match worst {
                 _ if lost => Exit::Unavailable,
-                Level::Fail => Exit::Drift,
+                Level::Fail => Exit::Found,
                 Level::Skip | Level::Pass | Level::Warn => Exit::Done,
             });
             if args.json {

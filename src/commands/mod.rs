@@ -249,12 +249,12 @@ async fn open_or_fault(
 }
 
 /// The exit code for several databases: the most severe one, unavailable before usage, failure and
-/// drift.
+/// drift or other findings.
 fn worst(exits: impl IntoIterator<Item = Exit>) -> Exit {
     let rank = |exit: &Exit| {
         [
             Exit::Done,
-            Exit::Drift,
+            Exit::Found,
             Exit::Failed,
             Exit::Usage,
             Exit::Unavailable,

@@ -51,7 +51,7 @@ pub(super) fn plan(settings: &Settings, file: &Path, args: &Check) -> anyhow::Re
                         groups.print(&mut page, database);
                     }
                     exits.push(if groups.hidden {
-                        Exit::Drift
+                        Exit::Found
                     } else {
                         Exit::Done
                     });

@@ -73,7 +73,7 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
         exits.push(checker.unknown(reached, of));
         // 2 means that `check` found drift; `reconcile` has repaired it or failed.
         checker.page.end(match super::worst(exits) {
-            Exit::Drift => Exit::Failed,
+            Exit::Found => Exit::Failed,
             exit => exit,
         })
     })

@@ -56,7 +56,7 @@ pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
             } else if states.iter().any(|state| state.look.is_none()) {
                 Exit::Unavailable
             } else if states.iter().any(has_fault) {
-                Exit::Drift
+                Exit::Found
             } else {
                 Exit::Done
             };

@@ -109,7 +109,7 @@ impl Search {
             };
             let kind = "unknown";
             page.json(&json!({ "type": kind, "tenant": given, "verdict": kind, "near": near }));
-            return Exit::Drift;
+            return Exit::Found;
         }
         let text = format!(
             "tenant {}  no agent and no configuration has this tenant{place}{}",
@@ -117,7 +117,7 @@ impl Search {
             hint(&near)
         );
         page.line(indented(&format!("{RED}unknown {RED:#}  "), &text, WIDTH));
-        Exit::Drift
+        Exit::Found
     }
 }
 

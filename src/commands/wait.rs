@@ -172,7 +172,7 @@ impl Waited {
             return super::output::report(&self.overdue(timeout).into());
         }
         if self.trouble().next().is_some() {
-            Exit::Drift
+            Exit::Found
         } else {
             Exit::Done
         }

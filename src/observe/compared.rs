@@ -50,8 +50,10 @@ pub struct Counts {
     pub unmapped: u64,
     /// Those with a change that was never noticed. They are in the outbox by now.
     pub unnoticed: u64,
-    /// Those that the comparison has put into the outbox.
-    pub requested: u64,
+    /// Those that the comparison has put into the outbox. Its name in `agent_sync.install.audit` is
+    /// an older one.
+    #[serde(rename = "requested")]
+    pub enqueued: u64,
     /// Configurations that differ and that nothing is going to write: the configurations of
     /// `drifted` agents; and, after a change of the rules, rejected agents without a problem noted.
     pub differing: u64,
@@ -70,7 +72,7 @@ impl Counts {
         self.problems += other.problems;
         self.unmapped += other.unmapped;
         self.unnoticed += other.unnoticed;
-        self.requested += other.requested;
+        self.enqueued += other.enqueued;
         self.differing += other.differing;
         self.equal += other.equal;
     }

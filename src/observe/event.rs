@@ -269,7 +269,7 @@ pub enum Audit<'a> {
         /// The slugs of some of them.
         some: &'a [String],
         /// Whether they were put into the outbox.
-        are_requested: bool,
+        are_enqueued: bool,
     },
     /// It found agents that the audit before had put into the outbox for the same reason: what is
     /// noted of them stays out of date.

@@ -46,8 +46,7 @@ pub enum WakeUp {
     Sweep,
     /// A retry was due.
     Retry,
-    /// A timed wake-up was due, because `capture.notify` is off or the notification queue is half
-    /// full.
+    /// A timed wake-up was due (glossary): no notification would have come.
     Timer,
     /// Another attempt at slugs that were left was due.
     Left,

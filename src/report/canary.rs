@@ -15,7 +15,7 @@ use crate::key::Keys;
 use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::Settings;
 use crate::show::time;
-use crate::store::{report, request};
+use crate::store::{enqueue, report};
 
 /// The time limit for a daemon that is awake or receives a wake-up.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ pub async fn canary(db: &Db, settings: &Settings, is_paused: bool) -> Note {
     // Without a tenant, where tenants are set: the row is about the agents of every tenant.
     let slug = format!("agent-sync doctor {:016x}", fastrand::u64(..));
     let began = Instant::now();
-    let sent = request::send(db, Keys::Slugs, &[&slug]).await;
+    let sent = enqueue::put(db, Keys::Slugs, &[&slug]).await;
     let outcome = match sent {
         Ok(()) => wait(db, &slug, began, limit).await,
         Err(error) => Err(error),
@@ -60,18 +60,18 @@ pub async fn canary(db: &Db, settings: &Settings, is_paused: bool) -> Note {
         Ok(Outcome::Back(after)) => {
             // Usually there is no problem to delete; the daemon notes one if row-level security may
             // hide agents from it.
-            let _ = delete(db, request::FORGET_CANARY, &slug).await;
+            let _ = delete(db, enqueue::FORGET_CANARY, &slug).await;
             Note::pass(
                 "round trip",
                 format!("outbox, wake-up and daemon took {} together", time(after)),
             )
         }
         Ok(outcome) => {
-            let back = delete(db, request::TAKE_BACK, &slug).await;
+            let back = delete(db, enqueue::TAKE_BACK, &slug).await;
             missing(&outcome, limit, back.is_ok())
         }
         Err(error) => {
-            let _ = delete(db, request::TAKE_BACK, &slug).await;
+            let _ = delete(db, enqueue::TAKE_BACK, &slug).await;
             refused(&error)
         }
     }

@@ -1,7 +1,7 @@
-//! The sections of the settings. Each setting is declared here alone: its field, the values that it
-//! takes, its default and its documentation. Messages, remedies and checks in other files name
-//! settings in their text. The sections of a database are in `sections/database.rs`, and the names
-//! of the columns of the two tables are in `settings/columns.rs`.
+//! The sections of the settings. Each setting is declared in one place: its field, the values that
+//! it takes, its default and its documentation. That is here, for a database in
+//! `sections/database.rs`, and for the names of the columns of the two tables in
+//! `settings/columns.rs`. Messages, remedies and checks in other files name settings in their text.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -99,12 +99,13 @@ section! {
         /// The most rows of the outbox that one transaction takes; an agent can have several. It
         /// bounds how long row locks are held. A budget in bytes bounds the memory.
         batch_size: u32 = integer(1, 10_000), Integer(500);
-        /// The interval of the sweep, which checks the outbox, the triggers and the retries without
-        /// a wake-up.
+        /// The interval of the sweep, which checks the server, the install, the triggers and the
+        /// problems, and scans the outbox, also without a notification.
         #[serde(with = "duration")]
         sweep_interval: Duration = duration("1s", "1h"), Text("30s");
-        /// The interval at which a sleeping daemon wakes where capture.notify is false, or while
-        /// the notification queue of the server is half full.
+        /// The interval at which a sleeping daemon wakes where capture.notify is false, while the
+        /// notification queue of the server is half full, or while the daemon does not listen
+        /// because a notification has ended its connection.
         #[serde(with = "duration")]
         poll_interval: Duration = duration("10ms", "1m"), Text("1s");
         /// The interval at which an idle connection is probed with an empty query. A dead
@@ -116,11 +117,11 @@ section! {
         #[serde(with = "duration")]
         probe_timeout: Duration = duration("10ms", "1m"), Text("5s");
         /// The longest wait of a statement for a lock of another session, such as on a table or a
-        /// unique value; then the agent is tried again later. The daemon does not wait for a locked
-        /// configuration: it tries again after pauses of at most this. The wait of a statement is
-        /// at most half the server's deadlock_timeout, as that is when the daemon connects, so that
-        /// a deadlock ends a statement of the daemon, and not a save. It must be shorter than
-        /// sync.statement_timeout.
+        /// unique value; then the agent is tried again later. A batch does not wait for a locked
+        /// configuration: the agent is tried again after pauses of at most this, and at times
+        /// alone, in the queue of the server. The wait of a statement is at most half the server's
+        /// deadlock_timeout, as that is when the daemon connects, so that a deadlock ends a
+        /// statement of the daemon, and not a save. It must be shorter than sync.statement_timeout.
         #[serde(with = "duration")]
         lock_timeout: Duration = duration("1ms", "1m"), Text("500ms");
         /// The time limit of one statement of the daemon.

@@ -65,7 +65,8 @@ impl Statements {
 
 impl super::Store {
     /// Reads the outbox row at this place, with its agent and configuration. No rows if the place
-    /// is empty by now; None if the tables have no index on the slug.
+    /// is empty by now, or its agent or configuration is not found; None if the tables have no
+    /// index on the slug.
     pub async fn read_change(&self, place: Tid) -> Result<Option<Claimed>, QueryError> {
         let Some(statements) = &self.fast_path else {
             return Ok(None);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use postgres_types::Type;
 use tokio_postgres::error::SqlState;
 
-use super::{Finding, Layout, finding, queries, request};
+use super::{Finding, Layout, enqueue, finding, queries};
 use crate::pg::{Db, Parameter, QueryError};
 
 /// The number of rows between two looks at the time.
@@ -99,7 +99,7 @@ async fn counted(db: &Db, layout: &Layout, until: Instant) -> Result<IndexCompar
             }
             if checked.elapsed() > YIELD {
                 checked = Instant::now();
-                if db.value(request::BLOCKS, &[]).await? {
+                if db.value(enqueue::BLOCKS, &[]).await? {
                     return Ok(IndexComparison::Yielded);
                 }
             }

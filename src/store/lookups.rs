@@ -15,7 +15,7 @@ pub struct Lookups {
 }
 
 impl Lookups {
-    /// When the next lookup may begin, if it may not begin at any time.
+    /// The earliest time of the next lookup; none while one may begin at any time.
     pub fn next(&self) -> Option<Instant> {
         self.next
     }
@@ -43,7 +43,7 @@ mod tests {
     /// S8: whatever the lookups take, and however often requests arrive, they take an eleventh of
     /// the time.
     #[test]
-    fn s8_looks_for_requests_take_a_part_of_the_time() {
+    fn s8_lookups_for_requests_take_a_part_of_the_time() {
         let begun = Instant::now();
         let (mut lookups, mut now, mut looked) = (Lookups::default(), begun, Duration::ZERO);
         for round in 0..10_000u64 {

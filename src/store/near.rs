@@ -2,9 +2,9 @@
 //!
 //! A lookup reads all configurations, within the transaction of a batch. Invariants: a lookup takes
 //! [`LONGEST`] at most, whatever a writer has put into the slugs, and one that fails costs the
-//! batch nothing else; the lookups of a database that take long take at most a tenth of its time, and
-//! each compares a few agents of a batch. They belong to the database, so a new connection is no
-//! way to another lookup.
+//! batch nothing else; of the time of a database, long lookups take no more than [`Lookups`] says,
+//! and each compares a few agents of a batch. They belong to the database, so a new connection is
+//! no way to another lookup.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -71,7 +71,7 @@ mod tests {
     /// T7: 20,000 agents without a configuration do not make their database read all configurations
     /// without an end.
     #[test]
-    fn t7_looks_for_near_slugs_have_a_bound() {
+    fn t7_lookups_of_near_slugs_have_a_bound() {
         let (lookups, begun) = (NearLookups::default(), Instant::now());
         let keys = vec!["a"; 500];
         assert_eq!(lookups.of(&keys, begun).len(), 20);

@@ -105,7 +105,7 @@ impl Store {
 
     /// Releases the leader lock.
     pub async fn stand_down(&self) -> Result<(), QueryError> {
-        let _: bool = self.db.value(super::report::STAND_DOWN, &[]).await?;
+        let _: bool = self.db.value(queries::STAND_DOWN, &[]).await?;
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The queries of the reporting commands.
+//! The queries of the reporting commands, and of others that look at the state of a database.
 //!
 //! No query is prepared in advance, and each stands alone: where a part of an install is missing or
 //! closed to the role, the other queries still work.
@@ -213,9 +213,6 @@ pub const LED: &str = "
 pub const NEARBY: &str = "
     SELECT inet_client_addr() IS NULL OR inet_client_addr() <<= inet '127.0.0.0/8'
       OR inet_client_addr() = inet '::1'";
-
-/// Releases the leader lock.
-pub const STAND_DOWN: &str = "SELECT pg_advisory_unlock(1634169721, 1)";
 
 /// Whether the relation `$1` is there, and may be read.
 pub const READABLE: &str = "

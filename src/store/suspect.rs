@@ -1,13 +1,13 @@
 //! The suspect of a connection: the one agent that it begins with. It is the suspect if the
 //! connection ends.
 //!
-//! The suspect is noted before it is tried (G1, G5). Whatever ends a connection in the middle
-//! of a batch (a time limit of the server or of a proxy, a crash of either side, too little memory)
-//! ends the next one as well, if that begins with the same batch. So a connection begins with one
-//! row of the outbox, and its slug is noted in `agent_sync.install` in a transaction of its own, so
-//! that a crash of the daemon counts too. Batches grow from there. The row that two connections
-//! have ended on is set aside by the third, as a problem that is tried again later: alone, and set
-//! aside by the next connection if this one ends.
+//! The suspect is noted before it is tried (G1, G5). Whatever ends a connection in the middle of a
+//! batch (a time limit of the server or of a proxy, a crash of either side, too little memory) ends
+//! the next one as well, if that begins with the same batch. So a connection begins with one slug,
+//! which is noted in `agent_sync.install` in a transaction of its own, so that a crash of the
+//! daemon counts too. Batches grow from there. The slug that two connections have ended on is set
+//! aside by the third, with all of its rows in the outbox, as a problem that is tried again later:
+//! alone, and set aside by the next connection if this one ends.
 
 use postgres_types::Type;
 

@@ -215,8 +215,8 @@ impl Store {
     /// Ends a batch in one round trip (heavy: two): deletes its outbox rows, writes its outcome,
     /// notifies the channel `announce`, and commits. If a row could not be written, or a statement
     /// takes longer than `time`, it returns an error and the batch writes nothing. `time` is set
-    /// where code of others may run with the write, after a slow write, and after trial writes; the
-    /// write then runs under the `search_path` of the role.
+    /// where code of others may run with the write, after a slow write, after trial writes, and for
+    /// a slug in pages; the write then runs under the `search_path` of the role.
     ///
     /// After an error of the server, nothing of the batch has happened. If the connection failed or
     /// the answer came too late, the batch may be committed. Both cases are safe, because the batch

@@ -32,7 +32,7 @@ pub use walk::{Step, Walk};
 use crate::mapping::Rules;
 use crate::pg::{Db, Parameter, QueryError};
 use crate::store::surveyed::{self, Extent, Named, Surveyed};
-use crate::store::{Layout, request};
+use crate::store::{Layout, enqueue};
 
 /// The time limit of the server for sorting the rows, before the first one arrives.
 pub const LONGEST: Duration = Duration::from_secs(600);
@@ -183,7 +183,7 @@ async fn read(
         }
         if checked.elapsed() > YIELD {
             checked = Instant::now();
-            if db.value(request::BLOCKS, &[]).await? {
+            if db.value(enqueue::BLOCKS, &[]).await? {
                 return Ok(Ended::Yielded);
             }
         }

@@ -10,7 +10,7 @@ use super::{Comparison, Ended, IDLE, ROWS, YIELD, begin, next_portion};
 use crate::mapping::Rules;
 use crate::pg::{Db, Parameter, QueryError};
 use crate::store::surveyed::{self, Extent, Named, Surveyed};
-use crate::store::{Layout, MOST_CONFIGURATIONS, request};
+use crate::store::{Layout, MOST_CONFIGURATIONS, enqueue};
 
 /// The limits of a comparison of one agent.
 #[derive(Debug, Clone, Copy)]
@@ -107,7 +107,7 @@ async fn read(
         if rows.len() < rows_at_a_time {
             return Ok(Ended::Complete);
         }
-        if began.elapsed() > YIELD && db.value(request::BLOCKS, &[]).await? {
+        if began.elapsed() > YIELD && db.value(enqueue::BLOCKS, &[]).await? {
             return Ok(Ended::Yielded);
         }
         rows_at_a_time = next_portion(&rows, rows_at_a_time, reading.rows);

@@ -1,8 +1,8 @@
 //! The plan of a batch: the one place where the mapping meets the store.
 //!
-//! No I/O: the plan follows from the claim, the settled and the slow slugs, and the clock. `report`
-//! turns a committed plan into events. A large batch gives way to the other databases of the
-//! process between two agents (G5).
+//! No I/O: the plan follows from the claim, the settled and the slow slugs, and the clock.
+//! `batch_events` turns a committed plan into events. A large batch gives way to the other
+//! databases of the process between two agents (G5).
 //!
 //! Invariants:
 //! - A slug is tried once in a batch, however many of its rows are in the batch, and its rows are
@@ -60,8 +60,8 @@ pub(super) struct BatchPlan<'a> {
     pub(super) missing: Vec<&'a str>,
     /// The first of the slugs that are left because connections have ended on them.
     pub(super) dangerous: Option<&'a str>,
-    /// The first of the slugs that are left (glossary). `Drain::wait_for_turn` adds a heavy one
-    /// without its turn.
+    /// The first of the slugs that are left (glossary). A heavy one without its turn is in
+    /// `Drain::left` alone.
     pub(super) left: Option<&'a str>,
     /// The slugs that are left because a configuration is locked.
     pub(super) busy: Vec<&'a str>,

@@ -7,7 +7,7 @@
 //! in linear time, however many dead rows lie in front. A row can appear before that position (a
 //! long transaction commits, or freed space is used again). So the daemon sleeps only after a scan
 //! from the front under the idle lock, or, where it never takes that lock, after a scan that has
-//! found nothing.
+//! taken nothing.
 //!
 //! A failed batch is the subject of `drain::failure`. Whatever the error, one row never stops the
 //! others (G5). A slow write is tried alone ([`super::slow`]), and a lock on a whole table is

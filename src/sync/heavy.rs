@@ -10,9 +10,9 @@
 //! Invariants:
 //! - No transaction is open while a connection waits for the turn. A slug that does not get it in
 //!   time stays in the outbox, as one that is locked does.
-//! - A slug in pages has the turn for `sync.statement_timeout` at most, and for [`LONGEST`] where
-//!   another connection has waited for it in vain. One that needs more is a slow write
-//!   ([`super::slow`]): it is tried again with more time.
+//! - A slug in pages has the turn for `sync.statement_timeout` at most, and at its first try for
+//!   [`LONGEST`] where another connection waits for it or has waited in vain. One that needs more
+//!   is a slow write ([`super::slow`]): it is tried again with more time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -104,7 +104,7 @@ fn offered(words: &[&str]) -> Option<Vec<String>> {
 }
 
 #[test]
-fn bash_completes_verbs_their_options_and_their_values() {
+fn bash_completes_commands_their_options_and_their_values() {
     for (words, some) in [
         (
             &["agent-sync", ""][..],

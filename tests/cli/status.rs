@@ -248,8 +248,8 @@ async fn wide_slugs_fit_80_columns() {
     platform
         .holds("SELECT count(*) = 7 FROM agent_sync.problem")
         .await;
-    for verb in ["status", "doctor", "check"] {
-        let said = platform.says(&[verb]).await.fits();
+    for command in ["status", "doctor", "check"] {
+        let said = platform.says(&[command]).await.fits();
         assert!(said.out.contains("予約"), "{said:?}");
     }
 }

@@ -576,7 +576,7 @@ async fn every_query_can_be_prepared_with_tenants() {
 
 async fn every_query_can_be_prepared(platform: Platform) {
     use agent_sync::pg::without_sent;
-    use agent_sync::store::{awaited, backlog, queries, report, request, slugs, surveyed, tenants};
+    use agent_sync::store::{awaited, backlog, enqueue, queries, report, slugs, surveyed, tenants};
 
     let role = format!("daemon_{}", platform.name());
     assert!(platform.says(&["install", "--role", &role]).await.code == 0);
@@ -684,14 +684,14 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &awaited::unknown(&layout, may_read),
         &queries::is_unsealed(),
         &queries::checks(),
-        &request::enqueue(keys),
-        request::WAKE,
-        request::BLOCKS,
-        request::TAKE_BACK,
-        request::FORGET_CANARY,
+        &queries::enqueue(keys),
+        enqueue::WAKE,
+        enqueue::BLOCKS,
+        enqueue::TAKE_BACK,
+        enqueue::FORGET_CANARY,
         report::LED,
         report::NEARBY,
-        report::STAND_DOWN,
+        queries::STAND_DOWN,
         report::READABLE,
         report::ESTIMATE,
         report::UPKEEP,
@@ -827,9 +827,9 @@ async fn every_query_can_be_prepared(platform: Platform) {
         queries::TRY_IDLE_LOCK,
         queries::RELEASE_IDLE_LOCK,
         &report::daemons(),
-        request::WAKE,
+        enqueue::WAKE,
         report::LED,
-        report::STAND_DOWN,
+        queries::STAND_DOWN,
     ] {
         assert!(
             lock.contains("1634169721"),

@@ -20,7 +20,7 @@ fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
 }
 
 #[test]
-fn the_verb_prints_every_setting_with_its_source() {
+fn the_command_prints_every_setting_with_its_source() {
     let directory = directory(&[(
         "agent-sync.toml",
         "[sync]\nbatch_size = 7\n\n[databases.eu]\nurl = \"postgres://app:pw@db.example.com/x\"",
@@ -105,7 +105,7 @@ tls = "verify-full"                                       # default
 }
 
 #[test]
-fn the_verb_prints_json_by_key() {
+fn the_command_prints_json_by_key() {
     let output = run(
         &["--json"],
         &[("DATABASE_URL", URL), ("AGENT_SYNC__SYNC__BATCH_SIZE", "7")],

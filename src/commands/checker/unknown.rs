@@ -53,7 +53,7 @@ impl Checker<'_> {
         if unknown.is_empty() {
             of_tenant
         } else {
-            Exit::Drift
+            Exit::Found
         }
     }
 }

@@ -43,8 +43,8 @@ pub(super) fn line(event: &Audit<'_>) {
         Audit::Edited {
             agents,
             some,
-            are_requested,
-        } => edited(*agents, &some.join(", "), *are_requested),
+            are_enqueued,
+        } => edited(*agents, &some.join(", "), *are_enqueued),
         Audit::Stuck { agents, some } => {
             let some = some.join(", ");
             warn!(
@@ -74,8 +74,8 @@ fn reverted(agents: u64, some: &str) {
     );
 }
 
-fn edited(agents: u64, some: &str, are_requested: bool) {
-    if are_requested {
+fn edited(agents: u64, some: &str, are_enqueued: bool) {
+    if are_enqueued {
         warn!(
             agents,
             some,

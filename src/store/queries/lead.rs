@@ -45,14 +45,17 @@ pub const END_PAUSE: &str = "
     WHERE paused_since IS NOT NULL";
 
 /// Takes the leader lock, if it is free and the database is not paused; null if it is paused.
-/// 1634169721, "agsy", is the key of all advisory locks of agent-sync: 1 is the leader lock, 2 the
-/// idle lock (C6), 3 the install lock. `sql/capture.sql` has the number of the idle lock, and the
-/// other files of the install have that of the install lock.
+/// 1634169721, "agsy", is the first number of the advisory locks of the usual schema (glossary): 1
+/// is the leader lock, 2 the idle lock (C6), 3 the install lock. `sql/capture.sql` has the number
+/// of the idle lock, and the other files of the install have that of the install lock.
 pub const TRY_LEAD: &str = concat!(
     "SELECT CASE WHEN NOT EXISTS (SELECT FROM ",
     pause_in_force!(),
     ") THEN pg_try_advisory_lock(1634169721, 1) END"
 );
+
+/// Releases the leader lock.
+pub const STAND_DOWN: &str = "SELECT pg_advisory_unlock(1634169721, 1)";
 
 /// Holds the leader lock to the end of the transaction: false if another session has taken it, or
 /// the database is paused.

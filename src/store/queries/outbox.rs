@@ -1,5 +1,6 @@
-//! What is put into the outbox besides the rows of the capture: requested slugs, due retries, every
-//! agent, and agents whose problem may be over. And the notes and notifications that go with it.
+//! What is put into the outbox besides the rows of the capture: the slugs of a command or of the
+//! audit, due retries, every agent, and agents whose problem may be over. And the notes and
+//! notifications that go with it.
 
 use crate::key::Keys;
 use crate::store::layout::Layout;

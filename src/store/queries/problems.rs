@@ -2,7 +2,7 @@
 //!
 //! The leader is the only writer of the problems of agents, so nothing comes between a look for
 //! such a problem and its change. `doctor` deletes one row as well, that of its own made-up slug
-//! (`store::request::FORGET_CANARY`). The indexes on the key and on the slug are hash indexes,
+//! (`store::enqueue::FORGET_CANARY`). The indexes on the key and on the slug are hash indexes,
 //! which hold texts of any length; PostgreSQL uses them for one key at a time, hence LATERAL.
 
 use super::claimed::{LONGEST_SLUG, LOST_ON_THE_WAY, too_long};

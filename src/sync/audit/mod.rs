@@ -365,7 +365,7 @@ impl<'a> Auditor<'a> {
         self.remembered.merge(pass.seen);
         let is_settled = standing == Standing::Settled;
         if let (false, Some(noted)) = (is_settled, pass.noted)
-            && (counts.differing, counts.pending, counts.requested) == (0, 0, 0)
+            && (counts.differing, counts.pending, counts.enqueued) == (0, 0, 0)
         {
             self.context.in_sync.send_replace(Some(InSync {
                 mapping,

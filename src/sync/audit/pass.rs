@@ -72,8 +72,8 @@ pub(super) struct Pass {
     pub(super) edited: Vec<String>,
     /// The slugs of some agents with a change that was never noticed.
     pub(super) unnoticed: Vec<String>,
-    /// The agents that were requested in vain, because of what is noted of them; and the slugs of
-    /// some.
+    /// The agents that were put into the outbox in vain, because of what is noted of them; and the
+    /// slugs of some.
     #[serde(skip)]
     pub(super) stuck_agents: u64,
     #[serde(skip)]

@@ -13,9 +13,10 @@ const REMEMBERED: usize = 10_000;
 pub(super) struct Remembered {
     /// The edited configurations: the agents and the versions.
     edited: HashMap<u64, u64>,
-    /// The agents that were requested, and what for.
-    requested: HashMap<u64, u64>,
-    /// Whether a request is new, so that the next pass has to find out whether it has helped.
+    /// The agents that were put into the outbox, and what for.
+    enqueued: HashMap<u64, u64>,
+    /// Whether one of `enqueued` is new, so that the next pass has to find out whether that has
+    /// helped.
     pub(super) is_to_verify: bool,
 }
 
@@ -25,34 +26,35 @@ impl Remembered {
         insert(&mut self.edited, agent, versions);
     }
 
-    /// Remembers a new request. What there is no room for is verified by no pass.
-    pub(super) fn add_requested(&mut self, agent: u64, aim: u64) {
-        self.is_to_verify |= insert(&mut self.requested, agent, aim);
+    /// Remembers an agent that this pass has put into the outbox. What there is no room for is
+    /// verified by no pass.
+    pub(super) fn add_enqueued(&mut self, agent: u64, aim: u64) {
+        self.is_to_verify |= insert(&mut self.enqueued, agent, aim);
     }
 
-    /// Remembers a request that was in vain.
+    /// Remembers an agent that was put into the outbox in vain.
     pub(super) fn add_stuck(&mut self, agent: u64, aim: u64) {
-        insert(&mut self.requested, agent, aim);
+        insert(&mut self.enqueued, agent, aim);
     }
 
-    /// Keeps the request of an agent that is still in the outbox: whether it helps is not known.
+    /// Keeps an agent that is still in the outbox: whether that helps is not known.
     pub(super) fn keep_pending(&mut self, comparison: &Comparison, before: &Self) {
         let agent = comparison.pending.then(|| hash(&comparison.key));
         if let Some(agent) = agent
-            && let Some(aim) = before.requested.get(&agent)
+            && let Some(aim) = before.enqueued.get(&agent)
         {
-            insert(&mut self.requested, agent, *aim);
+            insert(&mut self.enqueued, agent, *aim);
         }
     }
 
-    /// Adds those of a later pass. Too many edits are forgotten, but for these; of the requests,
-    /// those that the later pass has met again are kept.
+    /// Adds those of a later pass. Too many edits are forgotten, but for these; of the
+    /// agents that were put into the outbox, those that the later pass has met again are kept.
     pub(super) fn merge(&mut self, later: Self) {
         if self.edited.len() + later.edited.len() > REMEMBERED {
             self.edited.clear();
         }
         self.edited.extend(later.edited);
-        self.requested = later.requested;
+        self.enqueued = later.enqueued;
         self.is_to_verify = later.is_to_verify;
     }
 
@@ -61,9 +63,9 @@ impl Remembered {
         self.edited.get(&agent) == Some(&versions)
     }
 
-    /// Whether a pass before has requested this agent for the same aim: in vain.
-    pub(super) fn has_requested(&self, agent: u64, aim: u64) -> bool {
-        self.requested.get(&agent) == Some(&aim)
+    /// Whether a pass before has put this agent into the outbox for the same aim: in vain.
+    pub(super) fn has_enqueued(&self, agent: u64, aim: u64) -> bool {
+        self.enqueued.get(&agent) == Some(&aim)
     }
 }
 
@@ -88,36 +90,36 @@ mod tests {
 
     /// An agent is stuck if the next pass meets it with the same aim.
     #[test]
-    fn g17_an_agent_that_is_requested_in_vain_is_stuck() {
+    fn g17_an_agent_that_is_enqueued_in_vain_is_stuck() {
         let (mut remembered, mut seen) = (Remembered::default(), Remembered::default());
-        assert!(!remembered.has_requested(7, 1));
-        seen.add_requested(7, 1);
+        assert!(!remembered.has_enqueued(7, 1));
+        seen.add_enqueued(7, 1);
         seen.add_edited(8, 1);
         remembered.merge(seen);
-        assert!(remembered.has_requested(7, 1) && remembered.is_to_verify);
+        assert!(remembered.has_enqueued(7, 1) && remembered.is_to_verify);
         // Something else is to be noted or written by now.
-        assert!(!remembered.has_requested(7, 2));
-        assert!(!remembered.has_requested(8, 1) && remembered.has_edited((8, 1)));
+        assert!(!remembered.has_enqueued(7, 2));
+        assert!(!remembered.has_enqueued(8, 1) && remembered.has_edited((8, 1)));
         // It stays so as long as each pass finds it, and no pass has to verify it again.
         let mut seen = Remembered::default();
         seen.add_stuck(7, 1);
         remembered.merge(seen);
-        assert!(remembered.has_requested(7, 1) && !remembered.is_to_verify);
+        assert!(remembered.has_enqueued(7, 1) && !remembered.is_to_verify);
         remembered.merge(Remembered::default());
-        assert!(!remembered.has_requested(7, 1) && remembered.has_edited((8, 1)));
+        assert!(!remembered.has_enqueued(7, 1) && remembered.has_edited((8, 1)));
     }
 
-    /// G12: a request without room is not kept, and no pass is made for it.
+    /// G12: an agent without room is not kept, and no pass is made for it.
     #[test]
-    fn g12_remembered_requests_are_bounded() {
+    fn g12_the_remembered_agents_are_bounded() {
         let mut seen = Remembered::default();
         (0..=REMEMBERED as u64).for_each(|agent| seen.add_stuck(agent, 1));
-        seen.add_requested(u64::MAX, 1);
+        seen.add_enqueued(u64::MAX, 1);
         assert_eq!(
-            (seen.requested.len(), seen.is_to_verify),
+            (seen.enqueued.len(), seen.is_to_verify),
             (REMEMBERED, false)
         );
-        seen.add_requested(0, 2);
-        assert!(seen.has_requested(0, 2) && seen.is_to_verify);
+        seen.add_enqueued(0, 2);
+        assert!(seen.has_enqueued(0, 2) && seen.is_to_verify);
     }
 }

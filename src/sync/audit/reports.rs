@@ -13,7 +13,7 @@ use crate::store::Finding;
 pub(super) struct Reports {
     /// The edited configurations: how many agents, and some slugs.
     edited: Last<(u64, Vec<String>)>,
-    /// The agents that were requested in vain.
+    /// The agents that were put into the outbox in vain.
     stuck: Last<(u64, Vec<String>)>,
     /// The agents whose configurations do not keep what the daemon writes.
     reverted: Last<(u64, Vec<String>)>,
@@ -61,13 +61,13 @@ impl Reports {
             observer.tell(event::Audit::Unnoticed(&Unnoticed { at, agents, some }));
         }
         let (agents, some) = (pass.edited_agents, &pass.edited);
-        let are_requested = repair == Repair::Reconcile;
-        // Requests of another pass are news, even if they are for the same agents.
-        if (self.edited.replace((agents, some.clone())) || are_requested) && agents > 0 {
+        let are_enqueued = repair == Repair::Reconcile;
+        // What another pass has put into the outbox is news, even if the agents are the same.
+        if (self.edited.replace((agents, some.clone())) || are_enqueued) && agents > 0 {
             observer.tell(event::Audit::Edited {
                 agents,
                 some,
-                are_requested,
+                are_enqueued,
             });
         }
         let (agents, some) = (pass.found.counts.reverted, &pass.reverted);

@@ -8,7 +8,8 @@
 //!
 //! An agent that a pass has put into the outbox, and that the next one finds to differ from the same
 //! values, is stuck: the configuration does not keep what the daemon writes. It is told, counts as
-//! drifted, and is not requested again until other values are expected of it.
+//! drifted, and is not put into the outbox again until other values are expected
+//! of it.
 //!
 //! Limits: a save of an agent that changes nothing relevant gives it a younger version, too. So the
 //! edited configurations of the last pass are remembered, and stay edited as long as their versions
@@ -28,7 +29,7 @@ use crate::pg::QueryError;
 use crate::settings::Repair;
 use crate::show::brief;
 use crate::store::surveyed::Named;
-use crate::store::{Installed, Mapping, ProblemKind, mapping, request};
+use crate::store::{Installed, Mapping, ProblemKind, enqueue, mapping};
 use crate::survey::{Comparison, Scope, Verdict, survey};
 use crate::sync::context::Lead;
 
@@ -90,19 +91,19 @@ struct Case {
     key: String,
     /// The agent, and the versions of its configurations that are not in sync.
     hashes: (u64, u64),
-    /// What a request is to change ([`aim`]).
+    /// What its sync is to change ([`aim`]).
     aim: u64,
     /// Whether a configuration differs from a mapping that accepts the agent.
     differs: bool,
-    /// Whether a pass before has requested it for the same aim, in vain.
+    /// Whether a pass before has put it into the outbox for the same aim, in vain.
     is_stuck: bool,
     /// The agent as it counts where nobody can tell why it differs, and where it stays as it is.
     counted: Found,
 }
 
 impl Case {
-    /// Where the index of the slugs lies, the daemon does not find the agent, and no request helps:
-    /// the cause is told, and the agent is not stuck.
+    /// Where the index of the slugs lies, the daemon does not find the agent, and a row in the outbox
+    /// does not help: the cause is told, and the agent is not stuck.
     fn of(comparison: &Comparison, remembered: &Remembered, index_lies: bool) -> Self {
         let (hashes, mut counted) = (hashes(comparison), Found::default());
         counted.count(comparison);
@@ -113,7 +114,7 @@ impl Case {
             hashes,
             aim,
             differs: comparison.verdict() == Verdict::Drifted,
-            is_stuck: !index_lies && remembered.has_requested(hashes.0, aim),
+            is_stuck: !index_lies && remembered.has_enqueued(hashes.0, aim),
             counted,
         }
     }
@@ -125,13 +126,13 @@ impl Case {
 
     /// Whether it is put into the outbox. A configuration that does not keep what the daemon writes
     /// would be written at every pass, in vain.
-    fn is_requested(&self, repairs: bool) -> bool {
+    fn is_enqueued(&self, repairs: bool) -> bool {
         !self.is_reverted() && (self.why != Why::Edited || repairs)
     }
 }
 
-/// What a request of an agent is to change, as a hash: the problem that is to be noted, what is
-/// noted, and the values that the configurations are to get. It is the same where a request was in
+/// What the sync of an agent is to change, as a hash: the problem that is to be noted, what is
+/// noted, and the values that the configurations are to get. It is the same where a sync was in
 /// vain, whatever the versions of the rows are, and in whatever order they come.
 fn aim(comparison: &Comparison) -> u64 {
     let noted = comparison.noted.as_ref();
@@ -243,17 +244,17 @@ async fn repair(
 ) -> Result<(), QueryError> {
     let repairs = ground.repair == Repair::Reconcile;
     let keys = ground.layout.keys();
-    let requested = || cases.iter().filter(|case| case.is_requested(repairs));
-    let requests: Vec<&str> = requested().map(|case| &*case.key).collect();
-    if !requests.is_empty() {
-        request::send(ground.db, keys, &requests).await?;
+    let wanted = cases.iter().filter(|case| case.is_enqueued(repairs));
+    let enqueued: Vec<&str> = wanted.map(|case| &*case.key).collect();
+    if !enqueued.is_empty() {
+        enqueue::put(ground.db, keys, &enqueued).await?;
     }
-    found.counts.requested += u64::try_from(requests.len()).unwrap_or(u64::MAX);
+    found.counts.enqueued += u64::try_from(enqueued.len()).unwrap_or(u64::MAX);
     for case in cases {
         pass.note(
             case,
             keys,
-            case.is_requested(repairs) && !ground.is_past_indexes,
+            case.is_enqueued(repairs) && !ground.is_past_indexes,
         );
         match case.why {
             _ if case.is_stuck => {
@@ -269,17 +270,17 @@ async fn repair(
 }
 
 impl Pass {
-    /// Notes an agent for the report and for the next pass, which finds out whether a request has
-    /// helped.
-    fn note(&mut self, case: &Case, keys: Keys, is_requested: bool) {
+    /// Notes an agent for the report and for the next pass, which finds out whether its sync
+    /// has helped.
+    fn note(&mut self, case: &Case, keys: Keys, is_enqueued: bool) {
         let (agent, versions) = case.hashes;
         if case.why == Why::Edited {
             self.seen.add_edited(agent, versions);
         }
         if case.is_stuck {
             self.seen.add_stuck(agent, case.aim);
-        } else if is_requested {
-            self.seen.add_requested(agent, case.aim);
+        } else if is_enqueued {
+            self.seen.add_enqueued(agent, case.aim);
         }
         let some = match case.why {
             _ if case.is_reverted() => &mut self.reverted,

@@ -1,12 +1,15 @@
 //! The check of every agent because of changes that may have been missed (G1).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::ConnectionLoop;
 use super::sweep::Capture;
-use super::{ConnectionLoop, REPORT_LEFT_AFTER};
 use crate::observe::{Event, Finding, event};
 use crate::store::{Installed, Seal};
 use crate::sync::error::AttemptError;
+
+/// The time after which a wait for open transactions that may have saved is reported.
+const REPORT_SAVERS_AFTER: Duration = Duration::from_secs(60);
 
 /// The saves that could not be captured, as far as they are not settled.
 #[derive(Debug, Default)]
@@ -44,7 +47,7 @@ impl Unsettled {
             return false;
         }
         let (since, told) = self.since.get_or_insert((Instant::now(), false));
-        !*told && since.elapsed() >= REPORT_LEFT_AFTER && !std::mem::replace(told, true)
+        !*told && since.elapsed() >= REPORT_SAVERS_AFTER && !std::mem::replace(told, true)
     }
 
     fn event(&self) -> Event<'static> {
@@ -169,7 +172,7 @@ impl ConnectionLoop<'_> {
 mod tests {
     use std::time::Instant;
 
-    use super::{REPORT_LEFT_AFTER, Unsettled};
+    use super::{REPORT_SAVERS_AFTER, Unsettled};
 
     #[test]
     fn a_long_wait_for_savers_is_reported_once_and_is_a_finding_until_its_end() {
@@ -178,7 +181,7 @@ mod tests {
         unsettled.count = Some((1, vec!["3/7".to_owned()]));
         assert!(!unsettled.take_overdue() && unsettled.in_force().is_none());
         unsettled.since = Instant::now()
-            .checked_sub(REPORT_LEFT_AFTER)
+            .checked_sub(REPORT_SAVERS_AFTER)
             .map(|since| (since, false));
         assert!(unsettled.take_overdue() && !unsettled.take_overdue());
         let what = unsettled.in_force().map(|finding| finding.what);

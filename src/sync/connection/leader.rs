@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{ConnectionLoop, Phase, REPORT_LEFT_AFTER};
+use super::{ConnectionLoop, Phase};
 use crate::observe::{self, Event, event, pulse};
 use crate::pg::identifier::Literal;
 use crate::session::SessionError;
@@ -21,6 +21,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// The shortest and the longest time between two checks of the leader by a standby. The statistics
 /// of the server are a second late.
 const LEADER_LOOKS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(30));
+
+/// How long a change waits before a leader that does nothing is a fault.
+const REPORT_IDLE_LEADER_AFTER: Duration = Duration::from_secs(60);
 
 /// The remedy for two daemons with different mappings.
 const OTHER_MAPPING: &str = "Give all daemons of a database the same rules and the same names of \
@@ -53,10 +56,10 @@ impl LeaderSeen {
     /// hangs. One whose state is hidden, and one that does something else, is told by the changes
     /// that it takes: a daemon may wait for a lock or a slow write, with no change taken meanwhile.
     fn hangs(&self, leader: &Leader) -> bool {
-        let is_unmoved = || self.unmoved_since.elapsed() >= REPORT_LEFT_AFTER / 2;
+        let is_unmoved = || self.unmoved_since.elapsed() >= REPORT_IDLE_LEADER_AFTER / 2;
         match leader.quiet {
             Some(quiet) => {
-                quiet >= REPORT_LEFT_AFTER / 2
+                quiet >= REPORT_IDLE_LEADER_AFTER / 2
                     || (leader.is_others || !leader.is_named) && is_unmoved()
             }
             None => is_unmoved(),
@@ -110,7 +113,7 @@ fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
     }
     let waiting = leader
         .oldest
-        .filter(|age| hangs && *age >= REPORT_LEFT_AFTER)?;
+        .filter(|age| hangs && *age >= REPORT_IDLE_LEADER_AFTER)?;
     let (does, remedy) = idleness(leader.is_others, pid, &program);
     Some(observe::Finding {
         what: format!(

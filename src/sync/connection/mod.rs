@@ -7,9 +7,10 @@
 //!         another daemon leads           Polling
 //! ```
 //!
-//! Any error ends the connection; the next one begins after a pause that [`super::database`]
-//! decides on. So there is no state to repair: the server has released the locks and rolled back
-//! the running batch.
+//! An error that neither a batch (`drain::failure`) nor a wait for a lock (`table_lock`) settles
+//! ends the connection; the next one begins after a pause that [`super::database`] decides on.
+//! There is no state to repair: the server has released the locks and rolled back the running
+//! batch.
 //!
 //! Invariants:
 //! - LISTEN comes before the first scan of the outbox. So the catch-up finds every change that was
@@ -38,7 +39,7 @@ use leader::LeaderSeen;
 pub(super) use open::connect;
 use server_recheck::ServerRecheck;
 use table_lock::Locked;
-use wake_up::LOCKED_PAUSE;
+use wake_up::LEFT_PAUSE;
 
 use super::backlog_poll::BacklogPoll;
 use super::context::{Context, LeadOf, Tools};
@@ -54,7 +55,7 @@ use crate::store::{Finding, ForeignCode, Store};
 /// The delay of the first sweep, which sends a dozen queries: waiting changes go first.
 const FIRST_SWEEP: Duration = Duration::from_secs(1);
 
-/// The time until agents that wait for a lock or a slow write are reported.
+/// The time until a slug that is left is reported (glossary: left).
 const REPORT_LEFT_AFTER: Duration = Duration::from_secs(60);
 
 /// The most rows of a batch if a save of an agent can wait for it.
@@ -98,7 +99,7 @@ struct ConnectionLoop<'a> {
     has_swept: bool,
     next_retry: Option<Instant>,
     backlog_poll: BacklogPoll,
-    locked_pause: Duration,
+    left_pause: Duration,
     /// The saves that could not be captured, and are not settled.
     unsettled: Unsettled,
     /// The indexes that a sweep of this connection has found to miss rows.
@@ -114,8 +115,7 @@ struct ConnectionLoop<'a> {
     rules: Arc<Rules>,
     /// The lock of another session that was met.
     locked: Locked,
-    /// The time since which an agent has waited for a lock on its configuration or a slow write,
-    /// and whether that was reported.
+    /// Since when the scans have left slugs in the outbox, and whether that was reported.
     left_since: Option<(Instant, bool)>,
     /// The last check of the leader, on a standby.
     leader_seen: Option<LeaderSeen>,
@@ -188,7 +188,7 @@ impl<'a> ConnectionLoop<'a> {
             has_swept: false,
             next_retry: None,
             backlog_poll: BacklogPoll::new(),
-            locked_pause: LOCKED_PAUSE,
+            left_pause: LEFT_PAUSE,
             unsettled: Unsettled::default(),
             bad_indexes: Vec::new(),
             caught_up: false,
@@ -384,7 +384,7 @@ impl<'a> ConnectionLoop<'a> {
             }
         } else {
             self.left_since = None;
-            self.locked_pause = LOCKED_PAUSE;
+            self.left_pause = LEFT_PAUSE;
             self.context.observer.tell(Event::Emptied);
         }
         let totals = self.drain.take_totals();

@@ -1,7 +1,7 @@
 //! The sweep: the periodic check, for everything that no notification announces.
 //!
 //! It checks the server, the install and the capture, repairs missed changes (G1), puts due retries
-//! into the outbox, and deletes old history.
+//! and problems whose cause may be gone into the outbox, and deletes old history.
 
 use std::time::Instant;
 

@@ -13,7 +13,7 @@ use crate::sync::protocol::Input;
 
 /// The first pause before another scan while slugs are left; it doubles up to
 /// `sync.lock_timeout`.
-pub(super) const LOCKED_PAUSE: Duration = Duration::from_millis(20);
+pub(super) const LEFT_PAUSE: Duration = Duration::from_millis(20);
 
 /// The interval at which requests for too many slugs may cause a check of every agent.
 const BETWEEN_FULL_CHECKS: Duration = Duration::from_secs(600);
@@ -52,8 +52,8 @@ impl ConnectionLoop<'_> {
         let kept = lookups.next().filter(|_| self.session.inbox().has_slugs());
         wake_up_at = kept.map_or(wake_up_at, |next| wake_up_at.min(next));
         if left_rows {
-            wake_up_at = wake_up_at.min(Instant::now() + self.locked_pause);
-            self.locked_pause = (self.locked_pause * 2).min(self.context.options.sync.lock_timeout);
+            wake_up_at = wake_up_at.min(Instant::now() + self.left_pause);
+            self.left_pause = (self.left_pause * 2).min(self.context.options.sync.lock_timeout);
         }
         if self
             .not_listening_until

@@ -1,12 +1,11 @@
-//! The slugs that a command puts into the outbox, and takes out of it again.
+//! The slugs that a command or the audit puts into the outbox, and that a command takes out of it
+//! again.
 
 use postgres_types::Type;
 
+use super::queries;
 use crate::key::Keys;
 use crate::pg::{Db, Parameter, QueryError};
-
-/// With [`WAKE`] in the same transaction.
-pub use super::queries::enqueue;
 
 /// Wakes the daemon the way the trigger does (C6): with a notification only if it sleeps; and
 /// otherwise it cannot go to sleep before it has seen what this transaction has put into the
@@ -31,11 +30,11 @@ pub const TAKE_BACK: &str = "DELETE FROM agent_sync.outbox o WHERE o.slug = $1::
 pub const FORGET_CANARY: &str = "DELETE FROM agent_sync.problem p WHERE p.slug = $1::text";
 
 /// Puts keys into the outbox and wakes the daemon, as a save does.
-pub async fn send(db: &Db, keys: Keys, texts: &[&str]) -> Result<(), QueryError> {
-    let enqueue = enqueue(keys);
+pub async fn put(db: &Db, keys: Keys, texts: &[&str]) -> Result<(), QueryError> {
+    let enqueue = queries::enqueue(keys);
     let texts: [Parameter<'_>; 1] = [(&texts, Type::TEXT_ARRAY)];
     // In one round trip. After an error PostgreSQL takes COMMIT for ROLLBACK.
-    let (begun, sent, woken, committed) = tokio::join!(
+    let (begun, enqueued, woken, committed) = tokio::join!(
         biased;
         db.batch("BEGIN"),
         db.run(&enqueue, &texts),
@@ -43,7 +42,7 @@ pub async fn send(db: &Db, keys: Keys, texts: &[&str]) -> Result<(), QueryError>
         db.batch("COMMIT"),
     );
     begun?;
-    sent?;
+    enqueued?;
     woken?;
     committed
 }
@@ -53,7 +52,7 @@ mod tests {
     use super::WAKE;
 
     #[test]
-    fn a_verb_wakes_the_daemon_in_the_words_of_the_trigger() {
+    fn a_command_wakes_the_daemon_in_the_words_of_the_trigger() {
         let trigger = include_str!("../../sql/capture.sql")
             .replace("OPERATOR(pg_catalog.<)", "<")
             .replace("pg_catalog.", "");
