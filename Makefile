@@ -113,8 +113,9 @@ deb:
 rpm:
 	@sh scripts/rpm.sh
 
-# The package under a real systemd, and the image in a real container engine. Needs root; parts that
-# cannot run here print the reason.
+# The package under a real systemd, the image in a real container engine, and the daemon beside a
+# Patroni cluster (`tests/system/run.sh patroni`). Needs root; parts that cannot run here print the
+# reason.
 system-test:
 	@bash tests/system/run.sh
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# make system-test: the package under a real systemd, and the image in a real container engine. Each part that cannot be tried here
-# says why and is skipped; so does all of it where the user is not root.
+# make system-test: the package under a real systemd, the image in a real container engine, and the daemon beside a Patroni cluster. Each
+# part that cannot be tried here says why and is skipped; so does all of it where the user is not root.
 #
-#     tests/system/run.sh [PART...]     PART: package-bookworm, package-trixie, image; all of them if none is named
+#     tests/system/run.sh [PART...]     PART: package-bookworm, package-trixie, image, patroni; all of them if none is named
 #
 # A box is a Debian that debootstrap makes once ($AGENT_SYNC_BOXES, about 2 minutes and 1 GB each), booted by systemd-nspawn as the lower
 # half of an overlay, so that whatever happens in it is gone afterwards. What is missing is installed with apt-get.
@@ -123,17 +123,49 @@ try_package() { # SUITE
     part "package-$1" package "$1"
 }
 
+# etcd's package starts a server, so it is unpacked and not installed.
+find_etcd() {
+    local folder=$boxes/etcd
+    type -P etcd && return
+    [ -x "$folder/usr/bin/etcd" ] || {
+        rm -rf "$folder"
+        mkdir -p "$folder"
+        { apt-get update -qq && (cd "$folder" && apt-get download -qq etcd-server && dpkg-deb --extract etcd-server_*.deb .); } >/dev/null 2>&1
+        rm -f "$folder"/*.deb
+    }
+    if [ -x "$folder/usr/bin/etcd" ]; then echo "$folder/usr/bin/etcd"; else
+        echo "etcd is missing, and apt-get download etcd-server does not bring it"
+        return 1
+    fi
+}
+
+# $AGENT_SYNC_BINARY is a program that is built already.
+try_patroni() {
+    local why etcd
+    why=$(sh scripts/postgres.sh 2>&1) || { skip patroni "$why"; return; }
+    compgen -G "${PG_BINDIR:-/usr/lib/postgresql/*/bin}/pg_rewind" >/dev/null && getent passwd postgres >/dev/null ||
+        { skip patroni "the server programs or the user postgres of Debian's PostgreSQL are missing"; return; }
+    why=$(need pgrep procps && need patroni patroni) || { skip patroni "$why"; return; }
+    # Patroni only recommends the library of its store.
+    /usr/bin/python3 -c 'import etcd' 2>/dev/null || apt-get install -y -qq --no-install-recommends python3-etcd >/dev/null 2>&1 ||
+        { skip patroni "apt-get install python3-etcd fails"; return; }
+    etcd=$(find_etcd) || { skip patroni "$etcd"; return; }
+    [ -n "${AGENT_SYNC_BINARY:-}" ] || cargo build --quiet --locked --bin agent-sync
+    part patroni tests/system/patroni.sh "${AGENT_SYNC_BINARY:-${CARGO_TARGET_DIR:-target}/debug/agent-sync}" "$etcd"
+}
+
 main() {
     if [ "$(id -u)" != 0 ]; then
         echo "skipped: the system tests boot machines and run containers, for which one has to be root"
         exit 0
     fi
-    [ $# -gt 0 ] || set -- package-bookworm package-trixie image
+    [ $# -gt 0 ] || set -- package-bookworm package-trixie image patroni
     local each
     for each in "$@"; do
         case $each in
         package-*) try_package "${each#package-}" ;;
         image) . tests/system/image.sh && try_image ;;
+        patroni) try_patroni ;;
         *) echo "unknown part: $each" >&2; exit 64 ;;
         esac
     done
