@@ -741,6 +741,10 @@ async fn g16_the_sessions_behind_a_lock_on_a_table_are_named() {
         .batch_execute("LOCK TABLE public.agent_configurations IN EXCLUSIVE MODE")
         .await
         .unwrap();
+    platform.save("a", "{}").await;
+    let waiting =
+        "SELECT min(at) < clock_timestamp() - interval '5 seconds' FROM agent_sync.outbox";
+    platform.holds(waiting).await;
     let daemon = format!("daemon_{}", platform.name());
     let installed = platform.says(&["install", "--role", &daemon]).await;
     assert_eq!(installed.code, 0, "{installed:?}");
