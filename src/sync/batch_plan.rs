@@ -60,7 +60,7 @@ pub(super) struct BatchPlan<'a> {
     pub(super) missing: Vec<&'a str>,
     /// The first of the slugs that are left because connections have ended on them.
     pub(super) dangerous: Option<&'a str>,
-    /// The first of the slugs that are left (glossary). `Drain::wait_for_turn` adds a heavy one
+    /// The first of the slugs that are left (glossary). `Drain::queue_for_turn` adds a heavy one
     /// without its turn.
     pub(super) left: Option<&'a str>,
     /// The slugs that are left because a configuration is locked.
