@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -26,6 +26,13 @@ use crate::sync::{Fleet, Options, Reloaded};
 
 /// The time limit for reading the settings files on a reload.
 const READING: Duration = Duration::from_secs(10);
+
+/// The longest time from the signal to the end of the process (I4): whatever is not done by then, such
+/// as the end of a session whose server does not answer, is abandoned.
+const END: Duration = Duration::from_millis(4_750);
+
+/// The part of [`END`] that the running batches may take; the rest is for the ends of the sessions.
+const BATCHES: Duration = Duration::from_millis(4_250);
 
 /// The interval between two checks for log lines that were left out or dropped.
 const LEFT_OUT: Duration = Duration::from_secs(5);
@@ -158,9 +165,26 @@ async fn serve(
         }
     };
     info!(signal, "stopping after the running batch");
+    end_in_time();
+    let by = Instant::now() + grace.min(BATCHES);
     supervisor.stopping().await;
-    report_stopped(fleet.stop(grace).await);
+    report_stopped(
+        fleet
+            .stop(by.saturating_duration_since(Instant::now()))
+            .await,
+    );
     Ok(Exit::Done)
+}
+
+/// Ends the process after [`END`] in any case. The bounds of the single steps would add up: the ends
+/// of the sessions, and a log that nobody reads.
+fn end_in_time() {
+    let thread = std::thread::Builder::new().name("end".to_owned());
+    // Without a thread, the bounds of the steps remain.
+    let _ = thread.spawn(|| {
+        std::thread::sleep(END);
+        std::process::exit(0)
+    });
 }
 
 fn report_stopped(in_time: bool) {

@@ -28,7 +28,7 @@ use super::busy::Busy;
 use super::context::Tools;
 use super::error::AttemptError;
 use super::fast_path;
-use super::heavy::Turn;
+use super::heavy::{Place, Turn};
 use super::protocol::{Command, Input, Next, Protocol};
 use super::remembered::{Requested, Settled};
 use super::slow::{Allowed, Slow};
@@ -82,8 +82,15 @@ pub(super) struct Drain {
     /// A slug that was left because connections have ended on it. It is tried alone after this
     /// scan.
     dangerous: Option<String>,
+    /// The time before which no slug on which connections have ended is tried: the last one needs
+    /// the turn of heavy work.
+    no_danger_before: Instant,
     /// The turn of heavy work, from its first heavy batch to the end of the connection.
     turn: Option<Turn>,
+    /// Whether it has come since the last scan began: that one may have left slugs that need it.
+    turn_is_new: bool,
+    /// The place in the queue for it, while slugs are left that need it.
+    place: Option<Place>,
 }
 
 /// The result of one step of the drain.
@@ -135,7 +142,10 @@ impl Drain {
             busy: Busy::default(),
             left: None,
             dangerous: None,
+            no_danger_before: Instant::now(),
             turn: None,
+            turn_is_new: false,
+            place: None,
         }
     }
 
@@ -179,6 +189,11 @@ impl Drain {
         self.turn
             .as_ref()
             .is_some_and(|turn| is_done || turn.is_over())
+    }
+
+    /// Whether this connection has the turn of heavy work.
+    pub(super) fn has_turn(&self) -> bool {
+        self.turn.is_some()
     }
 
     /// Whether a configuration was written since the last call.
@@ -274,14 +289,22 @@ impl Drain {
         self.settled.clear();
         self.requested = Requested::default();
         (self.from, self.scan_began) = (Tid::START, Instant::now());
-        if let Some(key) = self.dangerous.take() {
+        let now = Instant::now();
+        let dangerous = self.dangerous.take();
+        if let Some(key) = dangerous.filter(|_| self.no_danger_before <= now) {
             self.tell(Input::BatchEnded(Next::Front));
             tools.store.note_dangerous(&key).await?;
             self.suspect_is_done = false;
-        } else if self.slow.begin_one(Instant::now()) || self.begin_busy(tools.store).await? {
+        } else if std::mem::take(&mut self.turn_is_new)
+            || self.slow.begin_one(now)
+            || self.begin_busy(tools.store).await?
+        {
             self.tell(Input::BatchEnded(Next::Front));
         } else {
             self.tell(Input::BatchEnded(Next::End));
+            if let Command::Sleep { left_rows: false } = self.command {
+                self.place = None;
+            }
             if !matches!(self.command, Command::Poll { .. }) {
                 self.poll_pause = POLL.0;
             }

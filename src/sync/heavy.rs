@@ -8,19 +8,25 @@
 //! is light.
 //!
 //! Invariants:
-//! - No transaction is open while a connection waits for the turn. A slug that does not get it in
-//!   time stays in the outbox, as one that is locked does.
+//! - The drain never waits for the turn, and no transaction is open while a connection is in the
+//!   queue for it ([`Place`]): its heavy slugs stay in the outbox, as locked ones do, and its other
+//!   changes go on. The turn goes to the places in the order in which they were taken.
 //! - A slug in pages has the turn for `sync.statement_timeout` at most, and at its first try for
-//!   [`LONGEST`] where another connection waits for it or has waited in vain. One that needs more
-//!   is a slow write ([`super::slow`]): it is tried again with more time.
+//!   [`LONGEST`] where another connection is in the queue. One that needs more is a slow write ([`super::slow`]): it
+//!   is tried again with more time. The end of that time is the server's; where code of others
+//!   outlives it, the connection ends by the clock of this process ([`within`]).
 
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::observe::pulse;
+use crate::pg::QueryError;
 
 /// The most bytes that a batch takes without the turn.
 pub(super) const MOST_WITHOUT_TURN: usize = 1024 * 1024;
@@ -28,8 +34,8 @@ pub(super) const MOST_WITHOUT_TURN: usize = 1024 * 1024;
 /// The longest time that a connection keeps the turn while it has more to do.
 pub(super) const LONGEST: Duration = Duration::from_secs(5);
 
-/// The longest wait for the turn: the other changes of the database wait as well.
-pub(super) const WAIT: Duration = Duration::from_secs(1);
+/// How much longer than its limit a statement may take in the turn, by the clock of this process.
+const MARGIN: Duration = Duration::from_secs(2);
 
 /// The turn, shared by all databases of the process.
 #[derive(Debug, Clone)]
@@ -38,17 +44,58 @@ pub(super) struct HeavyWork {
     wanted: Wanted,
 }
 
-/// Whether a connection has asked for the turn since another one got it.
+/// How many connections are in the queue for the turn.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Wanted(Arc<AtomicBool>);
+pub(super) struct Wanted(Arc<AtomicUsize>);
 
 impl Wanted {
     pub(super) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// The wait for the turn. It keeps its place whether or not it is polled.
+type Wait = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>;
+
+/// A place in the queue for the turn.
+pub(super) struct Place {
+    work: HeavyWork,
+    wait: Wait,
+}
+
+impl Place {
+    /// The turn, if it is that of this place. Otherwise the task is woken once it is.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        match self.wait.as_mut().poll(cx) {
+            Poll::Ready(Ok(permit)) => Poll::Ready(self.work.turn(permit)),
+            // Nobody closes the semaphore.
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        }
     }
 
-    fn set(&self, wanted: bool) {
-        self.0.store(wanted, Ordering::Relaxed);
+    /// The turn, if it is that of this place.
+    pub(super) fn turn_now(&mut self) -> Option<Turn> {
+        match self.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(turn) => Some(turn),
+            Poll::Pending => None,
+        }
+    }
+
+    /// The turn of this place. To drop the wait does not give the place up.
+    pub(super) async fn turn(&mut self) -> Turn {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.work.wanted.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").finish_non_exhaustive()
     }
 }
 
@@ -76,11 +123,13 @@ impl HeavyWork {
         Some(self.turn(permit))
     }
 
-    /// The turn, after a bounded wait for it.
-    pub(super) async fn begin(&self) -> Option<Turn> {
-        self.wanted.set(true);
-        let permit = pulse::timeout(WAIT, Arc::clone(&self.permits).acquire_owned()).await;
-        Some(self.turn(permit.ok()?.ok()?))
+    /// A place at the end of the queue.
+    pub(super) fn queue(&self) -> Place {
+        self.wanted.0.fetch_add(1, Ordering::Relaxed);
+        Place {
+            work: self.clone(),
+            wait: Box::pin(Arc::clone(&self.permits).acquire_owned()),
+        }
     }
 
     /// The turn, however long others have it.
@@ -90,7 +139,6 @@ impl HeavyWork {
     }
 
     fn turn(&self, permit: OwnedSemaphorePermit) -> Turn {
-        self.wanted.set(false);
         Turn {
             began: Instant::now(),
             wanted: self.wanted.clone(),
@@ -108,5 +156,43 @@ impl Turn {
     /// Whether this connection has had the turn for [`LONGEST`].
     pub(super) fn is_over(&self) -> bool {
         self.began.elapsed() >= LONGEST
+    }
+}
+
+/// The answer to a statement that has this limit on the server, in the turn. Code of others may
+/// outlive that limit; then the connection ends, and the turn with it.
+pub(super) async fn within<T>(
+    time: Duration,
+    answer: impl Future<Output = Result<T, QueryError>>,
+) -> Result<T, QueryError> {
+    let most = time + MARGIN;
+    pulse::timeout(most, answer)
+        .await
+        .unwrap_or(Err(QueryError::Silent(most)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// G5: who waits is in the queue without a wait, and gets the turn in its order.
+    #[tokio::test]
+    async fn g5_the_turn_goes_to_the_places_in_their_order() {
+        let work = HeavyWork::default();
+        let turn = work.queue().turn_now().expect("it is free");
+        assert!(!turn.wanted().is_set());
+        let (mut first, mut second) = (work.queue(), work.queue());
+        assert!(first.turn_now().is_none() && second.turn_now().is_none());
+        assert!(turn.wanted().is_set());
+        drop(turn);
+        assert!(work.try_begin().is_none(), "nobody comes before the queue");
+        assert!(second.turn_now().is_none());
+        let turn = first.turn().await;
+        drop(first);
+        assert!(turn.wanted().is_set(), "by the second");
+        drop(second);
+        assert!(!turn.wanted().is_set());
+        drop(turn);
+        assert!(work.try_begin().is_some());
     }
 }

@@ -10,6 +10,7 @@
 
 use super::batch_plan::{BatchPlan, plan_key};
 use super::context::Tools;
+use super::heavy::within;
 use super::reasons::AMBIGUOUS;
 use super::slow::Allowed;
 use crate::pg::{QueryError, RowRef};
@@ -50,8 +51,12 @@ pub(super) async fn run<'a>(
         return Ok(());
     }
     for page in pages(&configurations, budget) {
-        store.limit_time(allowed.left()).await?;
-        let read = store.read_page(key, &page).await?;
+        let time = allowed.left();
+        let read = within(time, async {
+            store.limit_time(time).await?;
+            store.read_page(key, &page).await
+        });
+        let read = read.await?;
         let mut of_page = BatchPlan::default();
         for group in read.groups() {
             if group.is_ambiguous()? {
@@ -60,7 +65,8 @@ pub(super) async fn run<'a>(
             }
             plan_key(rules, &store.layout().targets, group, key, &mut of_page)?;
         }
-        store.write_page(&of_page.outcome, allowed.left()).await?;
+        let time = allowed.left();
+        within(time, store.write_page(&of_page.outcome, time)).await?;
         plan.absorb(key, of_page);
     }
     if plan.outcome.problems.is_empty() && group.has_problem()? {

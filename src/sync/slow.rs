@@ -75,6 +75,8 @@ impl Allowed {
 struct Trial {
     not_before: Instant,
     time: Duration,
+    /// Whether it could not be tried without the turn of heavy work.
+    needs_turn: bool,
 }
 
 impl Slow {
@@ -144,6 +146,7 @@ impl Slow {
         let trial = Trial {
             not_before: now,
             time: BESIDE_OTHERS,
+            needs_turn: false,
         };
         self.slugs.get(key).is_some() || self.slugs.insert(key, trial)
     }
@@ -155,12 +158,24 @@ impl Slow {
         }
     }
 
-    /// The slug could not be tried alone now. It keeps the limit that it would have had.
+    /// The slug could not be tried alone now, without the turn of heavy work. It keeps the limit that
+    /// it would have had.
     pub(super) fn put_off(&mut self, waited: Duration, now: Instant) {
         let key = self.alone.take();
         if let Some(trial) = key.and_then(|key| self.slugs.get_mut(&key)) {
             trial.not_before = now + waited * PAUSES;
+            trial.needs_turn = true;
         }
+    }
+
+    /// The turn of heavy work has come: what has waited for it is due.
+    pub(super) fn turn_came(&mut self, now: Instant) {
+        self.slugs.retain(|trial| {
+            if std::mem::take(&mut trial.needs_turn) {
+                trial.not_before = now;
+            }
+            true
+        });
     }
 
     /// The write of this slug, the only one of its batch, was cancelled. True if it took too long
@@ -180,6 +195,7 @@ impl Slow {
         let trial = Trial {
             not_before: now + tried * PAUSES,
             time: (tried * 2).min(self.most),
+            needs_turn: false,
         };
         self.slugs.insert(key, trial);
         tried < self.most
@@ -241,7 +257,7 @@ mod tests {
             // It does not get the turn, and is tried later with the same limit.
             slow.put_off(BESIDE_OTHERS, now);
             assert!(slow.must_wait("a") && !slow.begin_one(now));
-            now += BESIDE_OTHERS * PAUSES;
+            slow.turn_came(now);
             assert!(slow.begin_one(now));
         }
         assert_eq!(times, [5, 10, 20, 30]);

@@ -765,3 +765,118 @@ async fn g5_the_pages_of_a_slow_large_agent_have_one_limit() {
         .holds("SELECT count(agent_name) = 0 FROM agent_configurations")
         .await;
 }
+
+/// A trigger function that takes this long, in seconds, whatever cancels it.
+fn stubborn(seconds: u32) -> String {
+    format!(
+        "CREATE FUNCTION public.stubborn() RETURNS trigger LANGUAGE plpgsql AS $$
+         DECLARE over timestamptz := clock_timestamp() + interval '{seconds} s';
+         BEGIN
+           WHILE clock_timestamp() < over LOOP
+             BEGIN
+               PERFORM pg_sleep(0.1);
+               PERFORM pg_sleep({seconds});
+             EXCEPTION WHEN query_canceled THEN NULL;
+             END;
+           END LOOP;
+           RETURN NEW;
+         END $$;
+         CREATE TRIGGER stubborn BEFORE UPDATE ON agent_configurations FOR EACH ROW
+           WHEN (OLD.agent_slug = 'slow') EXECUTE FUNCTION public.stubborn()"
+    )
+}
+
+const SLEEPS: &str = "SELECT EXISTS (SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event = 'PgSleep')";
+
+/// GIVEN a large agent that is written slowly, and many large agents of another database that wait
+/// for their turn, WHEN a small agent of that database is saved, THEN it does not wait for the turn;
+/// and the large ones have it next.
+#[tokio::test]
+async fn g5_a_small_agent_does_not_wait_for_the_turn_of_large_ones() {
+    let slow = with_slow_large_agent(1, 25.0).await;
+    let other = Platform::installed().await;
+    other
+        .run(
+            "INSERT INTO agents (slug, name) SELECT 'large-' || i, 'n' FROM generate_series(1, 14) i;
+             INSERT INTO agents (slug, name) VALUES ('small', 'n');
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+        )
+        .await;
+    let file = File::new(&(table("slow", &slow) + &table("other", &other)));
+    let daemon = file.daemon();
+    daemon.logged_times("caught up", 1).await;
+    other.drained().await;
+    slow.holds(SLEEPS).await;
+    let random = "string_agg(md5(random()::text || n), '') FROM generate_series(1, 70000) n";
+    other
+        .run(&format!(
+            "WITH large AS MATERIALIZED (SELECT {random}) UPDATE agents
+             SET system_prompt = string_agg FROM large WHERE slug LIKE 'large%'"
+        ))
+        .await;
+    let written = "SELECT count(*) FROM agent_configurations WHERE length(system_prompt) > 2000000";
+    for round in 0..5 {
+        let save = format!("UPDATE agents SET name = 'round {round}' WHERE slug = 'small'");
+        let saved = std::time::Instant::now();
+        other.run(&save).await;
+        let is_applied = format!(
+            "SELECT agent_name = 'round {round}' FROM agent_configurations WHERE agent_slug = 'small'"
+        );
+        other.holds(&is_applied).await;
+        let waited = saved.elapsed();
+        assert!(waited.as_secs() < 4, "{waited:?} in round {round}");
+    }
+    assert!(slow.value::<bool>(SLEEPS).await, "the turn is not free");
+    assert_eq!(other.value::<i64>(written).await, 0, "the large ones wait");
+    other.drained().await;
+    assert_eq!(other.value::<i64>(written).await, 14);
+    assert_eq!(daemon.outages().len(), 0);
+}
+
+/// GIVEN a large agent with a trigger that outlives the time limit of the server, WHEN its time is
+/// over, THEN its connection ends, and another database has the turn while the trigger still runs.
+#[tokio::test]
+async fn g5_the_turn_ends_by_the_clock_of_the_daemon() {
+    let slow = with_slow_large_agent(1, 0.0).await;
+    slow.run("DROP TRIGGER slow ON agent_configurations").await;
+    slow.run(&stubborn(40)).await;
+    let other = Platform::installed().await;
+    other.configure("other").await;
+    let settings = "[sync]\nstatement_timeout = \"3s\"\n".to_owned();
+    let file = File::new(&(settings + &table("slow", &slow) + &table("other", &other)));
+    let _daemon = file.daemon();
+    slow.holds(SLEEPS).await;
+    let large = format!(
+        r#"{{"voice_id": "v", "theirs": "{}"}}"#,
+        "x".repeat(3_000_000)
+    );
+    other.save("other", &large).await;
+    let saved = std::time::Instant::now();
+    other
+        .holds("SELECT voice_id = 'v' IS TRUE FROM agent_configurations")
+        .await;
+    let waited = saved.elapsed();
+    assert!(waited.as_secs() < 20, "{waited:?}");
+    assert!(slow.value::<bool>(SLEEPS).await, "the trigger still runs");
+}
+
+/// GIVEN a trigger that outlives every cancel, WHEN the daemon is told to stop, THEN it ends within
+/// 5 s.
+#[tokio::test]
+async fn i4_a_stop_beside_a_stubborn_trigger_ends_in_time() {
+    let slow = Platform::installed().await;
+    slow.run(&stubborn(60)).await;
+    slow.configure("slow").await;
+    let file = File::new(&table("main", &slow));
+    let mut daemon = file.daemon();
+    daemon.logged_times("caught up", 1).await;
+    slow.save("slow", EXAMPLE).await;
+    slow.holds(SLEEPS).await;
+    let told = std::time::Instant::now();
+    daemon.signal("TERM");
+    let status = daemon.ended().await;
+    let took = told.elapsed();
+    assert!(status.success());
+    assert!(took.as_millis() < 5_000, "{took:?}");
+}

@@ -194,7 +194,9 @@ impl ConnectionLoop<'_> {
 
     /// The cause of the wake-up, if no slug was requested.
     fn cause(&self, in_time: bool, retry: bool, left_rows: bool) -> WakeUp {
-        if !in_time {
+        if !in_time && self.drain.has_turn() {
+            WakeUp::Left
+        } else if !in_time {
             WakeUp::Notification
         } else if retry {
             WakeUp::Retry
@@ -215,7 +217,8 @@ impl ConnectionLoop<'_> {
         Ok(())
     }
 
-    /// Waits until something arrives, the connection is gone, it is time, or the daemon stops.
+    /// Waits until something arrives, the connection is gone, it is time, the turn of heavy work comes
+    /// to this connection, or the daemon stops.
     ///
     /// A notification shows that the connection is alive. Without one, it is probed every
     /// `sync.probe_interval`, and once more when it is time. So no other query is sent over a
@@ -255,6 +258,7 @@ impl ConnectionLoop<'_> {
             biased;
             _ = self.stop.wait_for(|stop| *stop) => false,
             () = self.session.inbox().arrival() => false,
+            () = self.drain.turn_comes() => false,
             () = tokio::time::sleep_until(until.into()) => true,
         }
     }

@@ -10,12 +10,16 @@ use crate::store::{Claim, Claimed, Finished, IdleLockAction, LockWait, Part};
 use crate::sync::batch_plan::{BatchPlan, plan_batch};
 use crate::sync::context::Tools;
 use crate::sync::error::AttemptError;
+use crate::sync::heavy::within;
 use crate::sync::protocol::Input;
 use crate::sync::slow::Allowed;
-use crate::sync::{batch_events, heavy, large};
+use crate::sync::{batch_events, large};
 
 /// How long a locked configuration is waited for in the queue of the server (`sync::busy`).
 pub(super) const IN_QUEUE: Duration = Duration::from_millis(500);
+
+/// The time until one slug that needs the turn of heavy work is tried alone again.
+const WITHOUT_TURN: Duration = Duration::from_secs(1);
 
 /// The result of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -73,9 +77,7 @@ impl Drain {
             self.note_suspect(tools).await?;
         }
         let read = Instant::now();
-        if self.turn.is_none() && self.batch_size.wants_turn() {
-            self.turn = tools.heavy.try_begin();
-        }
+        self.take_turn(tools);
         let alone = self.slow.alone().or(self.busy.alone()).map(str::to_owned);
         let claim = self.claim(action, self.batch_size.is_bisecting(), alone.as_deref());
         if self.turn.is_some() {
@@ -89,9 +91,8 @@ impl Drain {
                 return self.claim_failed(tools, error).await;
             }
         };
-        let got_lock = begun.got_idle_lock;
+        let (claimed, got_lock) = (begun.claimed, begun.got_idle_lock);
         self.tell(Input::Claimed { action, got_lock });
-        let claimed = begun.claimed;
         let (mut plan, end) = self.plan(tools, &claimed, claim).await?;
         self.note_left(&plan);
         let is_large = plan.heavy > 0 && !plan.takes_any();
@@ -109,7 +110,12 @@ impl Drain {
         }
         self.mark_requested(store, &mut plan.outcome.problems);
         let time = self.time_to_finish(tools, is_large);
-        match store.finish(&plan.outcome, tools.announce, time).await {
+        let finish = store.finish(&plan.outcome, tools.announce, time);
+        let finished = match time {
+            Some(time) if self.turn.is_some() => within(time, finish).await,
+            _ => finish.await,
+        };
+        match finished {
             Ok(finished) => {
                 self.end_one();
                 self.committed(tools, &plan, &finished, end, read).await?;
@@ -162,7 +168,7 @@ impl Drain {
         }
         let Some(turn) = &self.turn else {
             tools.store.abandon().await?;
-            return self.wait_for_turn(tools, claimed, end).await.map(Some);
+            return self.queue_for_turn(tools, claimed, end).await.map(Some);
         };
         self.allowed = self.slow.allowed_for_pages(turn.wanted());
         let limits = (claim.budget, &self.allowed);
@@ -182,23 +188,58 @@ impl Drain {
         self.slow.limit(tools.foreign_code)
     }
 
-    /// Repeats the claim of a heavy slug once it is the turn of this connection, or leaves the slug
-    /// for later.
-    async fn wait_for_turn(
+    /// Takes the turn of heavy work, if it is free and needed, or if it has come to this connection.
+    fn take_turn(&mut self, tools: Tools<'_>) {
+        if self.turn.is_some() {
+            return;
+        }
+        if let Some(place) = &mut self.place {
+            self.turn = place.turn_now();
+        } else if self.batch_size.wants_turn() {
+            self.turn = tools.heavy.try_begin();
+        }
+        if self.turn.is_some() {
+            self.turn_came();
+        }
+    }
+
+    fn turn_came(&mut self) {
+        (self.place, self.turn_is_new) = (None, true);
+        self.slow.turn_came(Instant::now());
+    }
+
+    /// Waits until the turn of heavy work comes to this connection, if it is in the queue for it. To
+    /// drop the wait does not give its place up.
+    pub(in crate::sync) async fn turn_comes(&mut self) {
+        let Some(place) = &mut self.place else {
+            return std::future::pending().await;
+        };
+        self.turn = Some(place.turn().await);
+        self.turn_came();
+    }
+
+    /// Repeats the claim of a heavy slug if the turn is free, or leaves the slug for later. Nobody
+    /// waits here: the other changes of the database are next (G5).
+    async fn queue_for_turn(
         &mut self,
         tools: Tools<'_>,
         claimed: &Claimed,
         end: End,
     ) -> Result<Batch, AttemptError> {
-        self.turn = tools.heavy.begin().await;
+        self.place.get_or_insert_with(|| tools.heavy.queue());
+        self.take_turn(tools);
         if self.turn.is_some() {
             return Ok(Batch::Again);
         }
         if let Some(Ok(key)) = claimed.groups().next().map(|group| group.key()) {
             self.leave(key, Holdup::Turn);
         }
-        self.slow.put_off(heavy::WAIT, Instant::now());
+        let now = Instant::now();
+        self.slow.put_off(WITHOUT_TURN, now);
         self.busy.end_one();
+        if !self.suspect_is_done {
+            self.no_danger_before = now + WITHOUT_TURN;
+        }
         self.forget_suspect(tools).await?;
         Ok(Batch::Done(end))
     }
