@@ -53,7 +53,6 @@ pub mod session;
 pub mod settings;
 pub mod show;
 pub mod similar;
-pub mod similar;
 pub mod store;
 pub mod supervisor;
 pub mod survey;
