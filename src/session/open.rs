@@ -31,7 +31,8 @@ impl Session {
         // One address: a connection to this machine crosses no network.
         let withholds = !database.is_server_verified() && !is_local(config);
         let most = AnswerLimit::new(most);
-        let reader = Reader::new(withholds, most.clone(), secrets(database));
+        let length = config.get_password().map_or(0, <[u8]>::len);
+        let reader = Reader::new(withholds, most.clone(), secrets(database)).for_password(length);
         let schema = &database.install.schema;
         let opening = async {
             let stream = Stream::open(config);
