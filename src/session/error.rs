@@ -138,10 +138,10 @@ impl SessionError {
                 password set again, and scram-sha-256 in pg_hba.conf."
             }
             Self::HeavyScram(_) => {
-                "If this is the server of the settings: set scram_iterations of the server to its \
-                default, 4096, and the password of the role again (ALTER ROLE … PASSWORD). A \
-                password of at most 64 bytes permits 65536 iterations, one of 3831 bytes 4096; use \
-                a shorter one. Otherwise check the URL of this database."
+                "If this is the server of the settings: set its scram_iterations to the default, \
+                4096, and the password of the role again, or a shorter one: with at most 64 bytes, \
+                65536 iterations are permitted, with 3831 bytes 4096. Otherwise check the URL of \
+                this database."
             }
             Self::Untrusted(finding) => return finding.remedy(),
             Self::ReadOnly => "Name the primary among the hosts of this database.",
