@@ -14,12 +14,18 @@ use super::page::Page;
 use super::tenant::Search;
 use crate::cli::Wait;
 use crate::exit::{Exit, Fault};
+use crate::observe::pulse;
+use crate::pg::sqlstate;
 use crate::report::{Awaited, Level, Look, NamedAgents, Note, Waiting, look, problems_of};
 use crate::settings::{Database, Settings};
 use crate::show::{WIDTH, count, indented};
 
 /// The pauses between two looks at the outbox: the first one, doubled up to the last one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// How much longer than `--timeout` the command may take to connect and to look: with a short one, it
+/// tells whether the changes are applied.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// The note where missed changes cannot be ruled out, and its remedy.
 const UNKNOWN: &str = "whether changes were missed before is not known: row-level security is in use, \
@@ -56,8 +62,14 @@ pub fn wait(config: Option<&Path>, args: &Wait) -> anyhow::Result<Exit> {
         let mut waits = JoinSet::new();
         for database in databases {
             let (settings, agents) = (Arc::clone(&settings), agents.clone());
-            waits
-                .spawn(async move { Box::pin(in_one(database, &settings, agents, timeout)).await });
+            waits.spawn(async move {
+                let name = database.name.clone();
+                let waiting = Box::pin(in_one(database, &settings, agents, timeout));
+                match pulse::timeout(timeout.saturating_add(GRACE), waiting).await {
+                    Ok(waited) => waited,
+                    Err(_) => Err(silent(&name, timeout).into()),
+                }
+            });
         }
         let mut page = Page::new();
         let (mut exits, mut sought) = (Vec::new(), Search::default());
@@ -137,6 +149,15 @@ async fn in_one(
         seconds: begun.elapsed().as_secs_f64(),
         database,
     })
+}
+
+/// The fault of a wait that ended before the database has told what is pending.
+fn silent(name: &str, timeout: Duration) -> Fault {
+    let timeout = humantime::format_duration(timeout);
+    Fault::unavailable(format!(
+        "database {name}: after {timeout}, it has not told what is pending"
+    ))
+    .remedy(sqlstate::SILENT)
 }
 
 /// The error where agent-sync cannot work.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
-use super::guard::PasswordRequest;
+use super::guard::{HeavyScram, PasswordRequest};
 use super::password_command::CommandError;
 use super::tls::{self, LongChain, TlsError};
 use crate::pg::{QueryError, sqlstate};
@@ -55,6 +55,9 @@ pub enum SessionError {
         verified and asks for the password {0}; the password was not sent"
     )]
     Password(PasswordRequest),
+    /// The server asks for a proof of the password that takes long (S32).
+    #[error(transparent)]
+    HeavyScram(HeavyScram),
     /// None of the named servers takes writes.
     #[error("the server takes no writes, and target_session_attrs asks for one that does")]
     ReadOnly,
@@ -134,6 +137,12 @@ impl SessionError {
                 one; or have the server ask for SCRAM: password_encryption = 'scram-sha-256', the \
                 password set again, and scram-sha-256 in pg_hba.conf."
             }
+            Self::HeavyScram(_) => {
+                "If this is the server of the settings: set its scram_iterations to the default, \
+                4096, and the password of the role again, or a shorter one: with at most 64 bytes, \
+                65536 iterations are permitted, with 3831 bytes 4096. Otherwise check the URL of \
+                this database."
+            }
             Self::Untrusted(finding) => return finding.remedy(),
             Self::ReadOnly => "Name the primary among the hosts of this database.",
             Self::Postgres(error) => of_postgres(error),
@@ -166,6 +175,7 @@ impl SessionError {
             | Self::ClientCertificate(_)
             | Self::Passfile { .. }
             | Self::Password(_)
+            | Self::HeavyScram(_)
             | Self::Pooler
             | Self::Split => true,
             _ => false,
@@ -251,6 +261,9 @@ impl From<tokio_postgres::Error> for SessionError {
                 let inner = cause.get_ref();
                 if let Some(request) = inner.and_then(|inner| inner.downcast_ref()) {
                     return Self::Password(*request);
+                }
+                if let Some(heavy) = inner.and_then(|inner| inner.downcast_ref()) {
+                    return Self::HeavyScram(*heavy);
                 }
                 match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
                     Some(alert) if tls::is_about_the_client(alert) => {

@@ -38,7 +38,7 @@ use tokio_postgres::Config;
 
 pub use error::SessionError;
 pub use farewell::all_ended;
-pub use guard::PasswordRequest;
+pub use guard::{HeavyScram, PasswordRequest};
 pub use inbox::{Inbox, News};
 pub use limits::{BRIEF, LARGE, Limits, UNLIMITED};
 pub use password_command::CommandError;

@@ -18,7 +18,7 @@ use super::{CHANGES, CHANNEL, Inbox, Session, SessionError, proof};
 use crate::observe::pulse;
 use crate::pg::password::{self, Secrets};
 use crate::pg::{AnswerLimit, Db, sqlstate};
-use crate::settings::{Database, InstallSchema, Tls, is_local};
+use crate::settings::{Database, InstallSchema, Tls, is_local, is_local_by_name};
 
 impl Session {
     /// Opens one connection to one address.
@@ -28,10 +28,14 @@ impl Session {
         time_limit: Duration,
         most: u64,
     ) -> Result<Self, SessionError> {
-        // One address: a connection to this machine crosses no network.
-        let withholds = !database.is_server_verified() && !is_local(config);
+        // One address: a connection to this machine crosses no network. A name service that leads
+        // another name here proves nothing.
+        let is_named = database.connect_config().get_hostaddrs().is_empty();
+        let is_local = is_local(config) && (!is_named || is_local_by_name(config));
+        let withholds = !database.is_server_verified() && !is_local;
         let most = AnswerLimit::new(most);
-        let reader = Reader::new(withholds, most.clone(), secrets(database));
+        let length = config.get_password().map_or(0, <[u8]>::len);
+        let reader = Reader::new(withholds, most.clone(), secrets(database)).for_password(length);
         let schema = &database.install.schema;
         let opening = async {
             let stream = Stream::open(config);

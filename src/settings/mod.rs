@@ -50,7 +50,7 @@ use serde::Deserialize;
 
 pub use columns::{AgentsColumns, ConfigurationsColumns};
 pub use connection::UNNAMED;
-pub(crate) use dsn::is_local;
+pub(crate) use dsn::{is_local, is_local_by_name};
 pub use duration::argument as duration_argument;
 pub use effective::Entry;
 pub use exposed::Exposed;

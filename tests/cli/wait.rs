@@ -371,3 +371,21 @@ async fn i6_in_sync_takes_values_in_every_way_of_their_type() {
         }
     }
 }
+
+/// GIVEN a server that says nothing, THEN the command ends soon after the timeout.
+#[tokio::test]
+async fn i1_wait_ends_with_a_server_that_says_nothing() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+    command
+        .env_clear()
+        .args(["wait", "--timeout", "1s"])
+        .env("DATABASE_URL", format!("postgres://app@{address}/app"));
+    let start = std::time::Instant::now();
+    let said = Said::of(command).await;
+    assert!(start.elapsed().as_secs() < 8, "{:?}", start.elapsed());
+    assert_eq!(said.code, 69, "{said:?}");
+    let text = "database default: after 1s, it has not told what is pending";
+    assert!(said.err.contains(text), "{said:?}");
+}

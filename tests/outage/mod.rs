@@ -10,6 +10,7 @@ mod password_command;
 mod pooler;
 mod recovery;
 mod role;
+mod scram;
 mod secrets;
 mod splitting;
 mod tls;

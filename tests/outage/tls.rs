@@ -396,6 +396,21 @@ fn flood(connection: ServerConnection, mut stream: TcpStream, (typ, content): &R
     }
 }
 
+/// A name that leads to a loopback address is not the name of this machine: who answers for the name
+/// service could get the password of another host.
+#[tokio::test]
+async fn s12_a_name_that_leads_to_this_machine_is_another_host() {
+    let local = IpAddr::from([127, 0, 0, 1]);
+    let impostor = Impostor::start(local, CLEARTEXT);
+    // No literal address in the settings, and one for the name service.
+    let url = format!("postgres://app:s3cret@127.1:{}/postgres", impostor.port);
+    let plain = database(&url, &[(TLS, "disable")]);
+    let error = session(&plain).await.unwrap_err();
+    assert!(matches!(error, SessionError::Password(_)), "{error:?}");
+    let got = impostor.got.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!(got, b"", "nothing is sent");
+}
+
 /// An unverified server gets neither a cleartext password nor a hash.
 #[tokio::test]
 async fn s12_an_unverified_server_gets_no_password_and_no_hash() {

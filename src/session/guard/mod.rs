@@ -8,7 +8,8 @@
 //! sent.
 //!
 //! SCRAM passes: it proves the password without sending it. A server that asks for few iterations
-//! is refused, because it could run a dictionary attack on the proof.
+//! is refused, because it could run a dictionary attack on the proof. One that asks for many is
+//! refused as well, and a proof that takes more than the usual work has a turn (`scram`).
 //!
 //! The same reader bounds the memory of the driver (G12), which collects a message and an answer
 //! until they are complete. A server that sends without end, or announces a message of two
@@ -40,6 +41,7 @@ mod note;
 mod parameters;
 mod reader;
 mod refusal;
+mod scram;
 mod wire;
 
 use std::convert::Infallible;
@@ -58,8 +60,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub(super) use reader::Reader;
 pub use refusal::PasswordRequest;
+pub use scram::HeavyScram;
 
 use self::refusal::Refusal;
+use self::scram::Turn;
 use self::wire::{Surplus, Wire};
 use super::stream::Stream;
 
@@ -74,6 +78,7 @@ pub(super) struct Guarded<S> {
     /// What the reader has let through, and how much of it the driver has.
     passed: Vec<u8>,
     given: usize,
+    turn: Turn,
     /// That of the [`Wire`] below.
     surplus: Arc<Surplus>,
 }
@@ -85,6 +90,7 @@ impl<S> Guarded<S> {
             reader,
             passed: Vec::new(),
             given: 0,
+            turn: Turn::default(),
             surplus,
         }
     }
@@ -123,7 +129,11 @@ where
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        while !this.give(buffer) && buffer.remaining() > 0 {
+        loop {
+            done!(this.turn.poll_taken(context));
+            if this.give(buffer) || buffer.remaining() == 0 {
+                break;
+            }
             let mut piece = [MaybeUninit::uninit(); PIECE];
             let mut piece = ReadBuf::uninit(&mut piece);
             done!(Pin::new(&mut this.inner).poll_read(context, &mut piece))?;
@@ -135,8 +145,12 @@ where
                 drop(mem::take(&mut this.passed));
                 return Poll::Ready(Err(match refusal {
                     Refusal::Password(request) => io::Error::other(request),
+                    Refusal::HeavyScram(heavy) => io::Error::other(heavy),
                     refusal => io::Error::other(refusal),
                 }));
+            }
+            if this.reader.begins_a_long_proof() {
+                this.turn.ask();
             }
         }
         Poll::Ready(Ok(()))
@@ -152,7 +166,9 @@ where
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(context, bytes)
+        let this = self.get_mut();
+        this.turn.end();
+        Pin::new(&mut this.inner).poll_write(context, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

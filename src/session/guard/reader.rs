@@ -10,6 +10,7 @@ use super::flood::Flood;
 use super::note;
 use super::parameters::{self, Parameters};
 use super::refusal::{PasswordRequest, Refusal};
+use super::scram::{self, Work};
 use crate::pg::AnswerLimit;
 use crate::pg::password::Secrets;
 
@@ -97,6 +98,9 @@ pub(in crate::session) struct Reader {
     secrets: Secrets,
     /// Whether the password must not be sent, and the server may still ask for it.
     withholds: bool,
+    /// That of an iteration of SCRAM, and whether a proof takes more than the usual work.
+    work: Work,
+    is_long: bool,
     /// The memory for this answer, in bytes: from one `ReadyForQuery` to the next, by the lengths
     /// that the messages announce.
     sum: u64,
@@ -124,12 +128,25 @@ impl Reader {
             prepares: false,
             secrets,
             withholds,
+            work: Work::of(0),
+            is_long: false,
             sum: 0,
             ready: false,
             last: None,
             most,
             refused: None,
         }
+    }
+
+    /// For a connection with a password of this length.
+    pub(in crate::session) fn for_password(self, length: usize) -> Self {
+        let work = Work::of(length);
+        Self { work, ..self }
+    }
+
+    /// Whether the driver is to compute a proof of more than the usual work. It is told once.
+    pub(super) fn begins_a_long_proof(&mut self) -> bool {
+        mem::take(&mut self.is_long)
     }
 
     /// Takes in the next bytes of the server, and adds to `passed` those for the driver. A refusal
@@ -300,6 +317,15 @@ impl Reader {
                 self.refused = Some(Refusal::Password(request));
             }
             self.withholds &= code != 0;
+            // SASLContinue
+            if code == 11
+                && let Some(iterations) = scram::iterations(text)
+            {
+                match self.work.is_long(iterations) {
+                    Ok(is_long) => self.is_long = is_long,
+                    Err(heavy) => self.refused = Some(Refusal::HeavyScram(heavy)),
+                }
+            }
             // SASLFinal with an error, of any text.
             if code == 12 && text.starts_with(b"e=") {
                 let text = String::from_utf8_lossy(text);

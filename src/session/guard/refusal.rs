@@ -3,6 +3,7 @@
 use super::descriptions::Descriptions;
 use super::flood::Flood;
 use super::parameters::Parameters;
+use super::scram::{self, FEWEST, HeavyScram};
 use super::wire::Surplus;
 
 /// How a server has asked for the password.
@@ -15,12 +16,9 @@ pub enum PasswordRequest {
     #[error("as an MD5 hash")]
     Md5,
     /// `AuthenticationSASLContinue` with so few iterations that a list of words breaks the proof.
-    #[error("by SCRAM with {0} iterations, where at least {ITERATIONS} are expected")]
+    #[error("by SCRAM with {0} iterations, where at least {FEWEST} are expected")]
     WeakScram(u32),
 }
-
-/// The fewest iterations of SCRAM: what RFC 7677 asks for, and the default of PostgreSQL.
-const ITERATIONS: u32 = 4096;
 
 impl PasswordRequest {
     /// What a message of authentication asks for, unless it may be answered: its code, and the rest
@@ -29,23 +27,13 @@ impl PasswordRequest {
         match code {
             3 => Some(Self::Cleartext),
             5 => Some(Self::Md5),
-            // SASLContinue: `r=nonce,s=salt,i=iterations`
-            11 => iterations(text)
-                .filter(|iterations| *iterations < ITERATIONS)
+            // SASLContinue
+            11 => scram::iterations(text)
+                .filter(|iterations| *iterations < FEWEST)
                 .map(Self::WeakScram),
             _ => None,
         }
     }
-}
-
-/// The iterations that the first message of a server asks for, in SCRAM.
-fn iterations(message: &[u8]) -> Option<u32> {
-    let message = str::from_utf8(message).ok()?;
-    message
-        .split(',')
-        .find_map(|part| part.strip_prefix("i="))?
-        .parse()
-        .ok()
 }
 
 /// Why the stream ends.
@@ -54,6 +42,9 @@ pub(super) enum Refusal {
     /// The server asks for a password that must not be sent.
     #[error(transparent)]
     Password(PasswordRequest),
+    /// The server asks for a proof of the password that takes long.
+    #[error(transparent)]
+    HeavyScram(HeavyScram),
     /// The server sends more parameters than the driver is to keep.
     #[error("the server sends more than {} bytes of parameters", Parameters::MOST)]
     Parameters,

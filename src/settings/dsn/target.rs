@@ -112,6 +112,17 @@ pub(crate) fn is_local(config: &Config) -> bool {
     endpoints(config).all(|endpoint| endpoint.is_local())
 }
 
+/// The same by the hosts, without the addresses that a name service has given them.
+pub(crate) fn is_local_by_name(config: &Config) -> bool {
+    let named = |endpoint| Endpoint {
+        address: None,
+        ..endpoint
+    };
+    endpoints(config)
+        .map(named)
+        .all(|endpoint| endpoint.is_local())
+}
+
 /// Whether two connections can lead to one database, as far as their strings show: they share a
 /// host or an address with its port, and the name of the database.
 pub(crate) fn is_same_database(one: &Config, other: &Config) -> bool {
