@@ -12,9 +12,10 @@
 //!   queue for it ([`Place`]): its heavy slugs stay in the outbox, as locked ones do, and its other
 //!   changes go on. The turn goes to the places in the order in which they were taken.
 //! - A slug in pages has the turn for `sync.statement_timeout` at most, and at its first try for
-//!   [`LONGEST`] where another connection is in the queue. One that needs more is a slow write ([`super::slow`]): it
-//!   is tried again with more time. The end of that time is the server's; where code of others
-//!   outlives it, the connection ends by the clock of this process ([`within`]).
+//!   [`LONGEST`] where another connection is in the queue. One that needs more is a slow write
+//!   ([`super::slow`]): it is tried again with more time. The end of that time is the server's;
+//!   where code of others outlives it, the connection ends by the clock of this process
+//!   ([`within`]).
 
 use std::fmt;
 use std::pin::Pin;
