@@ -207,14 +207,24 @@ async fn connect(database: &Database, settings: &Settings) -> anyhow::Result<Ses
 }
 
 /// Connects with the application name `agent-sync COMMAND` and refuses a schema `agent_sync` of an
-/// untrusted owner.
+/// untrusted owner. Answers are as large as those that the daemon asks for.
 async fn open(
     command: &str,
     database: &Database,
     settings: &Settings,
 ) -> Result<Session, SessionError> {
+    open_bounded(command, database, settings, session::ORDINARY).await
+}
+
+/// The same, with at most so much memory for an answer (S33).
+async fn open_bounded(
+    command: &str,
+    database: &Database,
+    settings: &Settings,
+    most: u64,
+) -> Result<Session, SessionError> {
     let (program, limits) = (format!("agent-sync {command}"), Limits::of(&settings.sync));
-    let session = Session::connect_bounded(&program, database, limits, session::UNLIMITED).await?;
+    let session = Session::connect_bounded(&program, database, limits, most).await?;
     session.trusted(database).await
 }
 
@@ -237,13 +247,13 @@ async fn open_with_care(
     Ok((session, may_read))
 }
 
-/// Like [`open`], with an error that ends the command.
+/// Like [`open`], for a command that compares agents, with an error that ends the command.
 async fn open_or_fault(
     command: &str,
     database: &Database,
     settings: &Settings,
 ) -> anyhow::Result<Session> {
-    open(command, database, settings)
+    open_bounded(command, database, settings, session::PORTION)
         .await
         .map_err(|error| unreachable(database, error))
 }

@@ -34,6 +34,8 @@ struct State {
     closed: Option<String>,
     /// Whether it ended because the server cannot send a notification.
     is_unreadable: bool,
+    /// Whether the guard ended it.
+    is_refused: bool,
 }
 
 /// The kind of the notifications that have arrived since the last look. `T` is a ctid.
@@ -161,6 +163,17 @@ impl Inbox {
     /// Whether the connection is gone because the server could not send a notification.
     pub fn is_unreadable(&self) -> bool {
         self.lock().is_unreadable
+    }
+
+    /// Notes whether the guard ends the connection.
+    pub(super) fn note_refused(&self, is_refused: bool) {
+        self.lock().is_refused = is_refused;
+    }
+
+    /// Whether the guard has ended the connection; its [`cause`](Self::cause) says why.
+    pub(super) fn is_refused(&self) -> bool {
+        let state = self.lock();
+        state.is_refused && state.closed.is_some()
     }
 
     /// Whether the connection is gone.

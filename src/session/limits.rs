@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The most memory for one answer of a server: a batch has 1 MiB of values and 2 MiB of slugs, and
 /// other answers are smaller.
-pub(super) const ORDINARY: u64 = 16 * 1024 * 1024;
+pub const ORDINARY: u64 = 16 * 1024 * 1024;
 
 /// The most memory for an answer in the turn of heavy work (`sync::heavy`) and for one of a
 /// comparison: a batch has 8 MiB, and an agent with its configuration 16 MiB.
@@ -15,8 +15,9 @@ pub const LARGE: u64 = 32 * 1024 * 1024;
 /// and again: a few rows of half a MiB (`report::Reach`).
 pub const BRIEF: u64 = 4 * 1024 * 1024;
 
-/// No limit, for a command: no other database suffers.
-pub const UNLIMITED: u64 = u64::MAX;
+/// The most memory for an answer of a command that compares agents, one database at a time: a portion
+/// has up to 32 rows (`survey`), and after small ones many may be large.
+pub const PORTION: u64 = 256 * 1024 * 1024;
 
 /// The timeouts of statements and locks.
 #[derive(Debug, Clone, Copy)]

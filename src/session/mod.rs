@@ -40,14 +40,13 @@ pub use error::SessionError;
 pub use farewell::all_ended;
 pub use guard::{HeavyScram, PasswordRequest};
 pub use inbox::{Inbox, News};
-pub use limits::{BRIEF, LARGE, Limits, UNLIMITED};
+pub use limits::{BRIEF, LARGE, Limits, ORDINARY, PORTION};
 pub use password_command::CommandError;
 pub use proof::Backend;
 pub use tls::{LongChain, TlsError};
 
 use self::credentials::with_fresh_secrets;
 use self::farewell::{AFRESH, BackendState, Open};
-use self::limits::ORDINARY;
 use self::settings::{DEADLOCK_TIMEOUT, SET_ONCE, usual_settings};
 use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::{Database, InstallSchema};
@@ -111,37 +110,69 @@ impl Session {
         let found = Self::find(database, &config, most).await;
         let reason = database.unused_passfile();
         let (mut session, found) = found.map_err(|error| error.without_passfile(reason))?;
-        session.target = database.target();
-        session.backend_state = BackendState::Listens;
-        session.backend = match proof::prove(&session, database, &found).await {
+        let set_up = async {
+            session.prove(database, &config, &found, most).await?;
+            let name = application_name(program, database);
+            session.set_up(&name, database, limits, most).await
+        };
+        match set_up.await {
+            Ok(()) => Ok(session),
+            // The guard knows more than a query, for which the connection is closed.
+            Err(_) if session.inbox.is_refused() => {
+                Err(SessionError::Closed(session.inbox.cause()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Checks that the session has a backend of its own.
+    async fn prove(
+        &mut self,
+        database: &Database,
+        config: &Config,
+        found: &Config,
+        most: u64,
+    ) -> Result<(), SessionError> {
+        self.target = database.target();
+        self.backend_state = BackendState::Listens;
+        self.backend = match proof::prove(self, database, found).await {
             // Any role can end a session that listens.
-            Err(_) if session.inbox.is_unreadable() => {
+            Err(_) if self.inbox.is_unreadable() => {
                 let found;
-                (session, found) = Self::find(database, &config, most).await?;
-                session.target = database.target();
-                proof::prove_without_listening(&session, database, &found).await?
+                (*self, found) = Self::find(database, config, most).await?;
+                self.target = database.target();
+                proof::prove_without_listening(self, database, &found).await?
             }
             proven => proven?,
         };
-        session
-            .begin_afresh(&application_name(program, database))
-            .await?;
-        session.usual_settings = usual_settings(database, limits);
-        let settings = format!("{}; {}; {SET_ONCE}", session.usual_settings, planner::USUAL);
-        session.db.batch(&settings).await?;
-        if session.converts && session.db.value(store::queries::HAS_SENT, &[]).await? {
-            session.db = session.db.converting();
+        Ok(())
+    }
+
+    /// Sets the session up under this name.
+    async fn set_up(
+        &mut self,
+        name: &str,
+        database: &Database,
+        limits: Limits,
+        most: u64,
+    ) -> Result<(), SessionError> {
+        self.begin_afresh(name).await?;
+        self.usual_settings = usual_settings(database, limits);
+        let settings = format!("{}; {}; {SET_ONCE}", self.usual_settings, planner::USUAL);
+        self.db.batch(&settings).await?;
+        if self.converts && self.db.value(store::queries::HAS_SENT, &[]).await? {
+            self.db = self.db.converting();
         }
-        let below = limits.below(session.db.value(DEADLOCK_TIMEOUT, &[]).await?);
+        let below = limits.below(self.db.value(DEADLOCK_TIMEOUT, &[]).await?);
         if below.lock_timeout < limits.lock_timeout {
-            session.usual_settings = usual_settings(database, below);
-            session.db.batch(&session.usual_settings).await?;
+            self.usual_settings = usual_settings(database, below);
+            self.db.batch(&self.usual_settings).await?;
         }
-        session.db = session.db.with_time_limit(limits.of_an_answer());
+        self.db = self.db.with_time_limit(limits.of_an_answer());
         if most <= ORDINARY {
-            session.db = session.db.with_small_rows();
+            self.db = self.db.with_small_rows();
         }
-        Ok(session)
+        Ok(())
     }
 
     /// Makes the session as if it had just begun: a pooler may give it the backend of an earlier

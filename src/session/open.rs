@@ -126,6 +126,7 @@ where
                 Some(Ok(_)) => {}
                 Some(Err(error)) => {
                     arrived.note_unreadable(guard::is_unreadable(&error));
+                    arrived.note_refused(guard::is_refused(&error));
                     break sqlstate::describe(&error);
                 }
                 None => break "the server closed it".to_owned(),

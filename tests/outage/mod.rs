@@ -2,6 +2,7 @@
 
 mod checks;
 mod client_certificate;
+mod commands;
 mod connection;
 mod false_server;
 mod libpq;

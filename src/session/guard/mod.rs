@@ -182,9 +182,17 @@ where
 
 /// Whether a connection has ended because the server cannot send a notification.
 pub(super) fn is_unreadable(error: &Error) -> bool {
+    refusal(error) == Some(&Refusal::Unreadable)
+}
+
+/// Whether the guard has ended a connection.
+pub(super) fn is_refused(error: &Error) -> bool {
+    refusal(error).is_some()
+}
+
+fn refusal(error: &Error) -> Option<&Refusal> {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
-    let cause = cause.and_then(io::Error::get_ref);
-    cause.and_then(|cause| cause.downcast_ref()) == Some(&Refusal::Unreadable)
+    cause.and_then(io::Error::get_ref)?.downcast_ref()
 }
 
 /// The connection of a session. What the driver reads comes through a [`Reader`].
