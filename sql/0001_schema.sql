@@ -149,7 +149,8 @@ BEGIN
                            'slug, or tenant/slug; null after that batch is committed.'),
             ('tries', 'How often the batch of last_tried has been tried.'),
             ('mapping', 'The MD5 sum of the rules and columns of the mapping under which every '
-                        'configuration was last in sync.'),
+                        'configuration was last in sync; or that mappings are mixed, and since '
+                        'which transaction.'),
             ('audit', 'The last comparison of every agent with its configurations (last), the last '
                       'changes that were never noticed (unnoticed), and how far the present '
                       'comparison is (running).'),

@@ -165,15 +165,17 @@ async fn serve(
         }
     };
     info!(signal, "stopping after the running batch");
+    stop(fleet, &supervisor, grace).await;
+    Ok(Exit::Done)
+}
+
+/// Stops the tasks of the databases, and tells the supervisor before.
+async fn stop(fleet: Fleet, supervisor: &Supervisor, grace: Duration) {
     end_in_time();
     let by = Instant::now() + grace.min(BATCHES);
     supervisor.stopping().await;
-    report_stopped(
-        fleet
-            .stop(by.saturating_duration_since(Instant::now()))
-            .await,
-    );
-    Ok(Exit::Done)
+    let left = by.saturating_duration_since(Instant::now());
+    report_stopped(fleet.stop(left).await);
 }
 
 /// Ends the process after [`END`] in any case. The bounds of the single steps would add up: the ends

@@ -3,7 +3,7 @@
 //!
 //! Invariant: only the holder of the leader lock writes (G2). The session holds it, but a trigger
 //! of others on the configurations may release all locks of the session. So each batch takes the
-//! lock again for its own transaction. This costs nothing while the session holds it, and fails
+//! lock again for its own transaction. This costs no round trip while the session holds it, and fails
 //! when another session does.
 
 use std::borrow::Cow;

@@ -52,8 +52,8 @@ pub enum AttemptError {
         to the one before"
     )]
     Moved,
-    /// The connection has done heavy work, whose memory is released with it.
-    #[error("the connection ends to release the memory of large agents")]
+    /// The connection has done heavy work, whose memory is released with it, or is to listen again.
+    #[error("the connection ends, and the next one begins at once")]
     ReconnectNow,
     /// The session is not as the daemon has set it up.
     #[error("something in this session has changed {0}")]

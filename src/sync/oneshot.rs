@@ -44,7 +44,7 @@ impl OneShotDrain {
         let (_, kept) = watch::channel(Arc::clone(&rules));
         let observer = Observer::new(&*database.name);
         let context = Context::new(database.clone(), options, kept, observer);
-        let (session, store) = Box::pin(connection::connect(&context)).await?;
+        let (session, mut store) = Box::pin(connection::connect(&context)).await?;
         match store.try_lead().await? {
             LeadAttempt::Taken => {}
             LeadAttempt::Held => return Ok(None),
@@ -53,7 +53,7 @@ impl OneShotDrain {
         store.note_mapping_to_write(&rules).await?;
         session.plan_for_batches().await?;
         let drain = Drain::new(
-            context.options.sync.batch_size,
+            connection::batch_size(&context, &mut store).await?,
             Slow::new(context.options.sync.statement_timeout),
             // It works until it is told to stop, and nobody has to wake it.
             false,

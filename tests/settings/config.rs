@@ -71,7 +71,7 @@ confirm_above = 100  # default
 
 [reconnect]
 initial_delay = "100ms"  # default
-max_delay = "30s"        # default
+max_delay = "10s"        # default
 
 [shutdown]
 grace_period = "4s"  # default

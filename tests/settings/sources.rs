@@ -29,7 +29,7 @@ fn without_any_source_the_defaults_are_in_force() {
     assert_eq!(settings.history.keep, Duration::from_secs(30 * 24 * 3600));
     assert_eq!(settings.reconcile.confirm_above, 100);
     assert_eq!(settings.reconnect.initial_delay, Duration::from_millis(100));
-    assert_eq!(settings.reconnect.max_delay, Duration::from_secs(30));
+    assert_eq!(settings.reconnect.max_delay, Duration::from_secs(10));
     assert_eq!(settings.shutdown.grace_period, Duration::from_secs(4));
     assert_eq!(
         settings.admin.listen,

@@ -1,7 +1,7 @@
 //! The problems: agents that could not be brought in sync, and why.
 //!
-//! The leader is the only writer of the problems of agents, so nothing comes between a look for
-//! such a problem and its change. `doctor` deletes one row as well, that of its own made-up slug
+//! The leader is the only writer of the problems of agents, but for an install that unsets the
+//! tenants. So nothing comes between a look for such a problem and its change. `doctor` deletes one row as well, that of its own made-up slug
 //! (`store::enqueue::FORGET_CANARY`). The indexes on the key and on the slug are hash indexes,
 //! which hold texts of any length; PostgreSQL uses them for one key at a time, hence LATERAL.
 

@@ -4,7 +4,7 @@
 //! Connecting ──► Standby ──► CatchUp ──► Draining ◄──► Waiting
 //!                  │  ▲                    │  ▲
 //!                  └──┘                    ▼  │
-//!         another daemon leads           Polling
+//!  another daemon leads, or a pause      Polling
 //! ```
 //!
 //! An error that neither a batch (`drain::failure`) nor a wait for a lock (`table_lock`) settles
@@ -36,7 +36,7 @@ use tokio::sync::watch;
 
 use full_check::Unsettled;
 use leader::LeaderSeen;
-pub(super) use open::connect;
+pub(super) use open::{batch_size, connect};
 use server_recheck::ServerRecheck;
 use table_lock::Locked;
 use wake_up::LEFT_PAUSE;
@@ -58,13 +58,11 @@ const FIRST_SWEEP: Duration = Duration::from_secs(1);
 /// The time until a slug that is left is reported (glossary: left).
 const REPORT_LEFT_AFTER: Duration = Duration::from_secs(60);
 
-/// The most rows of a batch if a save of an agent can wait for it.
-const SMALL_BATCH: u32 = 50;
-
 /// The phase of the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Another daemon leads; try to take over about once a second.
+    /// Does not lead: another daemon does, the database is paused, or the connection has just begun.
+    /// Tries to take over about once a second.
     Standby,
     /// This daemon has just taken the lead: listen.
     CatchUp,
@@ -110,8 +108,8 @@ struct ConnectionLoop<'a> {
     settings: String,
     /// The code of others that runs in the session when a configuration is written.
     foreign_code: ForeignCode,
-    /// The rules of the batches. The mapping is noted in `agent_sync.install` before the first
-    /// batch under new rules (`Store::note_mapping_to_write`).
+    /// The rules of the batches. Before the first batch under new rules, the mappings are noted as
+    /// mixed (`Store::note_mapping_to_write`).
     rules: Arc<Rules>,
     /// The lock of another session that was met.
     locked: Locked,
@@ -138,10 +136,7 @@ pub(super) async fn run(
         connected = connect(context) => connected,
     };
     let (session, mut store) = connected?;
-    let mut batch_size = context.options.sync.batch_size;
-    if store.holds_up_cascades().await? {
-        batch_size = batch_size.min(SMALL_BATCH);
-    }
+    let batch_size = batch_size(context, &mut store).await?;
     // Before the connection counts as one: during a pause that closes connections, each is only a
     // look for its end.
     if let Some(pause) = store.pause().await?
@@ -333,8 +328,8 @@ impl<'a> ConnectionLoop<'a> {
         Ok(next)
     }
 
-    /// Takes over the rules of a reload. The new mapping is noted in `agent_sync.install` before
-    /// the first batch under it.
+    /// Takes over the rules of a reload. Before the first batch under them, the mappings are noted
+    /// as mixed in `agent_sync.install`.
     ///
     /// If a comparison has found every configuration in sync under the rules in force, that is
     /// noted as well. If something was written under other rules meanwhile, the comparison is

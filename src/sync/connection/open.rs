@@ -11,6 +11,23 @@ use crate::sync::error::{AttemptError, refuse};
 /// The shortest interval for the end of a silent session: the server ends it after three of them.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The most rows of a batch if a save of an agent can wait for it.
+const SMALL_BATCH: u32 = 50;
+
+/// The most rows of a batch. A foreign key of the configurations that cascades lets a save of an
+/// agent wait for a batch (G3).
+pub(in crate::sync) async fn batch_size(
+    context: &Context,
+    store: &mut Store,
+) -> Result<u32, AttemptError> {
+    let usual = context.options.sync.batch_size;
+    Ok(if store.holds_up_cascades().await? {
+        usual.min(SMALL_BATCH)
+    } else {
+        usual
+    })
+}
+
 /// Opens a connection, or refuses a database that does not fit (G10).
 pub(in crate::sync) async fn connect(context: &Context) -> Result<(Session, Store), AttemptError> {
     let sync = &context.options.sync;
