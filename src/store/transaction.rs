@@ -212,7 +212,7 @@ impl Store {
         self.db.batch(&set_time(time)).await
     }
 
-    /// Ends a batch in one round trip (heavy: two): deletes its outbox rows, writes its outcome,
+    /// Ends a batch in one round trip (two, where it sends much): deletes its outbox rows, writes its outcome,
     /// notifies the channel `announce`, and commits. If a row could not be written, or a statement
     /// takes longer than `time`, it returns an error and the batch writes nothing. `time` is set
     /// where code of others may run with the write, after a slow write, after trial writes, and for
@@ -360,7 +360,7 @@ impl Store {
         Ok(taken.transpose()?.unwrap_or_default().unsigned_abs())
     }
 
-    /// Lets the server wait longer for the rest of a heavy write that comes over a slow link: the
+    /// Lets the server wait longer for the rest of a large write that comes over a slow link: the
     /// transaction counts as idle until all of it has arrived. Returns the connection with the time
     /// for the answer.
     async fn extend_idle(&self, bytes: usize) -> Result<Db, QueryError> {

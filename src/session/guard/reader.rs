@@ -80,6 +80,7 @@ enum Way {
 
 /// Follows the messages of the server, however they are cut into reads.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(in crate::session) struct Reader {
     /// The head of the present message, as far as it has arrived.
     head: [u8; HEAD],

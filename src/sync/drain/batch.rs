@@ -172,7 +172,7 @@ impl Drain {
         };
         self.allowed = self.slow.allowed_for_pages(turn.wanted());
         let limits = (claim.budget, &self.allowed);
-        match large::run(tools, claimed, limits, plan).await {
+        match Box::pin(large::run(tools, claimed, limits, plan)).await {
             Ok(()) => Ok(None),
             Err(error) => self.write_failed(tools, error, plan, end).await.map(Some),
         }
