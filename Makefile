@@ -57,7 +57,7 @@ matrix:
 bench: postgres
 	@cargo bench --quiet --locked --bench figures
 
-# Every figure in less than a minute, with the build of the tests: proves that each works, without a
+# Every figure in some ninety seconds, with the build of the tests: proves that each works, without a
 # meaningful measurement.
 bench-quick: postgres
 	@cargo bench --quiet --locked --profile dev --bench figures -- --quick
