@@ -166,11 +166,12 @@ fn unknown(rows: &Object<'_>) -> Vec<String> {
     let configuration: Vec<_> = Column::ALL.iter().map(|column| column.name()).collect();
     for (row, known) in TOP.into_iter().zip([agent, configuration]) {
         for key in rows.get(row).map(Object::of).iter().flat_map(keys) {
-            let near = known.iter().filter(|_| !known.contains(&&*key));
-            if let Some((_, name)) = near
-                .filter_map(|name| Some((distance(&key, name)?, name)))
-                .min()
-            {
+            if known.contains(&&*key) {
+                continue;
+            }
+            let near = known.iter();
+            let near = near.filter_map(|name| Some((distance(&key, name)?, name)));
+            if let Some((_, name)) = near.min() {
                 let key = quoted(&key);
                 remarks.push(format!(
                     "{row}.{key}: nothing reads it; did you mean `{name}`?"

@@ -1,9 +1,10 @@
 //! The problems: agents that could not be brought in sync, and why.
 //!
 //! The leader is the only writer of the problems of agents, but for an install that unsets the
-//! tenants. So nothing comes between a look for such a problem and its change. `doctor` deletes one row as well, that of its own made-up slug
-//! (`store::enqueue::FORGET_CANARY`). The indexes on the key and on the slug are hash indexes,
-//! which hold texts of any length; PostgreSQL uses them for one key at a time, hence LATERAL.
+//! tenants. So nothing comes between a look for such a problem and its change. `doctor` deletes one
+//! row as well, that of its own made-up slug (`store::enqueue::FORGET_CANARY`). The indexes on the
+//! key and on the slug are hash indexes, which hold texts of any length; PostgreSQL uses them for
+//! one key at a time, hence LATERAL.
 
 use super::claimed::{LONGEST_SLUG, LOST_ON_THE_WAY, too_long};
 use super::sent::{beginning, sent, shown};

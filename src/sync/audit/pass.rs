@@ -56,7 +56,7 @@ pub(super) struct Ground<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Pass {
     walk: Walk,
-    /// When it began, in seconds since 1970.
+    /// When it began, in seconds since 1970 by the clock of its daemon.
     #[serde(default)]
     began: u64,
     /// The mapping that it compares with, as a hash.

@@ -36,10 +36,7 @@ impl ConnectionLoop<'_> {
         // that runs SQL text.
         self.verify_session().await?;
         self.session.plan_as_usual().await?;
-        // The schema may be another one by now.
-        let owners = store::owners(self.session.db(), &self.context.database).await?;
-        refuse(owners.untrusted.into_iter().collect())?;
-        self.store.verify_parts().await?;
+        self.verify_install().await?;
         let swept = self.sweep_tables().await;
         // Also if a table was locked: such an error does not end the session.
         if swept.as_ref().err().is_none_or(AttemptError::is_locked) {
@@ -55,17 +52,21 @@ impl ConnectionLoop<'_> {
             return Ok(());
         }
         self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
-        let owners = store::owners(self.session.db(), &self.context.database).await?;
-        refuse(owners.untrusted.into_iter().collect())?;
-        self.store.verify_parts().await?;
+        self.verify_install().await?;
         let capture = self.check_capture().await?;
-        self.health.noticed.misses_changes |= capture.misses;
-        self.report_findings(&capture);
-        self.report_in_force(&capture);
+        self.report(&capture);
         if capture.misses {
             self.store.distrust().await?;
         }
         Ok(())
+    }
+
+    /// Checks that the install belongs to trusted owners, and is the one of this connection: the
+    /// schema may be another one by now.
+    async fn verify_install(&mut self) -> Result<(), AttemptError> {
+        let owners = store::owners(self.session.db(), &self.context.database).await?;
+        refuse(owners.untrusted.into_iter().collect())?;
+        Ok(self.store.verify_parts().await?)
     }
 
     async fn sweep_tables(&mut self) -> Result<(), AttemptError> {
@@ -89,9 +90,7 @@ impl ConnectionLoop<'_> {
     async fn sweep(&mut self) -> Result<(), AttemptError> {
         let capture = self.check_capture().await;
         if let Ok(capture) = &capture {
-            self.health.noticed.misses_changes |= capture.misses;
-            self.report_findings(capture);
-            self.report_in_force(capture);
+            self.report(capture);
         }
         let (installed, seal) = self.check_install().await?;
         let mut capture = capture?;
@@ -179,6 +178,13 @@ impl ConnectionLoop<'_> {
             misses,
             locked,
         })
+    }
+
+    /// Reports what the check of the capture has found.
+    fn report(&mut self, capture: &Capture) {
+        self.health.noticed.misses_changes |= capture.misses;
+        self.report_findings(capture);
+        self.report_in_force(capture);
     }
 
     /// Reports the faults and findings that are new.
