@@ -225,8 +225,8 @@ fn full_check(reason: &FullCheck) {
             "changes were saved that could not be captured; checking every agent"
         ),
         FullCheck::CountJumped => warn!(
-            "the server may have crashed: the count of saves that could not be captured has moved; \
-            checking every agent"
+            "the server may have crashed or failed over: the count of saves that could not be \
+            captured has moved; checking every agent"
         ),
         FullCheck::FirstStart => info!(
             "first start after an install, or changes may have been missed; checking every agent"

@@ -529,6 +529,45 @@ async fn g14_a_daemon_follows_the_name_of_its_server() {
     }
 }
 
+/// GIVEN a former server whose open sessions go on, WHEN the check of a new connection ends, THEN
+/// its result counts at once, and not with the next sweep.
+#[tokio::test]
+async fn g14_the_result_of_a_server_check_counts_at_once() {
+    let (platform, proxy) = behind_a_proxy().await;
+    let other = Cluster::start(Options {
+        tcp: true,
+        ..Options::default()
+    })
+    .unwrap();
+    let (admin, _) = connect(&other.url("postgres")).await;
+    let create = format!("CREATE DATABASE {}", platform.name());
+    admin.batch_execute(&create).await.unwrap();
+    // The first sweep waits for the lock, and the check begins with it. There is no second sweep.
+    let (locker, _) = connect(&platform.url).await;
+    locker
+        .batch_execute("BEGIN; LOCK TABLE agent_sync.outbox")
+        .await
+        .unwrap();
+    let mut command = platform.command(&["run"]);
+    command
+        .env("DATABASE_URL", proxy.url(platform.name()))
+        .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h");
+    let daemon = Daemon::start(command);
+    platform
+        .holds(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
+             AND relation = 'agent_sync.outbox'::regclass)",
+        )
+        .await;
+    proxy.lead_to(other.port());
+    locker.batch_execute("COMMIT").await.unwrap();
+    let cause = daemon.outage().await["cause"].to_string();
+    assert!(
+        cause.contains("leads to another server or database now"),
+        "{cause}"
+    );
+}
+
 /// GIVEN a URL in a file, WHEN the file names another database of the same server, THEN the daemon
 /// switches to it within two sweeps.
 #[tokio::test]

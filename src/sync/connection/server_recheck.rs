@@ -21,10 +21,30 @@ const REPORTED_AFTER: u32 = 2;
 #[derive(Debug, Default)]
 pub(super) struct ServerRecheck {
     running: JoinSet<Result<Backend, SessionError>>,
+    /// The result of a check that has ended and was not taken yet.
+    ended: Option<Result<Backend, SessionError>>,
     /// The checks since the last one that had a connection.
     failed: u32,
     /// Why no new connection is possible, where it is known.
     refusal: Option<observe::Finding>,
+}
+
+impl ServerRecheck {
+    /// Waits until a check has ended. Never returns where none is running.
+    pub(super) async fn end(&mut self) {
+        while self.ended.is_none() {
+            match self.running.join_next().await {
+                Some(Ok(result)) => self.ended = Some(result),
+                // Cancelled, which happens only with the connection.
+                Some(Err(_)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
 }
 
 /// The remedy for a new connection that fails while another is open: a pooler lets a client wait
@@ -44,7 +64,7 @@ fn remedy(error: &SessionError) -> Cow<'static, str> {
 impl ConnectionLoop<'_> {
     /// Begins a check, unless one is running.
     pub(super) fn begin_server_recheck(&mut self) {
-        if self.server_recheck.running.is_empty() {
+        if self.server_recheck.running.is_empty() && !self.server_recheck.has_ended() {
             let database = self.context.database.clone();
             let own = self.session.backend().clone();
             self.server_recheck
@@ -56,8 +76,10 @@ impl ConnectionLoop<'_> {
     /// Takes the result of a check that has ended. An error if this connection is not the one to
     /// work with.
     pub(super) fn finish_server_recheck(&mut self) -> Result<(), AttemptError> {
-        match self.server_recheck.running.try_join_next() {
-            Some(Ok(Ok(other))) => {
+        let running = &mut self.server_recheck.running;
+        let ended = self.server_recheck.ended.take();
+        match ended.or_else(|| running.try_join_next()?.ok()) {
+            Some(Ok(other)) => {
                 self.server_recheck.failed = 0;
                 if self.server_recheck.refusal.take().is_some() {
                     self.tell_in_force();
@@ -72,8 +94,8 @@ impl ConnectionLoop<'_> {
                 }
             }
             // The open connection may use the last free connection slot of the server.
-            Some(Ok(Err(error))) if !error.is_for_want_of_places() => self.note_refusal(&error),
-            Some(Ok(Err(_)) | Err(_)) | None => {}
+            Some(Err(error)) if !error.is_for_want_of_places() => self.note_refusal(&error),
+            Some(Err(_)) | None => {}
         }
         Ok(())
     }

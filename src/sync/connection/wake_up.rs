@@ -233,7 +233,12 @@ impl ConnectionLoop<'_> {
                 .due()
                 .map_or(probe_at, |due| probe_at.min(due));
             if !self.pause(probe_at).await {
-                return Ok(false);
+                if !self.server_recheck.has_ended() {
+                    return Ok(false);
+                }
+                // A former primary may go on with its open sessions, so the result counts at once.
+                self.finish_server_recheck()?;
+                continue;
             }
             tokio::select! {
                 biased;
@@ -251,7 +256,7 @@ impl ConnectionLoop<'_> {
         }
     }
 
-    /// The same without probes. Returns whether it is time.
+    /// The same without probes, and until a check of the server ends. Returns whether it is time.
     pub(super) async fn pause(&mut self, until: Instant) -> bool {
         pulse::promise(until.saturating_duration_since(Instant::now()));
         tokio::select! {
@@ -259,6 +264,7 @@ impl ConnectionLoop<'_> {
             _ = self.stop.wait_for(|stop| *stop) => false,
             () = self.session.inbox().arrival() => false,
             () = self.drain.turn_comes() => false,
+            () = self.server_recheck.end() => false,
             () = tokio::time::sleep_until(until.into()) => true,
         }
     }
