@@ -134,6 +134,13 @@ impl Store {
         self.db.value(&query, &[(&slug, Type::TEXT)]).await
     }
 
+    /// Whether another session has a configuration of this slug locked, within the claimed
+    /// transaction.
+    pub async fn has_locked_configuration(&self, slug: &str) -> Result<bool, QueryError> {
+        let query = queries::has_locked_configuration(&self.layout);
+        self.db.value(&query, &[(&slug, Type::TEXT)]).await
+    }
+
     /// Reads, within the claimed transaction, which rows of the outbox and which configurations a
     /// slug has, and what they weigh.
     pub async fn claim_slug(&self, slug: &str) -> Result<Claimed, QueryError> {

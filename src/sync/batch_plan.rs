@@ -102,6 +102,12 @@ impl<'a> BatchPlan<'a> {
         self.left.get_or_insert(key);
     }
 
+    /// Leaves a slug in the outbox because another session has a configuration locked.
+    pub(super) fn leave_locked(&mut self, key: &'a str) {
+        self.leave(key);
+        self.busy.push(key);
+    }
+
     /// Notes a problem.
     pub(super) fn note(&mut self, key: &str, kind: ProblemKind, detail: impl Into<String>) {
         self.note_with(key, kind, detail, kind == ProblemKind::Failed);
@@ -226,8 +232,7 @@ pub(super) async fn plan_batch<'a>(
         } else if !group.fits()? && group.has_contents()? {
             batch.heavy += 1;
         } else if group.is_busy()? {
-            batch.leave(key);
-            batch.busy.push(key);
+            batch.leave_locked(key);
         } else {
             batch.take(group, key)?;
             plan_key(rules, &layout.targets, group, key, &mut batch)?;

@@ -14,19 +14,16 @@ use super::heavy::within;
 use super::reasons::AMBIGUOUS;
 use super::slow::Allowed;
 use crate::pg::{QueryError, RowRef};
-use crate::store::{Claimed, HEAVIEST, ProblemKind, too_heavy};
+use crate::store::{HEAVIEST, ProblemKind, too_heavy};
 
-/// Brings the one slug of a claim in sync, but for what the commit of the batch does.
+/// Brings the one slug of a batch in sync, but for what the commit of the batch does.
 pub(super) async fn run<'a>(
     tools: Tools<'_>,
-    claimed: &'a Claimed,
+    key: &'a str,
     (budget, allowed): (usize, &Allowed),
     plan: &mut BatchPlan<'a>,
 ) -> Result<(), QueryError> {
     let Tools { store, rules, .. } = tools;
-    let Some(Ok(key)) = claimed.groups().next().map(|group| group.key()) else {
-        return Ok(());
-    };
     // All of its rows in the outbox, for they are about the same work; and all of its
     // configurations, in the same snapshot.
     let whole = store.claim_slug(key).await?;
@@ -34,7 +31,7 @@ pub(super) async fn run<'a>(
         return Ok(());
     };
     if group.is_busy()? {
-        plan.leave(key);
+        plan.leave_locked(key);
         return Ok(());
     }
     plan.heavy = 0;

@@ -762,6 +762,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &queries::missed_by_index(&layout.agents),
         &queries::lock_configurations(&layout),
         &queries::versions_of_configurations(&layout),
+        &queries::has_locked_configuration(&layout),
         queries::KNOWS_SYSTEM_IDENTIFIER,
         queries::SYSTEM_IDENTIFIER,
         queries::NEXT_RETRY,

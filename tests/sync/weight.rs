@@ -1,6 +1,7 @@
 //! The server measures sizes before it sends rows (G12): memory is bounded in bytes for agents of
 //! any content and any mixture.
 
+use std::collections::HashSet;
 use std::process::Command;
 
 use crate::support::{Daemon, Platform, Said};
@@ -632,6 +633,26 @@ async fn g5_many_configurations_wait_for_a_lock_beside_the_others() {
     platform
         .holds("SELECT count(*) = 29 FROM agent_configurations WHERE agent_name = 'm'")
         .await;
+    // The daemon has not another connection for each look at the lock.
+    let mut sessions = HashSet::new();
+    for round in 0..20 {
+        let name = format!("round {round}");
+        platform
+            .run(&format!(
+                "UPDATE agents SET name = '{name}' WHERE slug = 'agent-1'"
+            ))
+            .await;
+        platform
+            .holds(&format!(
+                "SELECT agent_name = '{name}' FROM agent_configurations WHERE agent_slug = 'agent-1'"
+            ))
+            .await;
+        let sql = "SELECT array_agg(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name LIKE 'agent-sync%'";
+        sessions.extend(platform.value::<Vec<i32>>(sql).await);
+    }
+    assert!(sessions.len() < 10, "{sessions:?}");
+    platform.run("UPDATE agents SET name = 'm'").await;
     holder.batch_execute("COMMIT").await.unwrap();
     platform
         .holds("SELECT count(*) = 9030 FROM agent_configurations WHERE agent_name = 'm'")

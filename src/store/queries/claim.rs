@@ -266,6 +266,18 @@ pub fn versions_of_configurations(layout: &Layout) -> String {
     )
 }
 
+/// Whether another session has a configuration of the slug `$1` locked, in a transaction that has
+/// claimed the slug and so locked the others. Of a slug that does not fit, a claim does not say.
+pub fn has_locked_configuration(layout: &Layout) -> String {
+    let all = configurations_of_given(layout);
+    let most = format!("LIMIT {MOST_CONFIGURATIONS} + 1");
+    format!(
+        "SELECT (SELECT count(*) FROM (SELECT FROM {all} {most}) AS counted)
+              > (SELECT count(*) FROM (SELECT FROM {all} {most}
+                                       FOR NO KEY UPDATE OF c SKIP LOCKED) AS locked)"
+    )
+}
+
 /// The configurations `c` of the slug `$1`.
 fn configurations_of_given(layout: &Layout) -> String {
     format!(

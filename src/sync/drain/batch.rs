@@ -66,7 +66,7 @@ impl End {
 }
 
 impl Drain {
-    /// Takes one batch and ends it.
+    /// Claims, writes and ends one batch.
     pub(super) async fn batch(
         &mut self,
         tools: Tools<'_>,
@@ -94,7 +94,6 @@ impl Drain {
         let (claimed, got_lock) = (begun.claimed, begun.got_idle_lock);
         self.tell(Input::Claimed { action, got_lock });
         let (mut plan, end) = self.plan(tools, &claimed, claim).await?;
-        self.note_left(&plan);
         let is_large = plan.heavy > 0 && !plan.takes_any();
         if is_large {
             let run = Box::pin(self.run_heavy(tools, &claimed, claim, &mut plan, end));
@@ -102,6 +101,7 @@ impl Drain {
                 return Ok(batch);
             }
         }
+        self.note_left(&plan);
         if !plan.takes_any() {
             self.end_one();
             store.abandon().await?;
@@ -152,7 +152,8 @@ impl Drain {
     }
 
     /// Processes a batch that is too heavy to be read at once: takes fewer slugs, waits for the
-    /// turn of this connection, or reads the one slug in pages and returns None.
+    /// turn of this connection, or returns None after it has read the one slug in pages, or has left
+    /// it because a configuration is locked.
     async fn run_heavy<'a>(
         &mut self,
         tools: Tools<'_>,
@@ -166,13 +167,25 @@ impl Drain {
             self.batch_size.on_too_heavy(0, plan.heavy);
             return Ok(Some(Batch::Again));
         }
+        let Some(Ok(key)) = claimed.groups().next().map(|group| group.key()) else {
+            return Ok(None);
+        };
+        // Before the turn: it ends with the connection, which a lock may outlast.
+        match tools.store.has_locked_configuration(key).await {
+            Ok(true) => {
+                plan.leave_locked(key);
+                return Ok(None);
+            }
+            Ok(false) => {}
+            Err(error) => return self.write_failed(tools, error, plan, end).await.map(Some),
+        }
         let Some(turn) = &self.turn else {
             tools.store.abandon().await?;
             return self.queue_for_turn(tools, claimed, end).await.map(Some);
         };
         self.allowed = self.slow.allowed_for_pages(turn.wanted());
         let limits = (claim.budget, &self.allowed);
-        match Box::pin(large::run(tools, claimed, limits, plan)).await {
+        match Box::pin(large::run(tools, key, limits, plan)).await {
             Ok(()) => Ok(None),
             Err(error) => self.write_failed(tools, error, plan, end).await.map(Some),
         }
