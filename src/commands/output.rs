@@ -122,6 +122,9 @@ pub(super) fn told(error: &anyhow::Error) -> String {
     text
 }
 
+/// The most mistakes of the settings that are listed.
+const MISTAKES: usize = 100;
+
 /// The list of a cause with several mistakes, a line each, below the file that they are in.
 fn list(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     let below =
@@ -134,14 +137,23 @@ fn list(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     if error.mistakes.len() < 2 {
         return None;
     }
-    let mut text = String::new();
+    let (mut text, mut left) = (String::new(), MISTAKES);
     for group in error.by_file() {
+        let lines: Vec<_> = group.lines().take(left).collect();
+        left -= lines.len();
+        if lines.is_empty() {
+            break;
+        }
         let place = match group.file {
             Some(file) => format!("in {file}"),
             None if text.is_empty() => "because".to_owned(),
             None => "elsewhere".to_owned(),
         };
-        text.push_str(&below(&place, &group.lines().collect::<Vec<_>>()));
+        text.push_str(&below(&place, &lines));
+    }
+    let more = error.mistakes.len().saturating_sub(MISTAKES);
+    if more > 0 {
+        text.push_str(&format!("\n  and {more} more"));
     }
     Some(text)
 }

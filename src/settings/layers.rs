@@ -96,6 +96,16 @@ impl Values {
         Self(selected.collect())
     }
 
+    /// The values of the keys that begin so.
+    pub(crate) fn below(&self, section: &str) -> Self {
+        let entries = self.0.range(section.to_owned()..);
+        let own = entries.take_while(|(key, _)| key.starts_with(section));
+        Self(
+            own.map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+        )
+    }
+
     /// Whether both have the same values, from whatever origins.
     pub(crate) fn equal(&self, other: &Self) -> bool {
         let kind = |(key, value): (_, &Value)| (key, value.kind.clone());

@@ -118,7 +118,7 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     let mut described = BTreeMap::new();
     for (name, origin) in names {
         let section = format!("databases.{name}.");
-        let own = given.select(|key| key.starts_with(&section).then_some(key));
+        let own = given.below(&section);
         let found = Described::read(&name, &origin, &own, &libpq, &mut mistakes);
         described.extend(found.map(|found| (name, found)));
     }

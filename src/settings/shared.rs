@@ -10,12 +10,15 @@ use super::mistake::Mistake;
 
 /// Reports entries that would share an install, or a table of configurations (T6).
 pub(super) fn refuse(described: &BTreeMap<String, Described>, mistakes: &mut Vec<Mistake>) {
-    let entries: Vec<_> = described.values().collect();
-    for (index, entry) in entries.iter().enumerate() {
-        let mut earlier = entries[..index].iter();
-        let Some((other, shared)) =
-            earlier.find_map(|other| Some((&other.connection, entry.shares(other)?)))
-        else {
+    // The earlier ones, by the name of the database.
+    let mut earlier: BTreeMap<_, Vec<&Described>> = BTreeMap::new();
+    for entry in described.values() {
+        let of_name = earlier.entry(dsn::database_name(&entry.connection.dsn.config));
+        let others = of_name.or_default();
+        let mut found = others.iter();
+        let shared = found.find_map(|other| Some((&other.connection, entry.shares(other)?)));
+        others.push(entry);
+        let Some((other, shared)) = shared else {
             continue;
         };
         let found = format!("{} of {} ({})", shared.found, other.key, other.source);

@@ -29,7 +29,9 @@ use super::libpq::{Filled, LibpqSources};
 use super::mistake::Mistake;
 
 pub(crate) use self::sorted::{Origin, Parameter};
-pub(crate) use self::target::{describe, is_local, is_local_by_name, is_same_database, logins};
+pub(crate) use self::target::{
+    database_name, describe, is_local, is_local_by_name, is_same_database, logins,
+};
 
 /// A parsed connection string, with the parameters that it lacks from the sources of libpq.
 pub(crate) struct Dsn {

@@ -123,13 +123,15 @@ pub(crate) fn is_local_by_name(config: &Config) -> bool {
         .all(|endpoint| endpoint.is_local())
 }
 
+/// The name of the database. Without one, PostgreSQL takes the name of the user.
+pub(crate) fn database_name(config: &Config) -> Option<&str> {
+    config.get_dbname().or(config.get_user())
+}
+
 /// Whether two connections can lead to one database, as far as their strings show: they share a
 /// host or an address with its port, and the name of the database.
 pub(crate) fn is_same_database(one: &Config, other: &Config) -> bool {
-    // Without a name of the database, PostgreSQL takes the name of the user.
-    let [own_name, other_name] =
-        [one, other].map(|config| config.get_dbname().or(config.get_user()));
-    own_name == other_name
+    database_name(one) == database_name(other)
         && endpoints(one).any(|own| endpoints(other).any(|other| own.is_same(&other)))
 }
 

@@ -200,9 +200,10 @@ impl Rights {
             } => let_at_rows(role, (table, command), restrictive, policy.as_deref()).into(),
             Self::Untrusted(_) => STRANGERS.into(),
             Self::TablesOfStranger(_) => NEW_OWNER.into(),
-            Self::OfOthers { owners, .. } => format!(
+            Self::OfOthers { owners, role, .. } => format!(
                 "Run this as {owners}; or, except `pause` and `resume`, as the role of the daemon or \
-                a role of `agent-sync install --monitor`."
+                a role of `agent-sync install --monitor`. If {role} has these rights by a membership \
+                that it does not need, REVOKE that membership."
             )
             .into(),
             Self::ForeignType {
