@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use agent_sync_testbed::Daemon as Process;
@@ -61,6 +61,18 @@ fn program(arguments: &[&OsStr]) -> Command {
     command
 }
 
+/// An error if the command of the program, which has ended, was no success.
+fn ended_well(name: &str, output: std::io::Result<Output>) -> anyhow::Result<()> {
+    let output = output.with_context(|| format!("could not start `agent-sync {name}`"))?;
+    let said = [output.stdout, output.stderr].concat();
+    anyhow::ensure!(
+        output.status.success(),
+        "`agent-sync {name}` failed: {}",
+        String::from_utf8_lossy(&said).trim()
+    );
+    Ok(())
+}
+
 /// Runs `agent-sync install`.
 pub fn install(url: &str, flavour: Flavour) -> anyhow::Result<()> {
     let keeps = (flavour == Flavour::Keeping).to_string();
@@ -69,14 +81,7 @@ pub fn install(url: &str, flavour: Flavour) -> anyhow::Result<()> {
         .env("DATABASE_URL", url)
         .stdin(Stdio::null())
         .output();
-    let output = output.context("could not start `agent-sync install`")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(
-        output.status.success(),
-        "`agent-sync install` failed: {}",
-        said.trim()
-    );
-    Ok(())
+    ended_well("install", output)
 }
 
 /// What `agent-sync check` took.
@@ -95,14 +100,7 @@ pub async fn check(url: &str) -> anyhow::Result<Checked> {
     let own = procfs::cpu_of_children()?;
     let begun = Instant::now();
     let output = tokio::task::spawn_blocking(move || command.output());
-    let output = output
-        .await?
-        .context("could not start `agent-sync check`")?;
-    anyhow::ensure!(
-        output.status.success(),
-        "`agent-sync check` found a difference: {}",
-        String::from_utf8_lossy(&output.stdout).trim()
-    );
+    ended_well("check", output.await?)?;
     Ok(Checked {
         seconds: begun.elapsed().as_secs_f64(),
         cpu_seconds: procfs::cpu_of_children()? - own,
@@ -145,15 +143,7 @@ impl Daemon {
         let mut command = program(&["--config".as_ref(), file.as_ref(), "install".as_ref()]);
         command.stdin(Stdio::null());
         let output = tokio::task::spawn_blocking(move || command.output());
-        let output = output
-            .await?
-            .context("could not start `agent-sync install`")?;
-        anyhow::ensure!(
-            output.status.success(),
-            "`agent-sync install` failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-        Ok(())
+        ended_well("install", output.await?)
     }
 
     /// Starts a daemon and waits until it has checked every agent and has nothing left to do.
