@@ -1,9 +1,9 @@
 -- agent-sync, schema version 1: the tables that the capture writes and the daemon keeps.
 --
 -- Run after guard.sql, which makes the schema, and before attach.sql, in the same transaction.
--- Running it again makes what has been dropped, renews comments, and sets or drops the defaults
--- that depend on "history" (below); it changes nothing else. Once released, this file is never
--- edited: a later version of the schema is a further numbered file.
+-- Running it again makes and repairs what has been dropped or altered, renews comments, and sets or
+-- drops the defaults that depend on "history" (below). It keeps the rows. Once released, this file is
+-- never edited: a later version of the schema is a further numbered file.
 --
 -- Everything is in the schema agent_sync, closed to PUBLIC, and belongs to the role that installed
 -- first. Each file acts as the owner of the schema (SET LOCAL ROLE) and goes back to the role of
@@ -374,7 +374,7 @@ BEGIN
             name  text  NOT NULL,
             CONSTRAINT role_pkey PRIMARY KEY (name)
         );
-        COMMENT ON TABLE agent_sync.role IS 'The roles of daemons, as named to grant.sql.';
+        COMMENT ON TABLE agent_sync.role IS 'The roles of daemons and monitors, as named to grant.sql.';
         COMMENT ON COLUMN agent_sync.role.name IS 'The name of the role.';
     END IF;
     IF NOT EXISTS (SELECT FROM pg_attribute a

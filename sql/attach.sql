@@ -16,8 +16,8 @@
 --
 -- Locks. CREATE TRIGGER and ALTER TABLE ... ENABLE ALWAYS TRIGGER take SHARE ROW EXCLUSIVE, which
 -- blocks writers of the table; DROP TRIGGER takes ACCESS EXCLUSIVE. The wait for each lock is at
--- most 200 ms. If one is not available, all of them are released for 200 ms, and then tried again,
--- five times. So a long transaction on one table blocks writers of the other for at most 200 ms at
+-- most 200 ms. If one is not available, all of them are released for 200 ms, and then tried again;
+-- the fifth attempt is the last. So a long transaction on one table blocks writers of the other for at most 200 ms at
 -- a time.
 
 DO $attach$
@@ -116,8 +116,8 @@ DECLARE
     tenant         CONSTANT text := given #>> '{agents,columns,tenant}';
     agent_tenant   CONSTANT text := given #>> '{configurations,columns,tenant}';
     with_configs   CONSTANT boolean := (given -> 'capture_configurations')::boolean;
-    -- The columns of the agents that the trigger watches: the slug and the mapped columns. The second
-    -- one is voice_settings (same_settings).
+    -- The columns of the agents that the trigger watches: the slug, the mapped columns, and the
+    -- tenant where one is set. The second one is voice_settings (same_settings).
     mapped         CONSTANT text[] := ARRAY[
         slug,
         given #>> '{agents,columns,voice_settings}',

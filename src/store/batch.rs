@@ -194,7 +194,7 @@ impl<'a> Group<'a> {
         Ok(self.problem()?.is_some())
     }
 
-    /// Whether the connection ended when its configuration was last written.
+    /// Whether the connection ended when its configuration was last claimed or written.
     pub fn ends_connections(&self) -> Result<bool, Error> {
         Ok(self.problem()? == Some(CONNECTION_ENDED))
     }

@@ -128,8 +128,8 @@ pub(super) struct InSync {
 pub(super) struct Turns {
     /// Of heavy batches.
     pub(super) batches: HeavyWork,
-    /// Of checks of all agents: each of their answers may hold the largest agent.
-    pub(super) checks: HeavyWork,
+    /// Of comparisons of all agents: each of their answers may hold the largest agent.
+    pub(super) comparisons: HeavyWork,
 }
 
 impl Context {

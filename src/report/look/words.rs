@@ -168,8 +168,8 @@ pub(super) fn same_mapping(noted: Mapping) -> Option<Note> {
             return Some(Note::pass("mapping", text));
         }
         Mapping::Mixed => {
-            "daemons with different rules or columns have written here, so some configurations may \
-            differ from the mapping of their agents"
+            "configurations were written here under different rules or columns, so some may differ \
+            from the mapping of their agents"
         }
         Mapping::Other => {
             "the configurations were last in sync under other rules or columns than those of these \

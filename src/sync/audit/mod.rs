@@ -276,7 +276,7 @@ impl<'a> Auditor<'a> {
         pass.worked += compared;
         let mut noted = Instant::now();
         loop {
-            let turn = context.turns.checks.wait().await;
+            let turn = context.turns.comparisons.wait().await;
             let portion = pass.portion(&ground, &self.remembered, &mut self.lead);
             let (step, worked) = portion.await?;
             drop(turn);
@@ -309,7 +309,7 @@ impl<'a> Auditor<'a> {
         db: &Db,
         layout: &Layout,
     ) -> Result<(bool, Duration), QueryError> {
-        let _turn = self.context.turns.checks.wait().await;
+        let _turn = self.context.turns.comparisons.wait().await;
         let began = Instant::now();
         let lies = avoid_wrong_index(db, layout, LONGEST).await?;
         self.reports.index(&self.context.observer, lies.as_ref());

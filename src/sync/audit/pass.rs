@@ -29,7 +29,7 @@ use crate::sync::context::Lead;
 /// the whole table.
 const PORTION: (i64, i64) = (4096, 65_536);
 
-/// The longest time of a portion. It has the turn of the checks, for which the audits of the other
+/// The longest time of a portion. It has the turn of comparisons, for which the audits of the other
 /// databases wait.
 pub(super) const LONGEST: Duration = Duration::from_secs(60);
 

@@ -33,7 +33,7 @@ const NOT_TAKEN: &str =
     "its row of agent_sync.outbox could not be deleted by place, version and slug";
 
 impl Drain {
-    /// What to do when a batch could not be taken: try another one, or give up the connection.
+    /// What to do when a batch could not be claimed: try another one, or give up the connection.
     pub(super) async fn claim_failed(
         &mut self,
         tools: Tools<'_>,
