@@ -2,8 +2,8 @@
 --
 -- Run after guard.sql, which makes the schema, and before attach.sql, in the same transaction.
 -- Running it again makes and repairs what has been dropped or altered, renews comments, and sets or
--- drops the defaults that depend on "history" (below). It keeps the rows. Once released, this file is
--- never edited: a later version of the schema is a further numbered file.
+-- drops the defaults that depend on "history" (below). It keeps the rows. Once released, this file
+-- is never edited: a later version of the schema is a further numbered file.
 --
 -- Everything is in the schema agent_sync, closed to PUBLIC, and belongs to the role that installed
 -- first. Each file acts as the owner of the schema (SET LOCAL ROLE) and goes back to the role of
@@ -340,8 +340,8 @@ BEGIN
     -- A btree holds no value over 2,704 bytes, so an agent with a long slug would fail its batch. A
     -- hash index holds the hash alone, and the constraint compares the rows with the same hash. The
     -- expression is the key (store::queries::key): a constraint of this kind takes one value. An
-    -- escaped tenant has no "/", and "%" only before "25" or "2F", so "%" alone is no tenant, and no
-    -- two keys have the same text.
+    -- escaped tenant has no "/", and "%" only before "25" or "2F", so "%" alone is no tenant, and
+    -- no two keys have the same text.
     IF NOT EXISTS (SELECT FROM pg_constraint c
                    WHERE c.conrelid = 'agent_sync.problem'::regclass
                      AND c.conname = 'problem_key_is_unique')

@@ -17,8 +17,8 @@
 -- Locks. CREATE TRIGGER and ALTER TABLE ... ENABLE ALWAYS TRIGGER take SHARE ROW EXCLUSIVE, which
 -- blocks writers of the table; DROP TRIGGER takes ACCESS EXCLUSIVE. The wait for each lock is at
 -- most 200 ms. If one is not available, all of them are released for 200 ms, and then tried again;
--- the fifth attempt is the last. So a long transaction on one table blocks writers of the other for at most 200 ms at
--- a time.
+-- the fifth attempt is the last. So a long transaction on one table blocks writers of the other for
+-- at most 200 ms at a time.
 
 DO $attach$
 DECLARE
@@ -148,8 +148,8 @@ DECLARE
             'AND a.attname OPERATOR(pg_catalog.=) ''slug'''],
         ['old_slug     pg_catalog.text;/* key */',
             E'old_slug     pg_catalog.text;\n    new_tenant   pg_catalog.text;']];
-    -- Whether the row had another slug before, and whether it had another key. Without a row before,
-    -- as in an insert, neither is true.
+    -- Whether the row had another slug before, and whether it had another key. Without a row
+    -- before, as in an insert, neither is true.
     other_slug     CONSTANT text := 'OLD.%1$I::pg_catalog.text COLLATE pg_catalog."C" '
         'OPERATOR(pg_catalog.<>) new_slug';
     other_key      CONSTANT text := other_slug || ' OR OLD.%1$I IS NOT NULL AND COALESCE('
@@ -197,9 +197,9 @@ BEGIN
     PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
 
     -- When a column counts as changed. Everything is compared byte by byte, because json has no
-    -- equality, and citext and some collations treat different texts as equal. A jsonb is compared as
-    -- it is stored: its text may be too long for the server. Its own equality takes 1.0 for 1.00,
-    -- which are the same voice settings (M5), and different texts in another column.
+    -- equality, and citext and some collations treat different texts as equal. A jsonb is compared
+    -- as it is stored: its text may be too long for the server. Its own equality takes 1.0 for
+    -- 1.00, which are the same voice settings (M5), and different texts in another column.
     SELECT string_agg(c.differs, ' OR ' ORDER BY c.position),
            string_agg(c.same, ' AND ' ORDER BY c.position),
            max(c.same) FILTER (WHERE c.position = 2),
@@ -698,7 +698,8 @@ BEGIN
     ELSE
         INSERT INTO agent_sync.outbox (slug)
             SELECT p.slug FROM agent_sync.problem p WHERE p.tenant IS NULL;
-        -- A daemon without tenants stops at a row with one. This row is about no agent, and wakes it.
+        -- A daemon without tenants stops at a row with one. This row is about no agent, and wakes
+        -- it.
         IF EXISTS (SELECT FROM agent_sync.install i
                    WHERE i.tables #>> '{agents,columns,tenant}' IS DISTINCT FROM tenant)
         THEN

@@ -11,9 +11,9 @@
 --                   Configurations: take the former slug if the row has none any more.
 --   /* key */       where tenants are set, the text beside it, by one with the tenant (key_parts in
 --                   attach.sql); otherwise the comment itself, by nothing
--- A marked text is this comment and the text beside it. attach.sql raises an exception if one of its
--- texts does not occur here, and if there is another mark or an append without one: so change a marked
--- text in both files.
+-- A marked text is this comment and the text beside it. attach.sql raises an exception if one of
+-- its texts does not occur here, and if there is another mark or an append without one: so change a
+-- marked text in both files.
 --
 -- The function has no `SET search_path`, which PostgreSQL would set anew for every row. Instead,
 -- nothing in it is looked up by the path of the session that saves: functions, types, collations

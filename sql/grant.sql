@@ -21,11 +21,11 @@
 -- agent_sync, except agent_sync.granted, and of agent_sync.history the columns id and at alone. It
 -- can write nothing.
 --
--- The role of the daemon can SELECT the mapped columns of the agents and xmin, SELECT the compared columns
--- of the configurations and their primary key, UPDATE those that are written, and use the tables in
--- the schema agent_sync. The system columns ctid, tableoid and xmin need a grant as well. The role
--- can use the schemas of these objects, and of the types of the written columns. It cannot read
--- other columns, such as API keys. Earlier privileges of the role stay.
+-- The role of the daemon can SELECT the mapped columns of the agents and xmin, SELECT the compared
+-- columns of the configurations and their primary key, UPDATE those that are written, and use the
+-- tables in the schema agent_sync. The system columns ctid, tableoid and xmin need a grant as well.
+-- The role can use the schemas of these objects, and of the types of the written columns. It cannot
+-- read other columns, such as API keys. Earlier privileges of the role stay.
 --
 -- Any other role loses its privileges in the schema, which it may have from ALTER DEFAULT
 -- PRIVILEGES. A role that writes to the outbox can lose changes, and one that writes to
@@ -353,8 +353,8 @@ BEGIN
 
         -- An earlier grant that is not needed any more, because the settings name other tables or
         -- columns, or the role has become a monitoring role. It is revoked with the rights of the
-        -- owner of the schema alone, because the data belongs to that role. And it is revoked before
-        -- others are granted: the end of a privilege on a table ends it on each column.
+        -- owner of the schema alone, because the data belongs to that role. And it is revoked
+        -- before others are granted: the end of a privilege on a table ends it on each column.
         FOR need IN
             SELECT g.* FROM agent_sync.granted g
             WHERE g.role = member.name
@@ -396,7 +396,8 @@ BEGIN
                                WHEN 'schema' THEN format('SCHEMA %I', need.schema)
                                ELSE format('%I.%I', need.schema, need.object) END);
             -- A role that an install made has its privileges from installs, and another role those
-            -- that an install has noted. The last one that is removed revokes those that they share.
+            -- that an install has noted. The last one that is removed revokes those that they
+            -- share.
             IF is_shared AND need.schema <> 'agent_sync'
                 AND (coalesce(shobj_description(member.oid, 'pg_authid'), '') = ANY (created_roles)
                      OR noted_elsewhere @> jsonb_build_array(jsonb_build_object(

@@ -73,11 +73,11 @@ BEGIN
     END LOOP;
 
     -- T6: two installs would write the same configurations, or take each other's locks. The lock of
-    -- proof.sql admits one install in a database at a time, whatever its schema. The daemon asks the
-    -- same (store::queries::rivals).
-    -- Any role can make a function or a table of such a name. So one counts only where its owner, or
-    -- that of the schema of an install around it, is a superuser, the owner of this install, or a
-    -- role that can act as the owner of one of the two tables; and one that is temporary never.
+    -- proof.sql admits one install in a database at a time, whatever its schema. The daemon asks
+    -- the same (store::queries::rivals). Any role can make a function or a table of such a name. So
+    -- one counts only where its owner, or that of the schema of an install around it, is a
+    -- superuser, the owner of this install, or a role that can act as the owner of one of the two
+    -- tables; and one that is temporary never.
     trusted := ARRAY(
         SELECT r.oid FROM pg_roles r
         WHERE r.rolsuper

@@ -1,6 +1,6 @@
 -- agent-sync: refuses a schema whose name begins the settings of an extension of the server. The
--- settings of agent-sync begin with it as well, and PostgreSQL 15 and later refuse such a setting of
--- others. Run before any of them is set.
+-- settings of agent-sync begin with it as well, and PostgreSQL 15 and later refuse such a setting
+-- of others. Run before any of them is set.
 
 DO $prefix$
 DECLARE

@@ -20,8 +20,8 @@
 -- owner. Where a superuser runs this file, they must belong to superusers: the owner of an object
 -- can run code in the session of its user, and SET ROLE does not stop such code, because it can
 -- return to the role that has logged in. That role counts, and each that it is a member of, and not
--- the present one, which can be a setting of the database. So the error tells a superuser to run the
--- install as the other role.
+-- the present one, which can be a setting of the database. So the error tells a superuser to run
+-- the install as the other role.
 --
 -- The tables of agent-sync must have no trigger, rule, child table or expression of others. Where
 -- the caller is not the owner of the schema, the tables are locked until the end of the

@@ -1,9 +1,9 @@
 //! The key of an agent (T5): its slug, or, where tenants are set, its tenant and its slug.
 //!
-//! Inside the program, and in the parameters of its queries, a key is one text. Without tenants it is
-//! the slug. With tenants it is the escaped tenant, a `/` and the slug; `%` alone in the place of the
-//! tenant stands for an agent without one. An escaped tenant has `%25` for `%` and `%2F` for `/`, so
-//! no two keys have the same text. `store::queries::key` has the same text in SQL.
+//! Inside the program, and in the parameters of its queries, a key is one text. Without tenants it
+//! is the slug. With tenants it is the escaped tenant, a `/` and the slug; `%` alone in the place
+//! of the tenant stands for an agent without one. An escaped tenant has `%25` for `%` and `%2F` for
+//! `/`, so no two keys have the same text. `store::queries::key` has the same text in SQL.
 
 use std::borrow::Cow;
 
@@ -66,8 +66,8 @@ impl Keys {
 }
 
 impl Key<'_> {
-    /// Whether it has an empty tenant and an empty slug. By such a row of the outbox, `sql/attach.sql`
-    /// wakes the daemon.
+    /// Whether it has an empty tenant and an empty slug. By such a row of the outbox,
+    /// `sql/attach.sql` wakes the daemon.
     pub fn is_empty(&self) -> bool {
         self.slug.is_empty() && self.tenant.as_deref() == Some("")
     }

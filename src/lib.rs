@@ -10,12 +10,12 @@
 //!
 //! 1. A trigger that [`install`] creates from `sql/` appends the slug of a saved agent to the
 //!    outbox, in the writer's transaction. It sends a notification only while the daemon sleeps.
-//! 2. [`session`] is the daemon's connection. It receives the notification and wakes the task of the
-//!    database in [`sync`], which decides on every scan, poll and sleep.
+//! 2. [`session`] is the daemon's connection. It receives the notification and wakes the task of
+//!    the database in [`sync`], which decides on every scan, poll and sleep.
 //! 3. [`sync`] executes a batch. [`store`] claims slugs from the outbox, and reads their agents and
 //!    configurations in the same snapshot.
-//! 4. [`mapping`] computes the columns to write from an agent and its configuration, without I/O; or
-//!    every reason to reject the agent. [`mapping::plan()`] is its entry point.
+//! 4. [`mapping`] computes the columns to write from an agent and its configuration, without I/O;
+//!    or every reason to reject the agent. [`mapping::plan()`] is its entry point.
 //! 5. [`store`] writes the differences, deletes the outbox rows and commits.
 //! 6. [`observe`] turns the committed batch into log lines and the state of the database, which
 //!    [`admin`] serves over HTTP and [`supervisor`] sends to systemd.

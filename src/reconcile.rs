@@ -124,7 +124,8 @@ impl<'a> Reconciler<'a> {
         }
     }
 
-    /// Brings the agents with these keys in sync, each ended by a NUL, and reports the result of each.
+    /// Brings the agents with these keys in sync, each ended by a NUL, and reports the result of
+    /// each.
     pub async fn run(
         &mut self,
         keys: &str,

@@ -1,9 +1,10 @@
-//! The page of one agent at `/agents/DATABASE/SLUG` (I8): a document for a browser, and as JSON what
-//! `agent-sync why` says.
+//! The page of one agent at `/agents/DATABASE/SLUG` (I8): a document for a browser, and as JSON
+//! what `agent-sync why` says.
 //!
-//! The answer shows settings of the agent, and makes one connection to its database. So it is served
-//! on a loopback address and on the Unix socket only, and not to the page of another web site; one at
-//! a time, with a time limit and of bounded size. `making` has the thread on which it is made.
+//! The answer shows settings of the agent, and makes one connection to its database. So it is
+//! served on a loopback address and on the Unix socket only, and not to the page of another web
+//! site; one at a time, with a time limit and of bounded size. `making` has the thread on which it
+//! is made.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;

@@ -1,11 +1,11 @@
 //! The thread on which the pages of agents are made, one after the other.
 //!
-//! A page takes as much work as its agent is large, and the answer that an untrusted server gives may
-//! take more. So nothing of it runs on the thread that answers `/livez`: neither the queries, nor the
-//! comparison, nor the text of the answer.
+//! A page takes as much work as its agent is large, and the answer that an untrusted server gives
+//! may take more. So nothing of it runs on the thread that answers `/livez`: neither the queries,
+//! nor the comparison, nor the text of the answer.
 //!
-//! Invariant: the thread has one page at a time, and at most one more waits for it. A page that is no
-//! longer waited for ends at its next wait for the database.
+//! Invariant: the thread has one page at a time, and at most one more waits for it. A page that is
+//! no longer waited for ends at its next wait for the database.
 
 use std::sync::Arc;
 

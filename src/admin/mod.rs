@@ -2,9 +2,9 @@
 //! the status page at `/`.
 //!
 //! Authority: none. All data is a snapshot of the [`Board`], but for the page of an agent, which an
-//! [`Explain`] answers; this module neither accesses PostgreSQL itself nor waits for a database task
-//! nor changes anything. It has its own thread with its own event loop, so requests do not delay the
-//! databases, and a hung task is still reported.
+//! [`Explain`] answers; this module neither accesses PostgreSQL itself nor waits for a database
+//! task nor changes anything. It has its own thread with its own event loop, so requests do not
+//! delay the databases, and a hung task is still reported.
 //!
 //! - `server` listens at the port and the Unix socket and limits clients; `socket` creates the
 //!   socket.

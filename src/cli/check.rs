@@ -15,8 +15,8 @@ pub struct Check {
     /// Also list the voice settings that no rule reads, with the number of their agents
     #[arg(long)]
     pub unmapped: bool,
-    /// Show instead, in groups, which fields the rules in FILE would change, compared with the rules
-    /// in force; exits with 0 whatever they change
+    /// Show instead, in groups, which fields the rules in FILE would change, compared with the
+    /// rules in force; exits with 0 whatever they change
     #[arg(long, value_name = "FILE", conflicts_with = "unmapped")]
     pub rules: Option<PathBuf>,
     /// The tenant.

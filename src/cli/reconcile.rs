@@ -18,8 +18,8 @@ pub struct Reconcile {
     /// Only the first N agents of each database that differ
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub sample: Option<u64>,
-    /// Also the agents with the slugs in FILE, one a line, or tenant/slug where agents.columns.tenant
-    /// is set; - is standard input
+    /// Also the agents with the slugs in FILE, one a line, or tenant/slug where
+    /// agents.columns.tenant is set; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "all")]
     pub slugs_from: Option<PathBuf>,
     /// The tenant.

@@ -4,8 +4,8 @@ use std::io::IsTerminal as _;
 
 use crate::exit::Fault;
 
-/// Asks at the terminal whether the command is meant. `does` and the items of the list, a line each,
-/// say what it takes away. Without a terminal, fails with a usage fault.
+/// Asks at the terminal whether the command is meant. `does` and the items of the list, a line
+/// each, say what it takes away. Without a terminal, fails with a usage fault.
 pub(super) fn is_meant(command: &str, does: &str, list: &[String]) -> anyhow::Result<bool> {
     let list = format!("\n    {}", list.join("\n    "));
     if std::io::stdin().is_terminal() {

@@ -92,8 +92,8 @@ pub(super) fn looked_in(database: &Database, look: &Look) -> String {
     }
 }
 
-/// The error where no database has the slug, with the finding that a policy may hide it, and the slugs
-/// that are similar.
+/// The error where no database has the slug, with the finding that a policy may hide it, and the
+/// slugs that are similar.
 pub(super) fn not_found(
     looked: &[String],
     wanted: Wanted<'_>,

@@ -1,7 +1,7 @@
 //! The faults of the commands: what failed, with the remedy and the exit code of the command.
 //!
-//! An error of a query is a fault of the daemon's policy ([`sqlstate::policy`]) with other remedies: a
-//! command ends where the daemon would try again.
+//! An error of a query is a fault of the daemon's policy ([`sqlstate::policy`]) with other
+//! remedies: a command ends where the daemon would try again.
 
 use tokio_postgres::error::{DbError, SqlState};
 

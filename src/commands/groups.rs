@@ -1,5 +1,5 @@
-//! Many agents on a terminal: the first ones are printed in full, and all are counted by what is the
-//! matter with them. A pipe, a file and JSON get every agent.
+//! Many agents on a terminal: the first ones are printed in full, and all are counted by what is
+//! the matter with them. A pipe, a file and JSON get every agent.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -45,7 +45,8 @@ impl Groups {
         }
     }
 
-    /// Counts an agent by its verdict and by what differs or is wrong. Returns whether it is printed.
+    /// Counts an agent by its verdict and by what differs or is wrong. Returns whether it is
+    /// printed.
     pub(super) fn add(&mut self, comparison: &Comparison) -> bool {
         if !self.limited {
             return true;

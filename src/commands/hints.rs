@@ -9,8 +9,8 @@ use crate::show::{DIM, WIDTH, indented};
 pub(super) const WHY: &str =
     "`agent-sync why SLUG` explains one that is missing, rejected or failed.";
 
-/// Prints the hints. `scope` names the checked agents and their database as arguments of `reconcile`; a
-/// daemon leads, or the database is paused.
+/// Prints the hints. `scope` names the checked agents and their database as arguments of
+/// `reconcile`; a daemon leads, or the database is paused.
 pub(super) fn print(page: &mut Page, checked: &Checked, scope: &str, (led, paused): (bool, bool)) {
     let tally = &checked.tally;
     let mut hint = |text: &str| {

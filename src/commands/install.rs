@@ -120,8 +120,9 @@ impl<'a> Meant<'a> {
         Ok((Self { database, session }, leaves))
     }
 
-    /// Whether both have one install (T6), whatever their connection strings are. The running server
-    /// counts, because a physical copy of it has its identifier, and the same numbers of databases.
+    /// Whether both have one install (T6), whatever their connection strings are. The running
+    /// server counts, because a physical copy of it has its identifier, and the same numbers of
+    /// databases.
     fn is_same(&self, other: &Self) -> bool {
         self.session.backend().server == other.session.backend().server
             && self.database.install.schema == other.database.install.schema
@@ -235,8 +236,8 @@ fn shared(database: &Database, other: &Database) -> Fault {
 }
 
 /// The findings about the key of the agents (T5), of the catalog alone: the role of an install may
-/// have more rights than the owners of the tables (S27). An install does not fail on them, nor where
-/// they cannot be read: `doctor` reports that.
+/// have more rights than the owners of the tables (S27). An install does not fail on them, nor
+/// where they cannot be read: `doctor` reports that.
 async fn about_the_key(db: &Db, database: &Database) -> Vec<Finding> {
     let Ok(layout) = Layout::read(db, database).await else {
         return Vec::new();

@@ -69,8 +69,8 @@ use crate::store::{MayRead, of_others};
 /// Runs the asynchronous part of a command on one thread. agent-sync waits far more than it
 /// computes, and a current-thread runtime wakes up fastest.
 ///
-/// The work owns every session that it opens: a session ends in the event loop (`session::farewell`),
-/// and the loop waits for that.
+/// The work owns every session that it opens: a session ends in the event loop
+/// (`session::farewell`), and the loop waits for that.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,12 +1,13 @@
-//! The agents that the command line names: by slugs, where tenants are set also as `tenant/slug`, and
-//! by a tenant. A value may be written in any way that its type takes.
+//! The agents that the command line names: by slugs, where tenants are set also as `tenant/slug`,
+//! and by a tenant. A value may be written in any way that its type takes.
 
 use crate::exit::Fault;
 use crate::settings::Database;
 use crate::store::Layout;
 use crate::store::surveyed::Named;
 
-/// The named agents of one database: in which way they are named, and the names; None for every agent.
+/// The named agents of one database: in which way they are named, and the names; None for every
+/// agent.
 pub(super) fn named(
     database: &Database,
     layout: &Layout,

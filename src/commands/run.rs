@@ -27,8 +27,8 @@ use crate::sync::{Fleet, Options, Reloaded};
 /// The time limit for reading the settings files on a reload.
 const READING: Duration = Duration::from_secs(10);
 
-/// The longest time from the signal to the end of the process (I4): whatever is not done by then, such
-/// as the end of a session whose server does not answer, is abandoned.
+/// The longest time from the signal to the end of the process (I4): whatever is not done by then,
+/// such as the end of a session whose server does not answer, is abandoned.
 const END: Duration = Duration::from_millis(4_750);
 
 /// The part of [`END`] that the running batches may take; the rest is for the ends of the sessions.
@@ -178,8 +178,8 @@ async fn stop(fleet: Fleet, supervisor: &Supervisor, grace: Duration) {
     report_stopped(fleet.stop(left).await);
 }
 
-/// Ends the process after [`END`] in any case. The bounds of the single steps would add up: the ends
-/// of the sessions, and a log that nobody reads.
+/// Ends the process after [`END`] in any case. The bounds of the single steps would add up: the
+/// ends of the sessions, and a log that nobody reads.
 fn end_in_time() {
     let thread = std::thread::Builder::new().name("end".to_owned());
     // Without a thread, the bounds of the steps remain.

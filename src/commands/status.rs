@@ -2,8 +2,8 @@
 //! remedies.
 //!
 //! The databases are queried concurrently, so an unreachable one delays the output by at most its
-//! `connect_timeout`. The exit code is 69 if a database cannot be reached, 2 if a fault is shown, and
-//! otherwise 0 (I2). With `--exit-zero` it is always 0.
+//! `connect_timeout`. The exit code is 69 if a database cannot be reached, 2 if a fault is shown,
+//! and otherwise 0 (I2). With `--exit-zero` it is always 0.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -197,8 +197,8 @@ fn standing_by(states: &[State]) -> Option<String> {
     (!of_each.is_empty()).then(|| format!("Standing by: {}.", of_each.join(", ")))
 }
 
-/// One sentence with a text for each database that has no fault, if there is one: of the others it is
-/// not known, and the fault is above.
+/// One sentence with a text for each database that has no fault, if there is one: of the others it
+/// is not known, and the fault is above.
 fn of_each(states: &[State], what: &str, text: impl Fn(&Look) -> String) -> Option<String> {
     let asked = states
         .iter()

@@ -25,7 +25,8 @@ const NUMBERS: std::ops::Range<usize> = 3..10;
 /// The column of the leader.
 const LEADER: usize = 2;
 
-/// The width that a table that is too wide leaves to the database name and to the leader, by column.
+/// The width that a table that is too wide leaves to the database name and to the leader, by
+/// column.
 const LEAST: [(usize, u16); 2] = [(0, 10), (LEADER, 12)];
 
 /// The table with these rows, of at most this width where that is possible.

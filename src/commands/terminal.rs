@@ -26,7 +26,8 @@ pub(super) fn size() -> (usize, usize) {
     size_of(stdout()).unwrap_or((WIDTH, ROWS))
 }
 
-/// The lines that fit, each cut at the last column. If some are left out, the last line counts them.
+/// The lines that fit, each cut at the last column. If some are left out, the last line counts
+/// them.
 pub(super) fn fit(lines: &[String], (columns, rows): (usize, usize)) -> Vec<String> {
     let mut lines: Vec<_> = lines
         .iter()

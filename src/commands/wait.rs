@@ -23,8 +23,8 @@ use crate::show::{WIDTH, count, indented};
 /// The pauses between two looks at the outbox: the first one, doubled up to the last one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// How much longer than `--timeout` the command may take to connect and to look: with a short one, it
-/// tells whether the changes are applied.
+/// How much longer than `--timeout` the command may take to connect and to look: with a short one,
+/// it tells whether the changes are applied.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// The note where missed changes cannot be ruled out, and its remedy.

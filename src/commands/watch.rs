@@ -33,7 +33,8 @@ pub(super) struct Files {
     pub(super) named: Vec<PathBuf>,
 }
 
-/// Which version of a file there is: device, inode, size and time of the last change; None for none.
+/// Which version of a file there is: device, inode, size and time of the last change; None for
+/// none.
 type Version = Option<(u64, u64, u64, i64, i64)>;
 
 /// The versions of the files, and of those in `databases.d`.
@@ -69,8 +70,8 @@ impl Watch {
         watch
     }
 
-    /// Watches these files from now on, if `on`. A file that has changed since the last look, perhaps
-    /// while it was being read, is found by the next one.
+    /// Watches these files from now on, if `on`. A file that has changed since the last look,
+    /// perhaps while it was being read, is found by the next one.
     pub(super) fn follow(&mut self, files: Files, on: bool) {
         self.files = files;
         self.watcher = None;
@@ -136,7 +137,8 @@ impl Files {
         self.main.as_deref().map(drop_in_directory)
     }
 
-    /// The folders of the files. A missing `databases.d` appears in the folder of the settings file.
+    /// The folders of the files. A missing `databases.d` appears in the folder of the settings
+    /// file.
     fn folders(&self) -> BTreeSet<PathBuf> {
         let files = self.main.iter().chain(&self.named);
         let folders = files.filter_map(|file| file.parent()).map(|folder| {

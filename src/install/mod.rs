@@ -304,8 +304,8 @@ const CLOSED: &str = "SELECT unnest(current_setting('agent_sync.closed')::text[]
 const KEPT: &str =
     "SELECT p.rolname::text FROM pg_roles p WHERE p.rolname = ANY ($1::text[]) ORDER BY 1";
 
-/// Runs the steps. Tries again after a lock conflict, because a long transaction may hold one of the
-/// tables.
+/// Runs the steps. Tries again after a lock conflict, because a long transaction may hold one of
+/// the tables.
 async fn transact(
     db: &Db,
     settings: &[(&str, String)],

@@ -97,8 +97,8 @@ impl Counts {
     }
 }
 
-/// The result of the last comparison of every agent. The daemon compares at `audit.interval`, after a
-/// change of the rules, and again while a configuration differs.
+/// The result of the last comparison of every agent. The daemon compares at `audit.interval`, after
+/// a change of the rules, and again while a configuration differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compared {
     /// The time of its end.

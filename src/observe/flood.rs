@@ -43,7 +43,8 @@ impl Kind {
         Self::Mapped,
     ];
 
-    /// The kind, the agent and the detail of an event about a single agent; `None` for other events.
+    /// The kind, the agent and the detail of an event about a single agent; `None` for other
+    /// events.
     fn of<'a>(event: &Event<'a>) -> Option<(Self, &'a Key<'a>, &'a str)> {
         match *event {
             Event::NotInSync { key, problem, .. } => Some(match problem {

@@ -6,8 +6,8 @@
 //!
 //! - `event` has the events; `totals` has the totals of batches.
 //! - `observer` sends an event to the log and to the registry; `wording` has its log line.
-//! - `log` sets the destination of the log, and `form` has the form of its lines; `journal` adds the
-//!   severity for systemd's journal.
+//! - `log` sets the destination of the log, and `form` has the form of its lines; `journal` adds
+//!   the severity for systemd's journal.
 //! - `flood` limits the lines about single agents, and `row` like lines in a row.
 //! - `board` has the current states of all databases; `cell` applies the events to the state of
 //!   one, whose fields are in `state` and `compared`.

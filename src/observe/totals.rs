@@ -1,7 +1,7 @@
 //! The totals of batches.
 
-/// The totals of batches: `written` and `unchanged` count configurations, the others count slugs. An
-/// agent counts once for each batch that looks at it.
+/// The totals of batches: `written` and `unchanged` count configurations, the others count slugs.
+/// An agent counts once for each batch that looks at it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
     /// Configurations that were written.

@@ -115,8 +115,8 @@ impl Waiting {
     }
 }
 
-/// The problems of these agents: at most 20, each with its remedy; and, with the permission, the slugs
-/// that no agent has.
+/// The problems of these agents: at most 20, each with its remedy; and, with the permission, the
+/// slugs that no agent has.
 pub async fn problems_of(
     db: &Db,
     database: &Database,

@@ -1,5 +1,5 @@
-//! The changes and roles that an uninstall drops for good, and the changes that an install for other
-//! tables leaves.
+//! The changes and roles that an uninstall drops for good, and the changes that an install for
+//! other tables leaves.
 
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
@@ -41,8 +41,8 @@ pub struct Left {
     pub pending: Option<i64>,
 }
 
-/// Reads what the plan leaves; `None` if the install serves its tables already, or there is none. The
-/// transaction is rolled back.
+/// Reads what the plan leaves; `None` if the install serves its tables already, or there is none.
+/// The transaction is rolled back.
 pub async fn left(db: &Db, plan: &Plan<'_>) -> Result<Option<Left>, QueryError> {
     let left = async {
         install::prove(db, plan).await?;

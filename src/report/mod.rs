@@ -1,7 +1,8 @@
 //! Reads the state of a database with SQL alone and explains it. No daemon needs to run.
 //!
 //! - `look` runs the checks of the daemon's start and reads leader, outbox and problems.
-//! - `story` reads the state of one agent, within the limits of `reach`, and `conclusion` explains it.
+//! - `story` reads the state of one agent, within the limits of `reach`, and `conclusion` explains
+//!   it.
 //! - `awaited` counts the changes that `wait` waits for.
 //! - `loss` finds the changes and roles that an uninstall drops or an install leaves.
 //! - `unmatched`, `upkeep` and `canary` are further checks of `doctor`.

@@ -22,8 +22,8 @@ pub fn remedy(
         .into_owned()
 }
 
-/// The remedy for an agent with this verdict, whose problem is noted with the reason `noted`; `None`
-/// if no action is needed.
+/// The remedy for an agent with this verdict, whose problem is noted with the reason `noted`;
+/// `None` if no action is needed.
 pub fn remedy_of(
     database: &Database,
     (verdict, noted): (Verdict, &str),
@@ -52,8 +52,8 @@ pub fn remedy_of(
 
 /// The arguments that name an agent of this database to a command, quoted for a shell.
 ///
-/// The name of the database is left out where a connection string alone has made it, because there is
-/// no other one then.
+/// The name of the database is left out where a connection string alone has made it, because there
+/// is no other one then.
 pub fn arguments(database: &str, key: &Key<'_>) -> String {
     let database = scope(database);
     let dashes = if key.slug.starts_with('-') { "-- " } else { "" };

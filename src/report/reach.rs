@@ -1,8 +1,9 @@
 //! How much of an agent a story reads and keeps.
 //!
-//! A command reads what a daemon reads: an agent of at most 16 MiB with its configuration. For a page,
-//! the daemon itself reads, beside its databases and as often as clients ask; so a page reads less than
-//! a batch that waits for no turn, and keeps the beginning of each list and of each value.
+//! A command reads what a daemon reads: an agent of at most 16 MiB with its configuration. For a
+//! page, the daemon itself reads, beside its databases and as often as clients ask; so a page reads
+//! less than a batch that waits for no turn, and keeps the beginning of each list and of each
+//! value.
 
 use std::time::Duration;
 

@@ -229,7 +229,8 @@ const NO_TLS: &str = "This server has no TLS. If the network up to it is trusted
 const NO_PASSWORD: &str = "Put the password into password_file of this database, into its URL, \
     PGPASSWORD or ~/.pgpass; or set password_command to a command that prints it.";
 
-/// The remedy for a certificate of a server that is not accepted: what proves the server comes first.
+/// The remedy for a certificate of a server that is not accepted: what proves the server comes
+/// first.
 fn of_certificate(error: &rustls::Error) -> &'static str {
     use rustls::{CertificateError as Wrong, Error};
     match error {

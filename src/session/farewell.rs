@@ -8,8 +8,8 @@
 //! - The statement comes after all that the session has sent, finished or not. If a transaction is
 //!   open then, the statement fails, and the pooler closes the backend instead.
 //! - The end is bounded by [`LIMIT`], and an error of it changes nothing: the connection closes.
-//! - The end runs as a task of its own, so it delays no database. [`all_ended`] waits for the ends of
-//!   all sessions, and each event loop with sessions waits for that before it ends.
+//! - The end runs as a task of its own, so it delays no database. [`all_ended`] waits for the ends
+//!   of all sessions, and each event loop with sessions waits for that before it ends.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};

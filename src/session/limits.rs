@@ -15,8 +15,8 @@ pub const LARGE: u64 = 32 * 1024 * 1024;
 /// and again: a few rows of half a MiB (`report::Reach`).
 pub const BRIEF: u64 = 4 * 1024 * 1024;
 
-/// The most memory for an answer of a command that compares agents, one database at a time: a portion
-/// has up to 32 rows (`survey`), and after small ones many may be large.
+/// The most memory for an answer of a command that compares agents, one database at a time: a
+/// portion has up to 32 rows (`survey`), and after small ones many may be large.
 pub const PORTION: u64 = 256 * 1024 * 1024;
 
 /// The timeouts of statements and locks.

@@ -194,8 +194,8 @@ impl Session {
         Ok(named?)
     }
 
-    /// Whether the backend had state of an earlier session of agent-sync: the pooler in between does
-    /// not reset the backends that it gives to another client.
+    /// Whether the backend had state of an earlier session of agent-sync: the pooler in between
+    /// does not reset the backends that it gives to another client.
     pub fn was_used(&self) -> bool {
         self.is_used
     }

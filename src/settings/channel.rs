@@ -1,5 +1,5 @@
-//! The refusal of `announce.channel` where it is a channel of an install (I7): a daemon would take its
-//! own announcements for requests.
+//! The refusal of `announce.channel` where it is a channel of an install (I7): a daemon would take
+//! its own announcements for requests.
 
 use std::collections::BTreeMap;
 

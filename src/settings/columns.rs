@@ -42,9 +42,10 @@ impl AgentsColumns {
             /// The text that identifies an agent; required.
             slug = Identifier, Text("slug");
             /// The tenant of the agent, where a slug is unique for each tenant alone. With it,
-            /// tenant and slug identify an agent. Set it together with configurations.columns.tenant,
-            /// and then run `agent-sync install`. Of one of the types of a slug; an index is used
-            /// where it is uuid, an integer type, text or varchar.
+            /// tenant and slug identify an agent. Set it together with
+            /// configurations.columns.tenant, and then run `agent-sync install`. Of one of the
+            /// types of a slug; an index is used where it is uuid, an integer type, text or
+            /// varchar.
             tenant = Identifier, Unset("client_id");
             /// The agent's name.
             name = Identifier, Text("name");

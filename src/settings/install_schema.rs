@@ -1,9 +1,9 @@
 //! The schema of an install, which also names its channels, triggers and locks (T6).
 //!
 //! Every statement and every message is written for the schema `agent_sync`. Where an install has
-//! another schema, the name is exchanged in one place: [`crate::pg::Db`] does it for all that it sends.
-//! A message also has names from the server, which are final: they may be `agent_sync` as well, for
-//! example that of a role, and stay as they are.
+//! another schema, the name is exchanged in one place: [`crate::pg::Db`] does it for all that it
+//! sends. A message also has names from the server, which are final: they may be `agent_sync` as
+//! well, for example that of a role, and stay as they are.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -64,9 +64,9 @@ const RESERVED: &str = "\
     similar some symmetric system_user table tablesample then to trailing true union unique \
     user using variadic verbose when where window with";
 
-/// The modules of PostgreSQL with settings that begin with their name, but for those whose name begins
-/// with `pg_`. Any session may load one, and the settings of an install of this name would then be
-/// refused. `sql/prefix.sql` finds those of other extensions.
+/// The modules of PostgreSQL with settings that begin with their name, but for those whose name
+/// begins with `pg_`. Any session may load one, and the settings of an install of this name would
+/// then be refused. `sql/prefix.sql` finds those of other extensions.
 const MODULES: &str = "\
     auth_delay auto_explain basebackup_to_shell basic_archive isn passwordcheck plperl plpgsql \
     pltcl postgres_fdw sepgsql";

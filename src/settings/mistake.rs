@@ -9,7 +9,8 @@ use std::{fmt, io};
 /// The remedy for a file that this user may not read, which is no mistake of the settings.
 const AS_ANOTHER_USER: &str = "run this as root (sudo), or as the user of the daemon";
 
-/// The remedy for a file that cannot be read; `remedy` is for every reason but a lack of permission.
+/// The remedy for a file that cannot be read; `remedy` is for every reason but a lack of
+/// permission.
 pub(crate) fn remedy_of_unreadable<'a>(error: &io::Error, remedy: &'a str) -> &'a str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => AS_ANOTHER_USER,

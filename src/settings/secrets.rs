@@ -2,8 +2,8 @@
 //! reload nor a restart.
 //!
 //! A database whose URL is in a file, or whose parameters are in a service file, is built again
-//! from the new ones and the values of the sources, by the code that loads settings. A database with
-//! a file for its password alone takes the new password.
+//! from the new ones and the values of the sources, by the code that loads settings. A database
+//! with a file for its password alone takes the new password.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -85,9 +85,9 @@ section! {
         /// sync.poll_interval.
         notify: bool = ValueType::Bool, Bool(true);
         /// Whether a configuration that is created after its agent, or moved to another agent, is
-        /// synced at once. With false, its agent has to be saved or requested again, unless the agent
-        /// has a problem, which is tried again. The audit reports such a configuration as edited, and
-        /// syncs it with audit.repair = "reconcile" alone.
+        /// synced at once. With false, its agent has to be saved or requested again, unless the
+        /// agent has a problem, which is tried again. The audit reports such a configuration as
+        /// edited, and syncs it with audit.repair = "reconcile" alone.
         configurations: bool = ValueType::Bool, Bool(true);
     }
 }
@@ -152,11 +152,11 @@ section! {
     Announce = "announce" {
         /// A channel to NOTIFY with the slug of every configuration that was written, so that
         /// runtimes can drop their cached copies; where tenants are set, with `tenant/slug`, and
-        /// `%25` and `%2F` for `%` and `/` in the tenant. Not set: no notification is sent. None is sent
-        /// either while the notification queue of the server is half full, as when a listener is
-        /// stuck in a transaction; the configurations are still written. A slug of more than 7,999
-        /// bytes is never announced, because a notification has no more. A channel of an install, such
-        /// as `agent_sync`, is refused.
+        /// `%25` and `%2F` for `%` and `/` in the tenant. Not set: no notification is sent. None is
+        /// sent either while the notification queue of the server is half full, as when a listener
+        /// is stuck in a transaction; the configurations are still written. A slug of more than
+        /// 7,999 bytes is never announced, because a notification has no more. A channel of an
+        /// install, such as `agent_sync`, is refused.
         channel: Option<String> = ValueType::Identifier, Unset("configuration_changed");
     }
 }
@@ -217,10 +217,10 @@ section! {
     /// How the daemon takes up changed settings.
     #[derive(Copy)]
     Reload = "reload" {
-        /// Whether the daemon reads its settings again when one of their files changes, as it does at
-        /// SIGHUP: the settings file, databases.d, and every file that a setting names. Files that
-        /// are replaced by a rename or a swapped symbolic link are seen as well. Changes on a network
-        /// file system may not be. A file with a mistake changes nothing.
+        /// Whether the daemon reads its settings again when one of their files changes, as it does
+        /// at SIGHUP: the settings file, databases.d, and every file that a setting names. Files
+        /// that are replaced by a rename or a swapped symbolic link are seen as well. Changes on a
+        /// network file system may not be. A file with a mistake changes nothing.
         watch: bool = ValueType::Bool, Bool(false);
     }
 }
@@ -231,9 +231,9 @@ section! {
         /// The address and port at which /livez, /readyz, /metrics, /status and the status page are
         /// served over HTTP. They show names of databases, their hosts and users, slugs and
         /// reasons, and no secret or value of a row. A loopback address also has a page for each
-        /// agent, with its settings and without prompts and keys. With 0.0.0.0, limit the clients by
-        /// a firewall or a NetworkPolicy. Port 0 takes a free port, which the log names. "off" serves
-        /// nothing there.
+        /// agent, with its settings and without prompts and keys. With 0.0.0.0, limit the clients
+        /// by a firewall or a NetworkPolicy. Port 0 takes a free port, which the log names. "off"
+        /// serves nothing there.
         #[serde(deserialize_with = "listen")]
         listen: Option<SocketAddr> = ValueType::Listen, Text("127.0.0.1:9878");
         /// A Unix socket that serves the same to root and to the user of the daemon. `agent-sync

@@ -60,8 +60,8 @@ impl Mark {
     }
 }
 
-/// Whether the row `alias` of a table of ours is about one of the names `$slugs`, unless that is null,
-/// and, by its tenant `of`, about the tenant `$tenant`, likewise.
+/// Whether the row `alias` of a table of ours is about one of the names `$slugs`, unless that is
+/// null, and, by its tenant `of`, about the tenant `$tenant`, likewise.
 fn is_named(keys: Keys, (alias, of): (&str, &str), slugs: &str, tenant: &str) -> String {
     let of_tenant = if keys.have_tenants() {
         format!(" AND ({tenant}::text IS NULL OR {of} = {tenant})")
@@ -77,9 +77,9 @@ fn is_named(keys: Keys, (alias, of): (&str, &str), slugs: &str, tenant: &str) ->
 }
 
 /// How many keys, counted up to 1,000 rows, have a row in the outbox whose transaction has a number
-/// below `$1`; with `$2` only of these names, and with `$3` only of this tenant. A row tells the age
-/// of its transaction, and the present number less the age is the whole number. It is a little too
-/// small while transactions run, so a later change may count as well.
+/// below `$1`; with `$2` only of these names, and with `$3` only of this tenant. A row tells the
+/// age of its transaction, and the present number less the age is the whole number. It is a little
+/// too small while transactions run, so a later change may count as well.
 pub fn awaited(keys: Keys) -> String {
     format!(
         "
@@ -94,8 +94,8 @@ pub fn awaited(keys: Keys) -> String {
     )
 }
 
-/// The first 20 problems of the names `$1`, unless that is null, and of the tenant `$2`, likewise: the
-/// columns of the key, kind, reason and SQLSTATE.
+/// The first 20 problems of the names `$1`, unless that is null, and of the tenant `$2`, likewise:
+/// the columns of the key, kind, reason and SQLSTATE.
 pub fn problems_of_named(keys: Keys) -> String {
     let column = |name| format!("{} AS {name}", shown(&format!("p.{name}")));
     let tenant = keys.have_tenants().then(|| column("tenant"));

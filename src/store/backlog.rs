@@ -1,6 +1,6 @@
 //! What is waiting and what is not in sync, counted and listed at a bounded cost: at most
-//! [`COUNTED`] rows of the outbox and of the problems are looked at, and the latest problems of each
-//! kind are fetched, cut short.
+//! [`COUNTED`] rows of the outbox and of the problems are looked at, and the latest problems of
+//! each kind are fetched, cut short.
 
 use std::time::{Instant, SystemTime};
 
@@ -35,8 +35,8 @@ pub const COUNTS: &str = "
                  count(*) FILTER (WHERE p.kind = 'ambiguous') AS ambiguous
           FROM (SELECT kind FROM agent_sync.problem LIMIT $1) AS p) AS p";
 
-/// The server process of this session, and the number of rows of the table `$1` by the statistics of
-/// the server, less than 0 without statistics.
+/// The server process of this session, and the number of rows of the table `$1` by the statistics
+/// of the server, less than 0 without statistics.
 pub fn own() -> String {
     format!("SELECT pg_backend_pid(), ({})", report::ESTIMATE)
 }

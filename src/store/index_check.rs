@@ -21,8 +21,8 @@ pub(super) async fn columns(
     Ok(findings)
 }
 
-/// Whether configurations have no tenant, where tenants are set (G14). The table is scanned as far as
-/// the first of them, and only if its column may be null.
+/// Whether configurations have no tenant, where tenants are set (G14). The table is scanned as far
+/// as the first of them, and only if its column may be null.
 async fn without_tenant(
     db: &Db,
     layout: &Layout,

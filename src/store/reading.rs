@@ -1,8 +1,8 @@
 //! The permission to plan queries on the two tables (S27).
 //!
 //! PostgreSQL evaluates code of the owner of a table while it plans a query on it, such as the
-//! predicate of an index, with the rights of the role of the session. Invariant: a command that does
-//! not need the rows plans no query on the two tables in a session with more rights than their
+//! predicate of an index, with the rights of the role of the session. Invariant: a command that
+//! does not need the rows plans no query on the two tables in a session with more rights than their
 //! owners. The statements that such commands share with others take a [`MayRead`], and the session
 //! of such a command [gives one](MayRead::of) only where no owner gains rights by it.
 

@@ -84,8 +84,8 @@ impl Remedies {
     }
 }
 
-/// A text constant that a person can read and paste: what could disturb a terminal is escaped, and so
-/// is a backtick, which would end the statement.
+/// A text constant that a person can read and paste: what could disturb a terminal is escaped, and
+/// so is a backtick, which would end the statement.
 fn readable(text: &str) -> String {
     let escaped = crate::mapping::quoted(text);
     let inner = escaped.get(1..escaped.len() - 1).unwrap_or_default();

@@ -16,9 +16,9 @@ use crate::key::Keys;
 
 /// The sessions of daemons in this database, the leader first: process, host, whether it is told
 /// where from, user, program, since when and how long it has been connected, whether it leads,
-/// whether it sleeps, whether it holds the leader lock and is no daemon by its role or name, for how
-/// long its session has done nothing, and whether its last statement is none of a daemon. PostgreSQL
-/// gives less for sessions that it hides from this role.
+/// whether it sleeps, whether it holds the leader lock and is no daemon by its role or name, for
+/// how long its session has done nothing, and whether its last statement is none of a daemon.
+/// PostgreSQL gives less for sessions that it hides from this role.
 pub fn daemons() -> String {
     format!(
         "
@@ -100,9 +100,9 @@ pub const ROW_HOLDER: &str = "
       AND coalesce(s.pid::text, p.gid) IS NOT NULL
     ORDER BY 3 LIMIT 1";
 
-/// What stands in the way of which agents: kind, SQLSTATE, how many, the keys of three of them (of a
-/// slug that is longer than any may be, the beginning), since when and for how long, and the latest
-/// reason.
+/// What stands in the way of which agents: kind, SQLSTATE, how many, the keys of three of them (of
+/// a slug that is longer than any may be, the beginning), since when and for how long, and the
+/// latest reason.
 pub fn problems(keys: Keys) -> String {
     let key = keys.of_row("p");
     let begun = queries::beginning(&key);
@@ -135,8 +135,8 @@ pub fn problem_of(keys: Keys) -> String {
     )
 }
 
-/// The condition that a row `o` of the outbox is about the key `$1`: a row without tenant is about the
-/// agents of every tenant.
+/// The condition that a row `o` of the outbox is about the key `$1`: a row without tenant is about
+/// the agents of every tenant.
 fn is_about(keys: Keys) -> String {
     let key = keys.of_row("o");
     match keys {

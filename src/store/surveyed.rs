@@ -21,7 +21,8 @@ fn order(agents: &Agents) -> String {
     }
 }
 
-/// The condition that the agent `a` is behind (`>`) the key in `parameter`, or not behind it (`<=`).
+/// The condition that the agent `a` is behind (`>`) the key in `parameter`, or not behind it
+/// (`<=`).
 fn bound(agents: &Agents, comparison: &str, parameter: &str) -> String {
     let keys = agents.keys();
     if !keys.have_tenants() {
@@ -164,9 +165,9 @@ pub struct Extent {
 /// Whether the version of the agent `a` is younger than that of its configuration `c`, null where
 /// that is not asked; and the version of the configuration.
 ///
-/// The time of the commits decides where the server keeps it. Otherwise the order of the transaction
-/// numbers does. They are given at the first write of a transaction, so an edit within a longer
-/// transaction of another may count as later than that.
+/// The time of the commits decides where the server keeps it. Otherwise the order of the
+/// transaction numbers does. They are given at the first write of a transaction, so an edit within
+/// a longer transaction of another may count as later than that.
 fn versions(read: Extent) -> &'static str {
     if !read.versions {
         return "NULL::boolean AS is_younger, NULL::text AS version";
@@ -186,8 +187,8 @@ fn result_key(agents: &Agents) -> (String, String) {
 }
 
 /// Every agent with its configurations, those of an agent together, in the order of the keys; of
-/// those `named` by `$1` alone, of those after the key `$2` and of those up to `$3`, unless these are
-/// null.
+/// those `named` by `$1` alone, of those after the key `$2` and of those up to `$3`, unless these
+/// are null.
 ///
 /// The columns are those of [`Surveyed`].
 pub fn survey(layout: &Layout, read: Extent, named: Named) -> String {
@@ -248,8 +249,8 @@ pub fn survey(layout: &Layout, read: Extent, named: Named) -> String {
     )
 }
 
-/// How many configurations with a slug match no agent, and the first `$1` of their keys; of a longer
-/// one than any may be, the beginning. Both tables are read once, and joined by hash.
+/// How many configurations with a slug match no agent, and the first `$1` of their keys; of a
+/// longer one than any may be, the beginning. Both tables are read once, and joined by hash.
 pub fn unmatched(layout: &Layout) -> String {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
     let begun = queries::beginning("u.key");

@@ -18,8 +18,8 @@ pub fn exists(layout: &Layout, _: MayRead) -> Option<String> {
     ))
 }
 
-/// The first `$1` tenants of agents, of those with at most `$2` characters; nothing where no tenants
-/// are set.
+/// The first `$1` tenants of agents, of those with at most `$2` characters; nothing where no
+/// tenants are set.
 pub fn some(layout: &Layout, _: MayRead) -> Option<String> {
     let tenant = layout.agents.tenant.as_ref()?.text("a");
     Some(format!(

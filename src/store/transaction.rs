@@ -3,8 +3,8 @@
 //!
 //! Invariant: only the holder of the leader lock writes (G2). The session holds it, but a trigger
 //! of others on the configurations may release all locks of the session. So each batch takes the
-//! lock again for its own transaction. This costs no round trip while the session holds it, and fails
-//! when another session does.
+//! lock again for its own transaction. This costs no round trip while the session holds it, and
+//! fails when another session does.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -219,11 +219,11 @@ impl Store {
         self.db.batch(&set_time(time)).await
     }
 
-    /// Ends a batch in one round trip (two, where it sends much): deletes its outbox rows, writes its outcome,
-    /// notifies the channel `announce`, and commits. If a row could not be written, or a statement
-    /// takes longer than `time`, it returns an error and the batch writes nothing. `time` is set
-    /// where code of others may run with the write, after a slow write, after trial writes, and for
-    /// a slug in pages; the write then runs under the `search_path` of the role.
+    /// Ends a batch in one round trip (two, where it sends much): deletes its outbox rows, writes
+    /// its outcome, notifies the channel `announce`, and commits. If a row could not be written, or
+    /// a statement takes longer than `time`, it returns an error and the batch writes nothing.
+    /// `time` is set where code of others may run with the write, after a slow write, after trial
+    /// writes, and for a slug in pages; the write then runs under the `search_path` of the role.
     ///
     /// After an error of the server, nothing of the batch has happened. If the connection failed or
     /// the answer came too late, the batch may be committed. Both cases are safe, because the batch

@@ -81,9 +81,9 @@ fn query_of_owners() -> String {
 }
 
 /// The owners of the schema `agent_sync` and of its objects, as quoted names, that cannot act as a
-/// superuser, and have not logged in here; the role that has; and the greatest of the rights that it
-/// has and such an owner has not. No row where there is none. A capture function runs with the rights of its
-/// owner.
+/// superuser, and have not logged in here; the role that has; and the greatest of the rights that
+/// it has and such an owner has not. No row where there is none. A capture function runs with the
+/// rights of its owner.
 fn query_of_others() -> String {
     format!(
         "

@@ -191,8 +191,8 @@ async fn read(
     }
 }
 
-/// The number of rows in the portion after these: as many as fit by their average size, at most twice
-/// as many as before, and at most `most`.
+/// The number of rows in the portion after these: as many as fit by their average size, at most
+/// twice as many as before, and at most `most`.
 fn next_portion(rows: &[Row], before: usize, most: usize) -> usize {
     let bytes: usize = rows.iter().map(Row::raw_size_bytes).sum();
     let fitting = BYTES / (bytes / rows.len().max(1)).max(1);

@@ -17,8 +17,8 @@ use crate::store::{Layout, MOST_CONFIGURATIONS, enqueue};
 pub struct Reading {
     /// Whether the outbox and the problems are read; they exist only after the install.
     pub can_read_notes: bool,
-    /// The most that the agent and one configuration weigh together, in bytes. What is heavier comes
-    /// without contents and is not compared.
+    /// The most that the agent and one configuration weigh together, in bytes. What is heavier
+    /// comes without contents and is not compared.
     pub weight: u32,
     /// The most rows at a time.
     pub rows: usize,
@@ -29,8 +29,8 @@ pub struct Reading {
 /// Compares the agent with this key. `visit` gets the number of each row, the row, and the
 /// comparison as far as this row; a number of 0 is a new beginning.
 ///
-/// The comparison ends at the first row that is too heavy, and lighter than any that is rejected for
-/// it: the result is not known then. `None` if there is no agent with the key.
+/// The comparison ends at the first row that is too heavy, and lighter than any that is rejected
+/// for it: the result is not known then. `None` if there is no agent with the key.
 pub async fn compare(
     db: &Db,
     layout: &Layout,

@@ -31,7 +31,8 @@ impl Unmatched {
     }
 }
 
-/// Counts the configurations with a slug that match no agent. `None` if it takes longer than `limit`.
+/// Counts the configurations with a slug that match no agent. `None` if it takes longer than
+/// `limit`.
 pub async fn unmatched(
     db: &Db,
     layout: &Layout,

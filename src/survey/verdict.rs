@@ -292,8 +292,8 @@ impl Comparison {
         }
     }
 
-    /// Whether a configuration is to be written, or the row in `agent_sync.problem`, and no change is
-    /// pending from which the daemon would know.
+    /// Whether a configuration is to be written, or the row in `agent_sync.problem`, and no change
+    /// is pending from which the daemon would know.
     pub fn is_unsettled(&self) -> bool {
         match self.verdict() {
             _ if self.pending => false,

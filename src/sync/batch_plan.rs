@@ -245,8 +245,8 @@ pub(super) async fn plan_batch<'a>(
 }
 
 /// Decides on a key without tenant, where tenants are set. It is about the agents of every tenant
-/// with this slug, and about the agents without tenant, for which nothing can be written: NULL is no
-/// tenant.
+/// with this slug, and about the agents without tenant, for which nothing can be written: NULL is
+/// no tenant.
 fn plan_no_tenant<'a>(
     group: Group<'a>,
     key: &'a str,

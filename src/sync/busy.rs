@@ -2,12 +2,13 @@
 //!
 //! A batch skips a configuration that another session has locked, and the daemon looks at it again
 //! after a pause. Where short locks follow each other closely, every look may find one. So the slug
-//! is sometimes tried alone, and its configurations are waited for in the queue of the server, for a
-//! limited time, in which no other slug is written:
+//! is sometimes tried alone, and its configurations are waited for in the queue of the server, for
+//! a limited time, in which no other slug is written:
 //!
 //! - when a configuration has another version than at the last look, because its lock has changed
 //!   hands;
-//! - otherwise after 2 s, and then after ever longer times: one session may hold the lock for hours.
+//! - otherwise after 2 s, and then after ever longer times: one session may hold the lock for
+//!   hours.
 
 use std::mem;
 use std::time::{Duration, Instant};

@@ -115,8 +115,8 @@ pub(super) enum Drained {
 }
 
 impl Drain {
-    /// With `uses_idle_lock`, writers notify a sleeping daemon (C6); without, it never takes the idle
-    /// lock. The slow writes are those that an earlier connection knew.
+    /// With `uses_idle_lock`, writers notify a sleeping daemon (C6); without, it never takes the
+    /// idle lock. The slow writes are those that an earlier connection knew.
     pub(super) fn new(batch_size: u32, slow: Slow, uses_idle_lock: bool) -> Self {
         let mut protocol = Protocol::new(uses_idle_lock);
         Self {

@@ -1,5 +1,5 @@
-//! The slugs that are no text for this program: too long, not UTF-8, or not the same after the way to
-//! UTF-8 and back. The server sets them aside by the place and the version of their rows.
+//! The slugs that are no text for this program: too long, not UTF-8, or not the same after the way
+//! to UTF-8 and back. The server sets them aside by the place and the version of their rows.
 
 use tokio_postgres::Error;
 

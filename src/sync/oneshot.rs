@@ -67,8 +67,8 @@ impl OneShotDrain {
         }))
     }
 
-    /// One batch of the rows in the outbox. False, after a short wait, where nothing is left that can
-    /// be taken now.
+    /// One batch of the rows in the outbox. False, after a short wait, where nothing is left that
+    /// can be taken now.
     pub async fn drain_batch(&mut self) -> Result<bool, AttemptError> {
         let tools = Tools {
             store: &self.store,

@@ -67,8 +67,8 @@ pub enum Command<T> {
         /// Whether the scan left rows in the outbox ([`Input::LeftRows`]).
         left_rows: bool,
     },
-    /// Sleep until a notification arrives, or a sweep, a retry or another attempt at what was left is
-    /// due.
+    /// Sleep until a notification arrives, or a sweep, a retry or another attempt at what was left
+    /// is due.
     Sleep {
         /// Whether the scan left rows in the outbox ([`Input::LeftRows`]).
         left_rows: bool,

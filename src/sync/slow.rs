@@ -121,9 +121,9 @@ impl Slow {
         }
     }
 
-    /// The time of [`Self::time`], or none where no limit is needed. Setting a limit takes a noticeable share of a
-    /// small batch, so it is set only where code of others runs with the writes, or after a slow
-    /// write.
+    /// The time of [`Self::time`], or none where no limit is needed. Setting a limit takes a
+    /// noticeable share of a small batch, so it is set only where code of others runs with the
+    /// writes, or after a slow write.
     pub(super) fn limit(&self, foreign_code: ForeignCode) -> Option<Duration> {
         (self.has_met_any || foreign_code != ForeignCode::None).then(|| self.time())
     }
@@ -158,8 +158,8 @@ impl Slow {
         }
     }
 
-    /// The slug could not be tried alone now, without the turn of heavy work. It keeps the limit that
-    /// it would have had.
+    /// The slug could not be tried alone now, without the turn of heavy work. It keeps the limit
+    /// that it would have had.
     pub(super) fn put_off(&mut self, waited: Duration, now: Instant) {
         let key = self.alone.take();
         if let Some(trial) = key.and_then(|key| self.slugs.get_mut(&key)) {

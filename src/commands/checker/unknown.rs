@@ -9,8 +9,8 @@ use crate::settings::{WITHHELD, is_withheld};
 use crate::show::{RED, WIDTH, indented};
 
 impl Checker<'_> {
-    /// Prints the requested slugs that no agent has, and a tenant that no database has. `reached` of
-    /// `of` databases could be checked.
+    /// Prints the requested slugs that no agent has, and a tenant that no database has. `reached`
+    /// of `of` databases could be checked.
     pub(in crate::commands) fn unknown(&mut self, reached: usize, of: usize) -> Exit {
         if reached == 0 {
             return Exit::Done;

@@ -54,8 +54,8 @@ pub struct Look {
     pub unsure: bool,
     /// The problems, grouped by kind and SQLSTATE.
     pub problems: Option<Vec<Group>>,
-    /// That row-level security may hide agents from this role, and configurations: those that are not
-    /// found may exist.
+    /// That row-level security may hide agents from this role, and configurations: those that are
+    /// not found may exist.
     pub hidden: (Option<Note>, Option<Note>),
 }
 
@@ -82,8 +82,8 @@ pub struct Daemon {
     pub leads: bool,
     /// Whether it sleeps until a save wakes it.
     pub sleeps: bool,
-    /// Whether it holds the leader lock without being a daemon: its role may not process changes, or
-    /// its application name is another one.
+    /// Whether it holds the leader lock without being a daemon: its role may not process changes,
+    /// or its application name is another one.
     #[serde(skip)]
     is_intruder: bool,
     /// How long its session has been idle, in seconds; `None` if the server hides it.
@@ -228,8 +228,8 @@ impl Look {
     }
 }
 
-/// Reads the state of a database. Without rules, the check of the mapping is left out, and without the
-/// permission what needs rows of the two tables.
+/// Reads the state of a database. Without rules, the check of the mapping is left out, and without
+/// the permission what needs rows of the two tables.
 pub async fn look(
     db: &Db,
     database: &Database,

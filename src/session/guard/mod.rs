@@ -31,8 +31,8 @@
 //! so the reader ends the connection with that cause (`is_unreadable`).
 //!
 //! [`Driver`] is the only connection of a session, and `over_tls` and `in_the_clear` are the only
-//! functions that make one. So there is none without a reader, and none without a [`Wire`] below it,
-//! over TCP or a Unix socket.
+//! functions that make one. So there is none without a reader, and none without a [`Wire`] below
+//! it, over TCP or a Unix socket.
 
 mod descriptions;
 mod error_text;

@@ -337,8 +337,8 @@ impl Reader {
         add(AUTHENTICATION, &body, passed);
     }
 
-    /// An error. That of a notification which the server cannot send comes where a session waits, or
-    /// after a statement has ended. It says of no statement that it failed, and the driver would
+    /// An error. That of a notification which the server cannot send comes where a session waits,
+    /// or after a statement has ended. It says of no statement that it failed, and the driver would
     /// take it for an answer.
     fn take_error(&mut self, text: ErrorText, passed: &mut Vec<u8>) {
         let error = text.finish();

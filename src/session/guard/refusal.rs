@@ -67,8 +67,9 @@ pub(super) enum Refusal {
         Surplus::MOST
     )]
     NoContent,
-    /// The server cannot send the text of a notification, and has ended the session on account of it
-    /// (or, before the minor versions of November 2025, sends an error that answers no question).
+    /// The server cannot send the text of a notification, and has ended the session on account of
+    /// it (or, before the minor versions of November 2025, sends an error that answers no
+    /// question).
     #[error("the server cannot send the text of a notification (NOTIFY) in UTF-8")]
     Unreadable,
     /// The server sends more than the driver is to hold.

@@ -2,8 +2,8 @@
 //!
 //! A server sends what it likes before it has proved anything, also where nothing is verified. The
 //! search of rustls for a path to an authority tries the certificates of one name in every order,
-//! and rustls copies all certificates for each session ticket. So [`Verifier`] is the only verifier,
-//! and first refuses a [`LongChain`].
+//! and rustls copies all certificates for each session ticket. So [`Verifier`] is the only
+//! verifier, and first refuses a [`LongChain`].
 //!
 //! Invariant: only at one name has the search a choice, and this is between two certificates. So it
 //! takes a few steps and checks a few signatures. Without a limit, their number grows with the

@@ -48,7 +48,8 @@ const VARIABLES: &[(&str, &str)] = &[
     ("PGTARGETSESSIONATTRS", "target_session_attrs"),
 ];
 
-/// Variables of libpq that may secure a connection, or change what a session sees, and are not used.
+/// Variables of libpq that may secure a connection, or change what a session sees, and are not
+/// used.
 const UNUSED: &[&str] = &[
     "PGDATESTYLE",
     "PGKRBSRVNAME",

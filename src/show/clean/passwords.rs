@@ -109,8 +109,8 @@ mod tests {
     use super::*;
     use crate::show::Clean;
 
-    /// The mask leaves each escape whole, so JSON is the same JSON but for the password, and a constant
-    /// of a shell or PostgreSQL ends where it ended.
+    /// The mask leaves each escape whole, so JSON is the same JSON but for the password, and a
+    /// constant of a shell or PostgreSQL ends where it ended.
     #[test]
     fn s10_the_mask_takes_no_escape_apart() {
         for secret in [
@@ -214,8 +214,8 @@ mod tests {
         }
     }
 
-    /// A text of schemes alone takes time that grows with its length, and a connection string of any
-    /// length is masked as a whole.
+    /// A text of schemes alone takes time that grows with its length, and a connection string of
+    /// any length is masked as a whole.
     #[test]
     fn s3_no_byte_belongs_to_two_connection_strings() {
         let long = "x".repeat(100_000);

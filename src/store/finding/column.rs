@@ -33,8 +33,8 @@ pub enum Column {
         /// Its type.
         of_type: String,
     },
-    /// The collation of a slug takes different texts for equal, which are different agents (G13), so
-    /// no index serves.
+    /// The collation of a slug takes different texts for equal, which are different agents (G13),
+    /// so no index serves.
     #[error(
         "{column} has a nondeterministic collation, in which no index finds one text alone, so \
         every lookup scans {table}"
@@ -60,7 +60,8 @@ pub enum Column {
         /// Whether the table has partitions, over which there is such an index only on what they
         /// are divided by.
         partitioned: bool,
-        /// The column for each value of which slugs are unique, if there is one: perhaps a tenant. Not quoted.
+        /// The column for each value of which slugs are unique, if there is one: perhaps a tenant.
+        /// Not quoted.
         perhaps_tenant: Option<String>,
     },
     /// The indexes of a slug were made in another order than the collation has now.
@@ -205,7 +206,8 @@ impl Column {
     }
 }
 
-/// Statements that change the type of the column of a slug, on which triggers of the install depend.
+/// Statements that change the type of the column of a slug, on which triggers of the install
+/// depend.
 fn change(table: &str, column: &str, to: &str) -> String {
     format!(
         "DROP TRIGGER IF EXISTS agent_sync_insert ON {table}; DROP TRIGGER IF EXISTS \

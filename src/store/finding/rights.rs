@@ -127,7 +127,8 @@ pub enum Rights {
         /// Its owner.
         table_owner: String,
     },
-    /// A role that is no role of a daemon may write to tables of agent-sync, so it can lose changes.
+    /// A role that is no role of a daemon may write to tables of agent-sync, so it can lose
+    /// changes.
     #[error("{role}, which is no role of a daemon here, may write {tables}")]
     OthersMayWrite {
         /// The role as a quoted name, or PUBLIC.
@@ -225,7 +226,7 @@ impl Rights {
             Self::OthersMayWrite { revokes, .. } => format!(
                 "Run `agent-sync install` for this database, which revokes this, or as the owner \
                 of the schema: {revokes} If it is a role of the daemon, run `agent-sync install \
-                --role NAME`."
+                -- role NAME`."
             )
             .into(),
         }

@@ -67,8 +67,8 @@ impl Agents {
         self.slug_is_indexed || self.pair_is_indexed
     }
 
-    /// Whether indexes find each key, and each slug of whatever tenant, without a look at the rows of
-    /// others.
+    /// Whether indexes find each key, and each slug of whatever tenant, without a look at the rows
+    /// of others.
     pub fn names_are_indexed(&self) -> bool {
         self.slug_is_indexed && (self.tenant.is_none() || self.pair_is_indexed)
     }
@@ -90,8 +90,8 @@ impl Agents {
         exact_key(&escaped, &exact_slug(alias, &self.slug))
     }
 
-    /// Whether an index has the order of the keys, so that a range of them is found without a look at
-    /// the others.
+    /// Whether an index has the order of the keys, so that a range of them is found without a look
+    /// at the others.
     pub fn is_in_order_of_an_index(&self) -> bool {
         self.tenant.is_none() && self.slug_is_indexed && self.lookup == Lookup::Column
     }

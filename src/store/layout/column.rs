@@ -10,10 +10,10 @@ use crate::pg::identifier::Quoted;
 /// it is indexed, and whether it is of a primary key that can be read; then its collation, if the
 /// library orders text otherwise than when the collation was made: its name, none for that of the
 /// database, and the two versions; whether it is unique by itself; and whether its type holds slugs
-/// and tenants (T7; `sql/tables.sql` has the same types); whether its collation takes different texts for
-/// equal, and which it is; and its type as [`SqlColumn::cast`] has it. Those of the primary key
-/// come first, in its order. The table is looked up in the catalog, which needs no privilege: what
-/// the role lacks is for `checks` to say.
+/// and tenants (T7; `sql/tables.sql` has the same types); whether its collation takes different
+/// texts for equal, and which it is; and its type as [`SqlColumn::cast`] has it. Those of the
+/// primary key come first, in its order. The table is looked up in the catalog, which needs no
+/// privilege: what the role lacks is for `checks` to say.
 pub(super) const COLUMNS: &str = "
     SELECT a.attname::text AS name,
            pg_catalog.format_type(a.atttypid, -1) AS sql_type,

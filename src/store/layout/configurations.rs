@@ -86,8 +86,8 @@ impl Configurations {
         with_tenant(self.tenant.as_ref(), alias, tenant, same_slug)
     }
 
-    /// The key of the agent that the row `alias` is for, where tenants are set, and null if it has no
-    /// tenant; or else the slug as it is [looked up](Self::lookup).
+    /// The key of the agent that the row `alias` is for, where tenants are set, and null if it has
+    /// no tenant; or else the slug as it is [looked up](Self::lookup).
     pub fn key_of_agent(&self, alias: &str) -> String {
         match self.tenant {
             Some(_) => self.exact(alias),
@@ -95,8 +95,8 @@ impl Configurations {
         }
     }
 
-    /// This key byte by byte, whatever the columns have become since their types and their collations
-    /// were looked at. Every name is qualified.
+    /// This key byte by byte, whatever the columns have become since their types and their
+    /// collations were looked at. Every name is qualified.
     pub fn exact(&self, alias: &str) -> String {
         let slug = exact_slug(alias, &self.agent_slug);
         match &self.tenant {

@@ -10,13 +10,14 @@ impl Agents {
         plain_key(alias, self.tenant.as_ref(), &self.slug)
     }
 
-    /// The texts by which a name of agents finds them, of a request or on a command line: a slug, or,
-    /// where tenants are set, also `tenant/slug`; as it is, and as the server writes these values.
+    /// The texts by which a name of agents finds them, of a request or on a command line: a slug,
+    /// or, where tenants are set, also `tenant/slug`; as it is, and as the server writes these
+    /// values.
     pub fn names(&self, name: &str) -> Vec<String> {
         let mut names = self.slugs(name);
         if let Some(tenant) = &self.tenant {
-            // A tenant or a slug of another type than text has no "/". Between two texts, any "/" may
-            // be the end of the tenant, and neither is written otherwise.
+            // A tenant or a slug of another type than text has no "/". Between two texts, any "/"
+            // may be the end of the tenant, and neither is written otherwise.
             let parts = if tenant.is_text() {
                 name.rsplit_once('/')
             } else {

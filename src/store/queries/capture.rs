@@ -51,14 +51,13 @@ pub const CALLED_AFTER_A_FAILURE: &[&str] = &[
 
 /// The triggers that the capture needs, `$2` on `$1`, and that are missing or disabled, or whose
 /// function is not what makes it safe and able (SECURITY DEFINER without settings, an owner with
-/// the privileges, whom no row-level security refuses, and who may call what the function
-/// calls, `$6`); or that do not watch one of the quoted columns `$3` of the first table; or that
-/// look at what statements set (`UPDATE OF`) where a BEFORE trigger may change more, which
-/// `sql/attach.sql` sees to unless the other trigger came later; or that do not watch one of the
-/// quoted columns `$7` of the configurations; or that differ from those that the install has made
-/// on the two tables `$8`. And the partitions and children of these tables without such a trigger:
-/// PostgreSQL copies triggers to partitions and not to children, and a save in a child fires none of
-/// its parent.
+/// the privileges, whom no row-level security refuses, and who may call what the function calls,
+/// `$6`); or that do not watch one of the quoted columns `$3` of the first table; or that look at
+/// what statements set (`UPDATE OF`) where a BEFORE trigger may change more, which `sql/attach.sql`
+/// sees to unless the other trigger came later; or that do not watch one of the quoted columns `$7`
+/// of the configurations; or that differ from those that the install has made on the two tables
+/// `$8`. And the partitions and children of these tables without such a trigger: PostgreSQL copies
+/// triggers to partitions and not to children, and a save in a child fires none of its parent.
 ///
 /// The columns: the trigger; what is wrong with it; which kind of fault that is, as `CaptureFault`
 /// tells them apart; and a remedy, where it is another than `agent-sync install`.

@@ -254,8 +254,8 @@ pub fn lock_configurations(layout: &Layout) -> String {
 }
 
 /// Which versions of which rows the configurations of the slug `$1` are, as one number: their text
-/// would grow with their number (G12). Two may have the same number. The daemon may wait after it, so
-/// it has a word of a daemon (`IS_OTHERS`).
+/// would grow with their number (G12). Two may have the same number. The daemon may wait after it,
+/// so it has a word of a daemon (`IS_OTHERS`).
 pub fn versions_of_configurations(layout: &Layout) -> String {
     format!(
         "SELECT /* agent_sync */ hashtextextended(coalesce(string_agg(concat_ws(' ', v.relation, v.place, v.version),

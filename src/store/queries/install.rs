@@ -7,8 +7,9 @@ use super::own::is_named;
 /// number since (`is_called` is false), the count is a negative number below -1, so it differs from
 /// "never checked". Then whether the count may come from a crash: the write-ahead log of a sequence
 /// is ahead of its use, so a recovery moves it. For the same reason a standby shows another count,
-/// also without delay; the last column tells whether one has answered. It calls no volatile function:
-/// a proxy that splits reads and writes would send the query to the primary, and the others not.
+/// also without delay; the last column tells whether one has answered. It calls no volatile
+/// function: a proxy that splits reads and writes would send the query to the primary, and the
+/// others not.
 pub const INSTALL: &str = "
     SELECT i.version, i.uncaptured_seen,
            CASE WHEN u.is_called THEN u.last_value ELSE -2 - u.last_value END AS uncaptured,
@@ -95,9 +96,9 @@ pub const MIX_MAPPINGS: &str = "UPDATE agent_sync.install SET mapping = 'mixed s
 /// The noted mapping.
 pub const NOTED_MAPPING: &str = "SELECT i.mapping FROM agent_sync.install i";
 
-/// The record of the audits: the last complete one as JSON, with its time and how long ago that was;
-/// the same for the last changes that were never noticed; and the position of a running one. The
-/// last one is superseded where it compared under another mapping than the noted one.
+/// The record of the audits: the last complete one as JSON, with its time and how long ago that
+/// was; the same for the last changes that were never noticed; and the position of a running one.
+/// The last one is superseded where it compared under another mapping than the noted one.
 pub const AUDIT: &str = "
     SELECT i.audit ->> 'last' AS last, a.last_at,
            coalesce(i.audit #>> '{last,mapping}' <> i.mapping AND i.mapping <> ''
@@ -110,8 +111,8 @@ pub const AUDIT: &str = "
     CROSS JOIN LATERAL (SELECT (i.audit #>> '{last,at}')::timestamptz AS last_at,
                                (i.audit #>> '{unnoticed,at}')::timestamptz AS unnoticed_at) AS a";
 
-/// Notes a complete audit `$1` under the mapping `$3`, and the changes `$2` that were never noticed,
-/// unless null.
+/// Notes a complete audit `$1` under the mapping `$3`, and the changes `$2` that were never
+/// noticed, unless null.
 pub const NOTE_AUDIT: &str = "
     UPDATE agent_sync.install i
     SET audit = jsonb_strip_nulls(jsonb_build_object(
@@ -125,14 +126,14 @@ pub const NOTE_POSITION: &str = "
     UPDATE agent_sync.install i
     SET audit = coalesce(i.audit, '{}') || jsonb_build_object('running', $1::text::jsonb)";
 
-/// Other installs of this database that serve the quoted table `$1` of the configurations as well, a
-/// partition or a parent of it; and those whose advisory locks have the key of this one: the schema,
-/// and the table, null for a lock. `sql/guard.sql` asks the same.
+/// Other installs of this database that serve the quoted table `$1` of the configurations as well,
+/// a partition or a parent of it; and those whose advisory locks have the key of this one: the
+/// schema, and the table, null for a lock. `sql/guard.sql` asks the same.
 ///
 /// Any role can make a function or a table of such a name (S28). So a function or a table counts
-/// only where its owner, or that of the schema of an install around it, is a superuser, the owner of
-/// this install, or a role that can act as the owner of the table `$1` or of the agents `$2`. One of a
-/// temporary schema never counts.
+/// only where its owner, or that of the schema of an install around it, is a superuser, the owner
+/// of this install, or a role that can act as the owner of the table `$1` or of the agents `$2`.
+/// One of a temporary schema never counts.
 pub fn rivals() -> String {
     let (is_configurations, is_agents) = (is_named("$1"), is_named("$2"));
     format!(

@@ -1,8 +1,8 @@
 //! The key of an agent in SQL (T5): see [`crate::key`].
 //!
-//! A key is one text in the parameters and in the results. The tables of agent-sync have its parts in
-//! the columns `tenant` and `slug`. Without tenants the key is the slug, and every statement is as if
-//! there were no tenants. Every name is qualified (`store::path`).
+//! A key is one text in the parameters and in the results. The tables of agent-sync have its parts
+//! in the columns `tenant` and `slug`. Without tenants the key is the slug, and every statement is
+//! as if there were no tenants. Every name is qualified (`store::path`).
 
 use crate::key::Keys;
 

@@ -10,8 +10,9 @@ macro_rules! pause_in_force {
     };
 }
 
-/// The pause that is in force: since when, until when, by whom, why, and whether daemons close their
-/// connections. A person may have written the row, so texts are cut and infinite times left out.
+/// The pause that is in force: since when, until when, by whom, why, and whether daemons close
+/// their connections. A person may have written the row, so texts are cut and infinite times left
+/// out.
 pub const PAUSE: &str = concat!(
     "SELECT CASE WHEN isfinite(i.paused_since) THEN i.paused_since ELSE now() END AS since,
             CASE WHEN isfinite(i.paused_until) THEN i.paused_until END AS until,
@@ -21,9 +22,10 @@ pub const PAUSE: &str = concat!(
     pause_in_force!()
 );
 
-/// Pauses the database, until `$1` seconds after 1970, or for `$2` seconds, or for good; by the user
-/// `$3` of the operating system, for the reason `$4`, with closed connections if `$5`. It wakes the
-/// daemon, whose next batch finds the pause. Gives no row where the install has no record.
+/// Pauses the database, until `$1` seconds after 1970, or for `$2` seconds, or for good; by the
+/// user `$3` of the operating system, for the reason `$4`, with closed connections if `$5`. It
+/// wakes the daemon, whose next batch finds the pause. Gives no row where the install has no
+/// record.
 pub const SET_PAUSE: &str = "
     WITH paused AS (
         UPDATE agent_sync.install i
@@ -78,11 +80,11 @@ pub(in crate::store) const IS_ABLE: &str = "(s.usesysid IS NULL OR EXISTS (
       AND coalesce(has_table_privilege(r.oid, to_regclass('agent_sync.outbox')::oid, 'DELETE'),
         true)))";
 
-/// Whether the last statement of a session `s` is none of a daemon, whatever its application name: a
-/// pooler may have given the session of a daemon that was killed to an application, which inherits
-/// the name and the locks. Every statement of a daemon that precedes a wait has one of these words,
-/// or is a probe or the end of a transaction; between two statements of a sweep, any may be the last.
-/// Null if the statement is hidden.
+/// Whether the last statement of a session `s` is none of a daemon, whatever its application name:
+/// a pooler may have given the session of a daemon that was killed to an application, which
+/// inherits the name and the locks. Every statement of a daemon that precedes a wait has one of
+/// these words, or is a probe or the end of a transaction; between two statements of a sweep, any
+/// may be the last. Null if the statement is hidden.
 pub(in crate::store) const IS_OTHERS: &str = "(s.state = 'idle'
     AND s.query !~ '(agent_sync|1634169721)'
     AND s.query !~* '^[\\s;]*(begin|commit|rollback)?[\\s;]*$')";

@@ -16,10 +16,9 @@ pub fn enqueue(keys: Keys) -> String {
     }
 }
 
-/// Notifies the channel `$1` of the keys `$2`. PostgreSQL sends equal notifications of a transaction
-/// once.
-/// Two cases would fail the batch and are left out: a slug that is too long for a notification, and
-/// every slug while the notification queue is half full or more.
+/// Notifies the channel `$1` of the keys `$2`. PostgreSQL sends equal notifications of a
+/// transaction once. Two cases would fail the batch and are left out: a slug that is too long for a
+/// notification, and every slug while the notification queue is half full or more.
 pub const ANNOUNCE: &str = "
     SELECT pg_notify($1::text, u.slug) FROM unnest($2::text[]) AS u (slug)
     WHERE octet_length(u.slug) < 8000 AND (SELECT pg_notification_queue_usage()) < 0.5";

@@ -10,8 +10,8 @@ use crate::store::layout::{Agents, Layout};
 /// The most agents and problems that a request enters into the outbox.
 pub const MOST_REQUESTED: i64 = 2000;
 
-/// Puts those of the requested keys `$1` into the outbox that have an agent or a problem, and, where
-/// tenants are set, those of every tenant with one of the slugs `$2`, which include each
+/// Puts those of the requested keys `$1` into the outbox that have an agent or a problem, and,
+/// where tenants are set, those of every tenant with one of the slugs `$2`, which include each
 /// `tenant/slug` as it was requested. Gives the number that it has found: more than
 /// [`MOST_REQUESTED`] if it has left out some.
 pub fn enqueue_known(layout: &Layout) -> String {
@@ -76,8 +76,8 @@ fn by_reading(agents: &Agents) -> String {
     format!("SELECT {columns} FROM {table} a WHERE {is_one}")
 }
 
-/// The agents with one of the slugs in `parameter`, each slug with this ending of its look-up: by an
-/// index on the slug, or else by one read of the table.
+/// The agents with one of the slugs in `parameter`, each slug with this ending of its look-up: by
+/// an index on the slug, or else by one read of the table.
 fn by_slug(agents: &Agents, parameter: &str, ending: &str) -> String {
     let (table, columns, slugs) = (&agents.table, columns(agents), texts(parameter));
     if agents.slug_is_indexed {
@@ -92,8 +92,8 @@ fn by_slug(agents: &Agents, parameter: &str, ending: &str) -> String {
     format!("SELECT {columns} FROM {table} a WHERE {slug} IN ({slugs})")
 }
 
-/// Puts every tenant's agent with one of the slugs `$1` into the outbox, and every such problem: what
-/// a key without tenant is about.
+/// Puts every tenant's agent with one of the slugs `$1` into the outbox, and every such problem:
+/// what a key without tenant is about.
 pub fn enqueue_tenants(layout: &Layout) -> Option<String> {
     layout.agents.tenant.as_ref()?;
     let columns = columns_of_problem(Keys::Tenants);

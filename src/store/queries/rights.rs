@@ -70,9 +70,9 @@ pub const OWN_ROWS_HIDDEN: &str = "
 
 /// What row-level security may keep from the role: `$1` the agents, to read, and `$2` the
 /// configurations, to read and to write; the restrictive policies that keep it; and the name of a
-/// policy that would let the role at every row, null where there is one. It is harmless where a policy lets the role at every row
-/// and no restrictive policy takes that back; a policy that lets it at some rows may hide others,
-/// and nothing but its author knows.
+/// policy that would let the role at every row, null where there is one. It is harmless where a
+/// policy lets the role at every row and no restrictive policy takes that back; a policy that lets
+/// it at some rows may hide others, and nothing but its author knows.
 pub const HIDDEN_ROWS: &str = "
     WITH need (relation, command, name) AS (
         SELECT to_regclass($1::text), 'r', 'SELECT'
@@ -135,10 +135,10 @@ pub const LENDS_RIGHTS: &str = "
 pub(in crate::store) const IS_WITHIN_REACH: &str = "(pg_has_role(session_user, r.oid, 'MEMBER')
           OR pg_has_role(current_user, r.oid, 'MEMBER'))";
 
-/// Whether a query on the quoted tables `$1` and `$2` gives their owners no rights: each of them, of
-/// their partitions and children, and of their schemas, which can put another table in their place,
-/// is a superuser, or has logged in here, or can act as each role that this session can. The roles
-/// of the session itself do not count where they have no rights over others.
+/// Whether a query on the quoted tables `$1` and `$2` gives their owners no rights: each of them,
+/// of their partitions and children, and of their schemas, which can put another table in their
+/// place, is a superuser, or has logged in here, or can act as each role that this session can. The
+/// roles of the session itself do not count where they have no rights over others.
 pub fn may_read() -> String {
     format!(
         "
@@ -167,9 +167,9 @@ pub fn may_read() -> String {
     )
 }
 
-/// The grants on the tables of agent-sync that let a role write, which is no owner, no superuser and
-/// not the role of this session; `$1` and `$2` are the tables of the platform. The grantee, its OID,
-/// the tables, and the statements that revoke the grants; one row for each grantee.
+/// The grants on the tables of agent-sync that let a role write, which is no owner, no superuser
+/// and not the role of this session; `$1` and `$2` are the tables of the platform. The grantee, its
+/// OID, the tables, and the statements that revoke the grants; one row for each grantee.
 pub fn grants_to_others() -> String {
     format!(
         "

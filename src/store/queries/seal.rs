@@ -154,8 +154,8 @@ fn here(servers: &str) -> String {
 
 /// Whether the seal is not the one that was noted, so that the daemon has yet to check every agent.
 /// With policies, a seal is that of one role; where no daemon with the role of this session leads,
-/// the question has no answer: null. The role of the daemon may not know the identity of the server,
-/// and this one may.
+/// the question has no answer: null. The role of the daemon may not know the identity of the
+/// server, and this one may.
 const UNSEALED: &str = "CASE WHEN NOT EXISTS (
              SELECT FROM watched w JOIN pg_class c ON c.oid = w.relation
              WHERE c.relrowsecurity OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid))
@@ -198,8 +198,8 @@ pub const KNOWS_SYSTEM_IDENTIFIER: &str =
 pub const SYSTEM_IDENTIFIER: &str = "SELECT c.system_identifier::text FROM pg_control_system() c";
 
 /// The layout version: the seal, and the indexes of both tables, each as it was built. After a
-/// change of it, the prepared statements may be wrong: they leave out a new column, rely on a dropped
-/// index, or compare slugs in another collation.
+/// change of it, the prepared statements may be wrong: they leave out a new column, rely on a
+/// dropped index, or compare slugs in another collation.
 pub fn layout_version() -> String {
     let sealed = sealed();
     format!(

@@ -79,8 +79,8 @@ pub fn index_misses(key: KeyColumns<'_>, _: MayRead) -> String {
     )
 }
 
-/// The names of the quoted table `$1` of the configurations and of its quoted column `$2`, if rows of
-/// it have a slug and no tenant; None where no row can.
+/// The names of the quoted table `$1` of the configurations and of its quoted column `$2`, if rows
+/// of it have a slug and no tenant; None where no row can.
 pub fn lack_tenant(configurations: &Configurations, _: MayRead) -> Option<String> {
     let tenant = configurations
         .tenant

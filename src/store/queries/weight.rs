@@ -94,9 +94,9 @@ fn too_heavy(value: &str) -> String {
     )
 }
 
-/// What the heaviest column of an agent `a` and its configuration `c` weighs at least, if that is more
-/// than any agent may; or else null: to be joined as a row `heavy (weight)`. The length of a text is
-/// in its header, and the text is not read for it.
+/// What the heaviest column of an agent `a` and its configuration `c` weighs at least, if that is
+/// more than any agent may; or else null: to be joined as a row `heavy (weight)`. The length of a
+/// text is in its header, and the text is not read for it.
 pub(in crate::store) fn heavy(agents: &Agents, configurations: &Configurations) -> String {
     let of_agent = agents.columns.present().map(|(_, column)| ("a", column));
     let of_configuration = configurations.columns.present();

@@ -1,7 +1,8 @@
-//! The queries of the reporting commands about the conditions of the work: transactions and locks of
-//! other sessions, the notification queue, and how the server keeps the outbox.
+//! The queries of the reporting commands about the conditions of the work: transactions and locks
+//! of other sessions, the notification queue, and how the server keeps the outbox.
 //!
-//! Invariant: read-only, but for the row lock of [`UNLOCKED_RECORD`], which ends with its statement.
+//! Invariant: read-only, but for the row lock of [`UNLOCKED_RECORD`], which ends with its
+//! statement.
 
 use crate::store::queries;
 
@@ -107,9 +108,9 @@ pub const TABLE_LOCK: &str = "
 pub const UNLOCKED_RECORD: &str = "SELECT FROM agent_sync.install FOR NO KEY UPDATE SKIP LOCKED";
 
 /// The session that probably has locked the row of the install: it has a transaction number, as
-/// every session with a locked row, and has read the row to lock it, or has written it. It is neither
-/// this session nor the daemon that leads, nor one that waits for a lock itself while none waits for
-/// it. How old a transaction is may be hidden from this role.
+/// every session with a locked row, and has read the row to lock it, or has written it. It is
+/// neither this session nor the daemon that leads, nor one that waits for a lock itself while none
+/// waits for it. How old a transaction is may be hidden from this role.
 pub const RECORD_HOLDER: &str = "
     SELECT l.pid
     FROM pg_locks l JOIN pg_stat_activity s ON s.pid = l.pid

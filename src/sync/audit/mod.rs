@@ -1,16 +1,16 @@
 //! The audit: compares every agent with its configurations, whatever the triggers have noted.
 //!
 //! It runs over a connection of its own, at `audit.interval` where this process leads, after a
-//! change of the mapping, and again while a configuration differs. A [`pass`] reads in portions, each
-//! in a short read-only transaction, and takes a share of the time. The position is a key, so a lost
-//! connection or lead interrupts it, and it goes on from there.
+//! change of the mapping, and again while a configuration differs. A [`pass`] reads in portions,
+//! each in a short read-only transaction, and takes a share of the time. The position is a key, so
+//! a lost connection or lead interrupts it, and it goes on from there.
 //!
-//! Authority: the audit writes no configuration. It puts agents into the outbox, as a save does; the
-//! session that leads decides on the values and writes them (G2).
+//! Authority: the audit writes no configuration. It puts agents into the outbox, as a save does;
+//! the session that leads decides on the values and writes them (G2).
 //!
-//! After a change of the mapping it puts nothing into the outbox, and only counts what differs. Where
-//! nothing does, the session that leads notes the mapping in `agent_sync.install`. No other session
-//! may: another daemon may lead, and write under other rules meanwhile (G14).
+//! After a change of the mapping it puts nothing into the outbox, and only counts what differs.
+//! Where nothing does, the session that leads notes the mapping in `agent_sync.install`. No other
+//! session may: another daemon may lead, and write under other rules meanwhile (G14).
 
 mod pass;
 mod remembered;
@@ -240,8 +240,8 @@ impl<'a> Auditor<'a> {
         }
     }
 
-    /// The rest of the pass over one connection. Returns how the install stands, and the text of the
-    /// mapping; nothing where the lead is lost.
+    /// The rest of the pass over one connection. Returns how the install stands, and the text of
+    /// the mapping; nothing where the lead is lost.
     async fn attempt(
         &mut self,
         needs_lead: bool,
@@ -302,8 +302,8 @@ impl<'a> Auditor<'a> {
         }
     }
 
-    /// Compares the index of the slugs with the table. Returns whether the session now reads past all
-    /// indexes, and how long that has taken.
+    /// Compares the index of the slugs with the table. Returns whether the session now reads past
+    /// all indexes, and how long that has taken.
     async fn look_at_index(
         &mut self,
         db: &Db,

@@ -2,10 +2,11 @@
 //!
 //! Invariants:
 //! - A portion is one read-only transaction with one snapshot. The trigger notes a change in the
-//!   transaction of the save, and a batch writes and takes the row of the outbox in one transaction.
-//!   So a snapshot that shows an agent outside of the outbox shows it in sync, unless a change was
-//!   not noted, a configuration was edited, or a problem stands.
-//! - A portion counts once it is complete, so a lost connection repeats it and counts nothing twice.
+//!   transaction of the save, and a batch writes and takes the row of the outbox in one
+//!   transaction. So a snapshot that shows an agent outside of the outbox shows it in sync, unless
+//!   a change was not noted, a configuration was edited, or a problem stands.
+//! - A portion counts once it is complete, so a lost connection repeats it and counts nothing
+//!   twice.
 //! - Memory is bounded: a portion keeps the keys of at most [`UNSETTLED`] agents, which the
 //!   [second look](super::second_look) then reads again.
 
@@ -139,8 +140,8 @@ impl Pass {
             && self.is_past_indexes == ground.is_past_indexes
     }
 
-    /// From its noted form; nothing, if that is another one, or if the pass began longer ago than an
-    /// interval: what it has compared then says nothing of the present.
+    /// From its noted form; nothing, if that is another one, or if the pass began longer ago than
+    /// an interval: what it has compared then says nothing of the present.
     pub(super) fn restored(noted: &str, interval: Duration) -> Option<Self> {
         let pass: Self = serde_json::from_str(noted).ok()?;
         let age = now().abs_diff(pass.began);
@@ -152,8 +153,8 @@ impl Pass {
         self.walk.halve();
     }
 
-    /// Compares the next portion. Returns for how long it has read. A portion that takes longer than
-    /// [`LONGEST`] is an error, also where the server answers slowly or not at all.
+    /// Compares the next portion. Returns for how long it has read. A portion that takes longer
+    /// than [`LONGEST`] is an error, also where the server answers slowly or not at all.
     pub(super) async fn portion(
         &mut self,
         ground: &Ground<'_>,

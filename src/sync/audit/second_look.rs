@@ -6,10 +6,9 @@
 //! - The agent has the younger version, and nothing is pending: its change was never noticed. That
 //!   is a fault of the capture, and the agent is put into the outbox.
 //!
-//! An agent that a pass has put into the outbox, and that the next one finds to differ from the same
-//! values, is stuck: the configuration does not keep what the daemon writes. It is told, counts as
-//! drifted, and is not put into the outbox again until other values are expected
-//! of it.
+//! An agent that a pass has put into the outbox, and that the next one finds to differ from the
+//! same values, is stuck: the configuration does not keep what the daemon writes. It is told,
+//! counts as drifted, and is not put into the outbox again until other values are expected of it.
 //!
 //! Limits: a save of an agent that changes nothing relevant gives it a younger version, too. So the
 //! edited configurations of the last pass are remembered, and stay edited as long as their versions
@@ -102,8 +101,8 @@ struct Case {
 }
 
 impl Case {
-    /// Where the index of the slugs lies, the daemon does not find the agent, and a row in the outbox
-    /// does not help: the cause is told, and the agent is not stuck.
+    /// Where the index of the slugs lies, the daemon does not find the agent, and a row in the
+    /// outbox does not help: the cause is told, and the agent is not stuck.
     fn of(comparison: &Comparison, remembered: &Remembered, index_lies: bool) -> Self {
         let (hashes, mut counted) = (hashes(comparison), Found::default());
         counted.count(comparison);
@@ -187,8 +186,8 @@ impl Reason {
     }
 }
 
-/// Looks at the agents with these keys again, once the changes that were in flight are applied. What
-/// has settled or is pending by now is no drift. Returns for how long it has read.
+/// Looks at the agents with these keys again, once the changes that were in flight are applied.
+/// What has settled or is pending by now is no drift. Returns for how long it has read.
 pub(super) async fn look_again(
     pass: &mut Pass,
     found: &mut Found,

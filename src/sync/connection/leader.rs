@@ -143,7 +143,8 @@ fn idleness(is_others: bool, pid: i32, program: &str) -> (String, String) {
 }
 
 impl ConnectionLoop<'_> {
-    /// The error after a batch that may not write: another session leads, or the database is paused.
+    /// The error after a batch that may not write: another session leads, or the database is
+    /// paused.
     pub(super) async fn lost_lead(&mut self) -> AttemptError {
         match refuse_pause(&self.store).await {
             Ok(()) => AttemptError::LostLead,
@@ -154,8 +155,8 @@ impl ConnectionLoop<'_> {
         }
     }
 
-    /// Notes the time of the last write. Only the reports show it, so the end of the connection does
-    /// not wait long for it.
+    /// Notes the time of the last write. Only the reports show it, so the end of the connection
+    /// does not wait long for it.
     pub(super) async fn note_last_write(&mut self) {
         if let Some(at) = self.drain.take_last_write() {
             let noting = self.store.note_last_sync(at.elapsed());

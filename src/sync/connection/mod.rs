@@ -61,8 +61,8 @@ const REPORT_LEFT_AFTER: Duration = Duration::from_secs(60);
 /// The phase of the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Does not lead: another daemon does, the database is paused, or the connection has just begun.
-    /// Tries to take over about once a second.
+    /// Does not lead: another daemon does, the database is paused, or the connection has just
+    /// begun. Tries to take over about once a second.
     Standby,
     /// This daemon has just taken the lead: listen.
     CatchUp,

@@ -85,8 +85,8 @@ impl ConnectionLoop<'_> {
     /// The checks and repairs of the sweep that concern the install, the capture and the outbox.
     ///
     /// The check of the capture comes first and is reported at once: the others write to the tables
-    /// of agent-sync, and a lock of another session there may last (G14, G16). An error of the check
-    /// itself comes after what the install shows, which may be its cause.
+    /// of agent-sync, and a lock of another session there may last (G14, G16). An error of the
+    /// check itself comes after what the install shows, which may be its cause.
     async fn sweep(&mut self) -> Result<(), AttemptError> {
         let capture = self.check_capture().await;
         if let Ok(capture) = &capture {
@@ -158,8 +158,8 @@ impl ConnectionLoop<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        // Each sweep looks up another sample, so an index that has missed rows stays a finding until
-        // it is rebuilt: then the next connection looks again.
+        // Each sweep looks up another sample, so an index that has missed rows stays a finding
+        // until it is rebuilt: then the next connection looks again.
         let (bad, mut findings): (Vec<_>, Vec<_>) =
             findings.into_iter().partition(Finding::is_bad_index);
         for finding in bad {

@@ -16,8 +16,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct Locked {
     /// Its beginning, and whether it was reported.
     since: Option<(Instant, bool)>,
-    /// Whether it keeps batches from being written, as far as the last one shows. Otherwise it stops
-    /// the sweep alone.
+    /// Whether it keeps batches from being written, as far as the last one shows. Otherwise it
+    /// stops the sweep alone.
     pub(super) stops_batches: bool,
     /// Whether a statement outside a batch has met it. Batches may succeed all the same, so only a
     /// complete sweep shows that it is gone.

@@ -217,8 +217,8 @@ impl ConnectionLoop<'_> {
         Ok(())
     }
 
-    /// Waits until something arrives, the connection is gone, it is time, the turn of heavy work comes
-    /// to this connection, or the daemon stops.
+    /// Waits until something arrives, the connection is gone, it is time, the turn of heavy work
+    /// comes to this connection, or the daemon stops.
     ///
     /// A notification shows that the connection is alive. Without one, it is probed every
     /// `sync.probe_interval`, and once more when it is time. So no other query is sent over a

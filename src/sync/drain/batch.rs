@@ -40,8 +40,8 @@ pub(super) struct End {
     pub(super) looked_at: usize,
     pub(super) last: Tid,
     /// Whether the next batch begins at the same place: slugs were left out, because the batch
-    /// would have been too heavy, or the batch had one slug alone (the suspect of the connection, or
-    /// a slow one).
+    /// would have been too heavy, or the batch had one slug alone (the suspect of the connection,
+    /// or a slow one).
     pub(super) stays_here: bool,
     /// Whether it has reached the end of the outbox.
     pub(super) is_last: bool,
@@ -152,8 +152,8 @@ impl Drain {
     }
 
     /// Processes a batch that is too heavy to be read at once: takes fewer slugs, waits for the
-    /// turn of this connection, or returns None after it has read the one slug in pages, or has left
-    /// it because a configuration is locked.
+    /// turn of this connection, or returns None after it has read the one slug in pages, or has
+    /// left it because a configuration is locked.
     async fn run_heavy<'a>(
         &mut self,
         tools: Tools<'_>,
@@ -201,7 +201,8 @@ impl Drain {
         self.slow.limit(tools.foreign_code)
     }
 
-    /// Takes the turn of heavy work, if it is free and needed, or if it has come to this connection.
+    /// Takes the turn of heavy work, if it is free and needed, or if it has come to this
+    /// connection.
     fn take_turn(&mut self, tools: Tools<'_>) {
         if self.turn.is_some() {
             return;
@@ -221,8 +222,8 @@ impl Drain {
         self.slow.turn_came(Instant::now());
     }
 
-    /// Waits until the turn of heavy work comes to this connection, if it is in the queue for it. To
-    /// drop the wait does not give its place up.
+    /// Waits until the turn of heavy work comes to this connection, if it is in the queue for it.
+    /// To drop the wait does not give its place up.
     pub(in crate::sync) async fn turn_comes(&mut self) {
         let Some(place) = &mut self.place else {
             return std::future::pending().await;
