@@ -32,7 +32,8 @@ EXCEPTION WHEN untranslatable_character OR character_not_in_repertoire THEN
 END$body$;
     agents   CONSTANT regclass := pg_catalog.to_regclass(
         pg_catalog.current_setting('agent_sync.agents'));
-    in_sync_body text := $body$-- Whether an agent and its configuration are in sync, as far as is known.
+    in_sync_body text :=
+        $body$-- Whether an agent and its configuration are in sync, as far as is known.
 SELECT CASE WHEN $1 IS NOT NULL THEN
     NOT EXISTS (SELECT FROM agent_sync.outbox o
                 WHERE o.slug OPERATOR(pg_catalog.=) given.slug
@@ -112,11 +113,11 @@ BEGIN
         COMMENT ON COLUMN agent_sync.install.only_row IS 'Always true: there is one row.';
         COMMENT ON COLUMN agent_sync.install.version IS 'The version of this schema.';
         COMMENT ON COLUMN agent_sync.install.fingerprint IS
-            'Three MD5 sums: of the statements of attach.sql and their result; of the bodies of the '
-            'capture functions; and of the definitions of the triggers.';
+            'Three MD5 sums: of the statements of attach.sql and their result; of the bodies of '
+            'the capture functions; and of the definitions of the triggers.';
         COMMENT ON COLUMN agent_sync.install.uncaptured_seen IS
-            'The value of agent_sync.uncaptured up to which every agent has been checked; -1: every '
-            'agent is to be checked.';
+            'The value of agent_sync.uncaptured up to which every agent has been checked; -1: '
+            'every agent is to be checked.';
         COMMENT ON COLUMN agent_sync.install.seal IS
             'A sum of what the capture depends on (tables, columns, triggers, functions, policies '
             'and others) as the daemon last saw it; when it finds another, changes may have been '
@@ -156,7 +157,8 @@ BEGIN
                       'comparison is (running).'),
             ('paused_since', 'When the database was paused; null while it is not. A daemon writes '
                              'no configuration while this is set and paused_until is not over.'),
-            ('paused_until', 'When the pause ends by itself; null: when agent-sync resume ends it.'),
+            ('paused_until', 'When the pause ends by itself; null: when agent-sync resume ends '
+                             'it.'),
             ('paused_by', 'Who paused the database.'),
             ('pause_reason', 'Why.'),
             ('pause_releases', 'Whether daemons close their connections for the pause.'))
@@ -205,8 +207,8 @@ BEGIN
             ('role', 'coalesce(nullif(current_setting(''role''), ''none''), session_user::text)',
              'The role of that transaction: that of SET ROLE, else that of the login.'),
             ('tenant', NULL,
-             'The tenant of the agent; null where no tenants are set. Where they are, a row without '
-             'tenant is about the agents of every tenant with this slug.'))
+             'The tenant of the agent; null where no tenants are set. Where they are, a row '
+             'without tenant is about the agents of every tenant with this slug.'))
             AS c (name, value, comment)
         LEFT JOIN pg_attribute a ON a.attrelid = 'agent_sync.outbox'::regclass
             AND a.attname = c.name AND NOT a.attisdropped
@@ -252,12 +254,13 @@ BEGIN
             'cause is gone.';
         COMMENT ON COLUMN agent_sync.problem.slug IS 'The slug of the agent.';
         COMMENT ON COLUMN agent_sync.problem.kind IS
-            'missing_configuration: no configuration row has this slug; rejected: the agent cannot be '
-            'mapped; failed: the agent could not be brought in sync; ambiguous: more than one agent '
-            'has this slug, so nothing is written for it. Where tenants are set, each is about one '
-            'tenant.';
+            'missing_configuration: no configuration row has this slug; rejected: the agent cannot '
+            'be mapped; failed: the agent could not be brought in sync; ambiguous: more than one '
+            'agent has this slug, so nothing is written for it. Where tenants are set, each is '
+            'about one tenant.';
         COMMENT ON COLUMN agent_sync.problem.detail IS 'The reason, without prompts and keys.';
-        COMMENT ON COLUMN agent_sync.problem.sqlstate IS 'The SQLSTATE of the failure, if it has one.';
+        COMMENT ON COLUMN agent_sync.problem.sqlstate IS
+            'The SQLSTATE of the failure, if it has one.';
         COMMENT ON COLUMN agent_sync.problem.since IS
             'When this kind of problem began for this slug.';
         COMMENT ON COLUMN agent_sync.problem.last_seen IS 'When it was last met.';
@@ -374,7 +377,8 @@ BEGIN
             name  text  NOT NULL,
             CONSTRAINT role_pkey PRIMARY KEY (name)
         );
-        COMMENT ON TABLE agent_sync.role IS 'The roles of daemons and monitors, as named to grant.sql.';
+        COMMENT ON TABLE agent_sync.role IS
+            'The roles of daemons and monitors, as named to grant.sql.';
         COMMENT ON COLUMN agent_sync.role.name IS 'The name of the role.';
     END IF;
     IF NOT EXISTS (SELECT FROM pg_attribute a

@@ -208,11 +208,13 @@ BEGIN
         FROM (
             SELECT v.name, v.position,
                    CASE WHEN v.as_stored
-                       THEN format('pg_catalog.record_image_ne(ROW(OLD.%1$I), ROW(NEW.%1$I))', v.name)
+                       THEN format('pg_catalog.record_image_ne(ROW(OLD.%1$I), ROW(NEW.%1$I))',
+                                   v.name)
                        ELSE format('OLD.%1$I%2$s IS DISTINCT FROM NEW.%1$I%2$s', v.name, v.bytes)
                    END AS differs,
                    CASE WHEN v.as_stored
-                       THEN format('pg_catalog.record_image_eq(ROW(OLD.%1$I), ROW(NEW.%1$I))', v.name)
+                       THEN format('pg_catalog.record_image_eq(ROW(OLD.%1$I), ROW(NEW.%1$I))',
+                                   v.name)
                        ELSE format('COALESCE(OLD.%1$I%2$s OPERATOR(pg_catalog.=) NEW.%1$I%2$s, '
                                    'OLD.%1$I IS NULL AND NEW.%1$I IS NULL)', v.name, v.bytes)
                    END AS same
@@ -404,8 +406,9 @@ BEGIN
                    COALESCE(LEAST(waiting.since, loose.since), p.since) AS since,
                    a.tenant
             FROM (SELECT k.key, pg_catalog.substr(k.key, pg_catalog.strpos(k.key, '/') + 1) AS slug,
-                         CASE WHEN k.key NOT LIKE '\%%/%%' THEN pg_catalog.replace(pg_catalog.replace(
-                             pg_catalog.split_part(k.key, '/', 1), '%%2F', '/'), '%%25', '%%')
+                         CASE WHEN k.key NOT LIKE '\%%/%%' THEN
+                             pg_catalog.replace(pg_catalog.replace(
+                                 pg_catalog.split_part(k.key, '/', 1), '%%2F', '/'), '%%25', '%%')
                          END AS tenant
                   FROM agent_sync.slugs() AS k (key)) a
             LEFT JOIN (SELECT %2$s AS key,

@@ -166,8 +166,8 @@ BEGIN
     FOR member IN
         SELECT s.name FROM unnest(current_setting('agent_sync.strangers')::text[]) AS s (name)
     LOOP
-        RAISE NOTICE 'agent-sync grants nothing to the role %: it is not the role of that name that '
-                     'an earlier install has noted. If it is for the daemon, run "agent-sync '
+        RAISE NOTICE 'agent-sync grants nothing to the role %: it is not the role of that name '
+                     'that an earlier install has noted. If it is for the daemon, run "agent-sync '
                      'install --role %"', member.name, member.name;
     END LOOP;
     INSERT INTO agent_sync.role (name, oid, reads_only)

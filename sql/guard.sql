@@ -68,7 +68,8 @@ BEGIN
             found.relation, quote_ident(found.name), found.calls
             USING ERRCODE = 'duplicate_object',
             HINT = format('The install makes a trigger of this name. Rename the other one (ALTER '
-                          'TRIGGER %I ON %s RENAME TO ...), or drop it. Then run the install again.',
+                          'TRIGGER %I ON %s RENAME TO ...), or drop it. Then run the install '
+                          'again.',
                           found.name, found.relation);
     END LOOP;
 

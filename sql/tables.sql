@@ -71,8 +71,9 @@ BEGIN
     IF (given #> '{agents,columns,tenant}') IS NULL
         <> ((given #> '{configurations,columns,tenant}') IS NULL)
     THEN
-        RAISE EXCEPTION 'expected a column with the tenant in both tables or in neither, found it in '
-                        'one of the settings agents.columns.tenant and configurations.columns.tenant'
+        RAISE EXCEPTION 'expected a column with the tenant in both tables or in neither, found it '
+                        'in one of the settings agents.columns.tenant and '
+                        'configurations.columns.tenant'
             USING ERRCODE = 'invalid_parameter_value',
             HINT = 'Set both, or leave both out.';
     END IF;

@@ -87,7 +87,8 @@ BEGIN
         roles := ARRAY(SELECT DISTINCT k.value FROM jsonb_each_text(known) AS k ORDER BY 1);
     END IF;
     IF to_regclass('agent_sync.granted') IS NOT NULL THEN
-        SELECT coalesce(jsonb_agg(to_jsonb(g) || jsonb_build_object('role', known ->> g.role)), '[]')
+        SELECT coalesce(jsonb_agg(to_jsonb(g) || jsonb_build_object('role', known ->> g.role)),
+                        '[]')
             INTO granted FROM agent_sync.granted g WHERE known ? g.role;
     END IF;
     FOR found IN

@@ -32,7 +32,13 @@ pub use tenant::OfTenant;
 /// Keeps `agent_configurations` in sync with `agents`, in every configured PostgreSQL database.
 #[derive(Debug, Parser)]
 #[allow(clippy::doc_markdown, reason = "these comments are printed as help")]
-#[command(name = "agent-sync", version = crate::VERSION, max_term_width = 100, after_help = EXIT_CODES, subcommand_value_name = "COMMAND")]
+#[command(
+    name = "agent-sync",
+    version = crate::VERSION,
+    max_term_width = 100,
+    after_help = EXIT_CODES,
+    subcommand_value_name = "COMMAND"
+)]
 pub struct Cli {
     /// The settings file [default: $AGENT_SYNC_CONFIG, else /etc/agent-sync/agent-sync.toml if it
     /// exists]
@@ -178,14 +184,13 @@ Examples:
     )]
     Doctor(Reporting),
     /// Wait until every change that was saved before is applied
-    #[command(
-        after_help = "Exits with 0 if all of them are applied, 2 if some stand as problems or may have
+    #[command(after_help = "\
+Exits with 0 if all of them are applied, 2 if some stand as problems or may have
 been missed, and 69 if a database is unavailable or the time is over.
 
 Examples:
   agent-sync wait                              after a migration, every agent
-  agent-sync wait reception --timeout 30s      this agent"
-    )]
+  agent-sync wait reception --timeout 30s      this agent")]
     Wait(Wait),
     /// Stop applying changes until `resume`; they are still noted
     #[command(

@@ -24,12 +24,12 @@
 //!
 //! | for | modules |
 //! |---|---|
-//! | the program | [`cli`] is the command line, [`commands`] has one file for each command, and [`exit`] the exit codes |
+//! | the program | [`cli`], the command line, [`commands`], and [`exit`], the exit codes |
 //! | the daemon | [`sync`], [`session`], [`observe`], [`admin`], [`supervisor`] |
 //! | the other commands | [`reconcile`], [`report`], [`survey`], [`install`] |
 //! | the database | [`store`] has the queries, and [`pg`] what concerns PostgreSQL in general |
 //! | the mapping | [`mapping`] |
-//! | the settings | [`settings`], [`columns`], the mapped columns, and [`key`], the key of an agent |
+//! | the settings | [`settings`], [`columns`], the mapped columns, and [`key`], an agent's key |
 //! | the output | [`show`], [`time`], the format of times, and [`similar`], names that are meant |
 //!
 //! To start: [`mapping::plan()`] is pure and small, and [`sync`] is the largest part.

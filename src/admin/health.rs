@@ -102,8 +102,8 @@ mod tests {
         let answer = ready(&board.snapshot());
         assert_eq!(
             answer.body.as_str(),
-            "eu: not ready (unreachable): database unavailable: the trigger t\\u001b[2J\\u009b\\u202e; us: \
-            ready (busy) is gone; try: a\\u001bb\n"
+            "eu: not ready (unreachable): database unavailable: the trigger \
+            t\\u001b[2J\\u009b\\u202e; us: ready (busy) is gone; try: a\\u001bb\n"
         );
     }
 }

@@ -16,7 +16,14 @@ pub struct Verbosity {
     pub verbose: u8,
     /// Write less: -q sets log.level to warn, -qq to error; commands write neither notes nor
     /// progress
-    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose", help_heading = GLOBAL)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        action = ArgAction::Count,
+        conflicts_with = "verbose",
+        help_heading = GLOBAL
+    )]
     pub quiet: u8,
 }
 

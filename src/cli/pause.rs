@@ -25,7 +25,12 @@ pub struct Pause {
     #[arg(long)]
     pub release: bool,
     /// The longest wait for the daemons, such as 30s or 5m
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = settings::duration_argument)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "30s",
+        value_parser = settings::duration_argument
+    )]
     pub timeout: Duration,
 }
 

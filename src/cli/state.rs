@@ -42,7 +42,12 @@ pub struct Wait {
     #[arg(value_name = "SLUG")]
     pub slugs: Vec<String>,
     /// The longest wait, such as 30s or 5m
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = settings::duration_argument)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5m",
+        value_parser = settings::duration_argument
+    )]
     pub timeout: Duration,
     /// The tenant.
     #[command(flatten)]

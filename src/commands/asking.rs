@@ -12,7 +12,8 @@ pub(super) fn is_meant(command: &str, does: &str, list: &[String]) -> anyhow::Re
         return super::confirmed(&format!("{command}? This {does}{list}\n"));
     }
     let what = format!(
-        "{command}: expected --yes, because standard input is no terminal to ask on; this {does}{list}"
+        "{command}: expected --yes, because standard input is no terminal to ask on; \
+        this {does}{list}"
     );
     Err(Fault::usage(what).remedy("add --yes to confirm").into())
 }

@@ -37,7 +37,8 @@ fn values_in_fish() -> String {
                 // Writing to a string cannot fail.
                 let _ = writeln!(
                     lines,
-                    "complete -c agent-sync -n \"__fish_agent_sync_using_subcommand {name}\" -f -a \"{values}\""
+                    "complete -c agent-sync -n \"__fish_agent_sync_using_subcommand {name}\" -f \
+                    -a \"{values}\""
                 );
             }
         }

@@ -212,7 +212,8 @@ fn print(page: &mut Page, database: &Database, notes: &[Note]) {
         if failed > 0 { RED } else { DIM },
     );
     page.line(format_args!(
-        "{BOLD}{}{BOLD:#}: {GREEN}{passed} passed{GREEN:#}, {warn}{}{warn:#}, {fail}{}{fail:#}{skipped}",
+        "{BOLD}{}{BOLD:#}: {GREEN}{passed} passed{GREEN:#}, {warn}{}{warn:#}, \
+        {fail}{}{fail:#}{skipped}",
         database.name,
         plural(warned, "warning"),
         plural(failed, "fault"),

@@ -150,16 +150,16 @@ impl<'a> Meant<'a> {
         }
         for role in reported.strangers {
             say(format_args!(
-                "{name}: the role {role} was granted nothing: it is not the role of that name that an \
-            earlier install has noted. If it is for the daemon, run `agent-sync install --role \
+                "{name}: the role {role} was granted nothing: it is not the role of that name that \
+            an earlier install has noted. If it is for the daemon, run `agent-sync install --role \
             {role}`."
             ))?;
         }
         for role in reported.closed {
             say(format_args!(
-                "{name}: {role}, which is no role of a daemon, has lost privileges in the schema {}; \
-            USAGE, and SELECT on state and problem, stay. If a daemon connects so, run `agent-sync \
-            install --role NAME`.",
+                "{name}: {role}, which is no role of a daemon, has lost privileges in the schema \
+            {}; USAGE, and SELECT on state and problem, stay. If a daemon connects so, run \
+            `agent-sync install --role NAME`.",
                 database.install.schema.name()
             ))?;
         }
@@ -193,8 +193,8 @@ fn next_step(name: &str, role: Option<&str>) -> String {
             `agent-sync run`"
         ),
         None => format!(
-            "{name}: next, start the daemon with `agent-sync run`; `agent-sync install --role NAME` \
-            makes a role of its own for it"
+            "{name}: next, start the daemon with `agent-sync run`; `agent-sync install --role \
+            NAME` makes a role of its own for it"
         ),
     }
 }

@@ -28,14 +28,15 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 const GRACE: Duration = Duration::from_secs(3);
 
 /// The note where missed changes cannot be ruled out, and its remedy.
-const UNKNOWN: &str = "whether changes were missed before is not known: row-level security is in use, \
-    and only the role of the daemon that leads can tell";
+const UNKNOWN: &str = "whether changes were missed before is not known: row-level security is in \
+    use, and only the role of the daemon that leads can tell";
 const UNKNOWN_REMEDY: &str = "Run this as the role of the daemon, while it leads; or `agent-sync \
     check`.";
 
 /// The note where the role has more rights than an owner of the two tables (S27).
-const NOT_LOOKED_UP: &str = "whether the named agents exist was not looked up, because the owner of a \
-    table that is read can run code with the rights of this role; run this as the role of the daemon";
+const NOT_LOOKED_UP: &str = "whether the named agents exist was not looked up, because the owner \
+    of a table that is read can run code with the rights of this role; run this as the \
+    role of the daemon";
 
 /// The state of one database after the wait.
 struct Waited {

@@ -158,7 +158,8 @@ impl<'a> Plan<'a> {
         for name in SET_BY_STEPS {
             let _ = writeln!(
                 before,
-                "    {name}_before CONSTANT pg_catalog.text := pg_catalog.current_setting('{name}');"
+                "    {name}_before CONSTANT pg_catalog.text := \
+                pg_catalog.current_setting('{name}');"
             );
             let _ = writeln!(
                 after,

@@ -301,7 +301,8 @@ mod tests {
 
         #[test]
         fn one_number_spelled_twice_is_one_number((value, text) in spelled(), zeros in 0_usize..9) {
-            let plain = format!("{}e-{}", value * 10_i128.pow(u32::try_from(zeros).unwrap()), zeros + 6);
+            let factor = 10_i128.pow(u32::try_from(zeros).unwrap());
+            let plain = format!("{}e-{}", value * factor, zeros + 6);
             prop_assert_eq!(number(&text), number(&plain), "{} and {}", text, plain);
         }
 

@@ -263,7 +263,10 @@ mod tests {
     fn fields_are_added_removed_changed_and_kept() {
         let current =
             r#"{"tts": {"provider": "p", "model": 1.0, "voice_id": "a"}, "phone": {"n": 1}}"#;
-        let expected = r#"{"phone": {"n": 1}, "tts": {"provider": "p", "model": 1, "voice": null, "stability": 0.50}}"#;
+        let expected = concat!(
+            r#"{"phone": {"n": 1}, "#,
+            r#""tts": {"provider": "p", "model": 1, "voice": null, "stability": 0.50}}"#,
+        );
         let (lines, kept) = compare(&provider_config(current), &provider_config(expected));
         assert_eq!(
             lines,

@@ -83,7 +83,10 @@ impl NumberColumn {
 /// Whether two texts are the same number in this type. NaN, and a text that is no number, equal
 /// nothing.
 fn equal<T: FromStr + PartialEq>(current: &str, wanted: &str) -> bool {
-    matches!((current.parse::<T>(), wanted.parse::<T>()), (Ok(current), Ok(wanted)) if current == wanted)
+    matches!(
+        (current.parse::<T>(), wanted.parse::<T>()),
+        (Ok(current), Ok(wanted)) if current == wanted
+    )
 }
 
 /// The plan for one configuration.

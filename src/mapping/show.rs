@@ -104,7 +104,10 @@ pub(crate) fn disturbs_message(c: char) -> bool {
 /// Whether a character can disturb a terminal or forge a line: control characters (C0, C1),
 /// separators of lines and paragraphs, and marks that turn the direction of writing.
 pub(crate) fn disturbs(c: char) -> bool {
-    let turns = matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    let turns = matches!(
+        c,
+        '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}'
+    );
     turns || c.is_control()
 }
 

@@ -10,9 +10,9 @@ pub const DRIFT_REMEDY: &str =
     "`agent-sync check` lists them, `agent-sync reconcile --all` brings them in sync.";
 
 /// The remedy for configurations that do not keep what the daemon writes.
-pub const REVERTED_REMEDY: &str = "`agent-sync why SLUG` shows the fields. Find what changes them: a \
-    BEFORE UPDATE trigger on the configurations, another program that writes them, or the type of a \
-    column. Then run `agent-sync reconcile --all`.";
+pub const REVERTED_REMEDY: &str = "`agent-sync why SLUG` shows the fields. Find what changes them: \
+    a BEFORE UPDATE trigger on the configurations, another program that writes them, or the type \
+    of a column. Then run `agent-sync reconcile --all`.";
 
 /// The remedy for changes of agents that were never noticed.
 pub const UNNOTICED_REMEDY: &str = "The changes are being applied. Find the cause: `agent-sync \
@@ -126,8 +126,8 @@ impl Unnoticed {
             _ => ("changes of agents", "were"),
         };
         format!(
-            "{} {changes} {were} never noticed: a fault of the capture; the audit has put the agents \
-            into the outbox: {}",
+            "{} {changes} {were} never noticed: a fault of the capture; the audit has put the \
+            agents into the outbox: {}",
             self.agents,
             self.some.join(", ")
         )

@@ -29,8 +29,8 @@ pub enum QueryError {
 }
 
 /// The remedy where statements go to several servers.
-const SPLIT: &str = "Give the address of the primary itself, or exclude this database or role from the \
-    balancing of reads; in pgpool-II: database_redirect_preference_list = 'DATABASE:primary'.";
+const SPLIT: &str = "Give the address of the primary itself, or exclude this database or role from \
+    the balancing of reads; in pgpool-II: database_redirect_preference_list = 'DATABASE:primary'.";
 
 impl From<tokio_postgres::Error> for QueryError {
     fn from(error: tokio_postgres::Error) -> Self {

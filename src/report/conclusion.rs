@@ -91,7 +91,9 @@ fn weigh(database: &Database, look: &Look, story: &Story, key: &Key<'_>) -> Conc
             broken.remedy.clone(),
         ),
         (Verdict::Pending, None) if look.pause.is_some() => during_pause(look),
-        (Verdict::Drifted | Verdict::Pending, None) => differing(database, look, story, key, verdict),
+        (Verdict::Drifted | Verdict::Pending, None) => {
+            differing(database, look, story, key, verdict)
+        }
     }
 }
 

@@ -17,8 +17,9 @@ const REMEDY: usize = 16 * TEXT;
 const STATEMENTS: usize = 100;
 
 /// The remedy where the role of this session lacks a privilege.
-const GRANT: &str = "Run `agent-sync install --role NAME` as the owner of the tables, with the role of \
-    this connection as NAME; `--monitor NAME` lets a role read what `status` and `doctor` ask for.";
+const GRANT: &str = "Run `agent-sync install --role NAME` as the owner of the tables, with the \
+    role of this connection as NAME; `--monitor NAME` lets a role read what `status` and \
+    `doctor` ask for.";
 
 /// The severity of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

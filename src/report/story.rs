@@ -111,8 +111,8 @@ impl Story {
         self.unread = saved.unread;
         if let Some(weight) = saved.unread {
             self.left_out.push(format!(
-                "Not shown: the values of the agent and its configuration, which weigh about {weight} \
-                bytes together."
+                "Not shown: the values of the agent and its configuration, which weigh about \
+                {weight} bytes together."
             ));
         }
         for (number, one, place) in saved.left {

@@ -170,7 +170,10 @@ async fn notified(
 
 /// Whether the queue of notifications takes no more.
 fn is_full(error: &SessionError) -> bool {
-    matches!(error, SessionError::Postgres(error) if error.code() == Some(&SqlState::PROGRAM_LIMIT_EXCEEDED))
+    matches!(
+        error,
+        SessionError::Postgres(error) if error.code() == Some(&SqlState::PROGRAM_LIMIT_EXCEEDED)
+    )
 }
 
 /// The proof without a notification.

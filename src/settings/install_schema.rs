@@ -326,7 +326,8 @@ mod tests {
                 "the agents agent_sync and agent_sync_change",
             ),
             (
-                "DROP TRIGGER agent_sync_insert ON a; DROP TRIGGER IF EXISTS agent_sync_insert ON b",
+                "DROP TRIGGER agent_sync_insert ON a; \
+                DROP TRIGGER IF EXISTS agent_sync_insert ON b",
                 "DROP TRIGGER agent_sync_insert ON a; DROP TRIGGER IF EXISTS sync_a_insert ON b",
             ),
             (

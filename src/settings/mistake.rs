@@ -240,7 +240,8 @@ mod tests {
         let denied = mistake(io::ErrorKind::PermissionDenied);
         assert_eq!(
             denied.to_string(),
-            "x.toml:1: url_file: cannot read x; run this as root (sudo), or as the user of the daemon"
+            "x.toml:1: url_file: cannot read x; run this as root (sudo), or as the user of the \
+            daemon"
         );
         let missing = mistake(io::ErrorKind::NotFound);
         assert_eq!(missing.remedy, "name another");

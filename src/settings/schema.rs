@@ -157,9 +157,10 @@ mod tests {
 
     #[test]
     fn a_path_leads_to_a_key_a_section_or_nowhere() {
-        assert!(
-            matches!(lookup(&path("sync.batch_size")), Lookup::Key(key) if key.path == "sync.batch_size")
-        );
+        assert!(matches!(
+            lookup(&path("sync.batch_size")),
+            Lookup::Key(key) if key.path == "sync.batch_size"
+        ));
         assert!(matches!(
             lookup(&path("databases.x.agents.columns.slug")),
             Lookup::Key(_)

@@ -127,8 +127,9 @@ mod tests {
         assert_eq!(
             plain(&wrapped),
             "12:34:56  WARN a message that does not\n               fit\n               \
-             written=3\n               remedy:\n               - a sentence that is\n               \
-             longer than forty\n               columns, and so stands\n               alone"
+             written=3\n               remedy:\n               - a sentence that is\
+             \n               longer than forty\n               columns, and so stands\
+             \n               alone"
         );
         let narrow = entry.wrapped(5);
         assert!(

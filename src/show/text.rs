@@ -225,10 +225,10 @@ mod tests {
 
     #[test]
     fn each_line_of_an_error_is_broken_between_words_and_what_continues_it_is_indented() {
-        let error = "agent-sync: two  spaces stay, and words\n  - of a list hang below the text\n\n  \
-            try: /a/path/that/is/longer/than/a/line/is\nquestion? [y/N] ";
-        let expected = "agent-sync: two  spaces\n  stay, and words\n  - of a list hang below\n    the \
-            text\n\n  try:\n    /a/path/that/is/longer/than/a/line/is\nquestion? [y/N] ";
+        let error = "agent-sync: two  spaces stay, and words\n  - of a list hang below the \
+            text\n\n  try: /a/path/that/is/longer/than/a/line/is\nquestion? [y/N] ";
+        let expected = "agent-sync: two  spaces\n  stay, and words\n  - of a list hang below\n    \
+            the text\n\n  try:\n    /a/path/that/is/longer/than/a/line/is\nquestion? [y/N] ";
         assert_eq!(fitted(error, 24), expected);
         assert_eq!(fitted(error, 200), error);
         let coloured = "\u{1b}[31m12345\u{1b}[0m 789 1234";

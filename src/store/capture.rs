@@ -50,7 +50,8 @@ impl Display for CaptureFault {
             FaultKind::NotAlways => write!(
                 out,
                 "the trigger {trigger} is {fault}: saves made with session_replication_role = \
-                replica, as in restores and logical replication, are not noticed; all other saves are"
+                replica, as in restores and logical replication, are not noticed; all other \
+                saves are"
             ),
             FaultKind::Child => write!(
                 out,

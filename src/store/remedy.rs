@@ -47,7 +47,8 @@ impl Remedies {
         match kind {
             "missing_configuration" => {
                 let what = if names_near(detail) {
-                    "Correct the slug of the configuration that is named, or that of the agent. If that configuration is for another agent, create one"
+                    "Correct the slug of the configuration that is named, or that of the agent. If \
+                    that configuration is for another agent, create one"
                 } else {
                     "Create it"
                 };
@@ -68,15 +69,15 @@ impl Remedies {
                     .into()
             }
             "ambiguous" if self.keys.have_tenants() => {
-                "Give each agent of the tenant a slug of its own, or delete the agents that are not \
-                wanted; the remaining agent is then brought in sync."
+                "Give each agent of the tenant a slug of its own, or delete the agents that are \
+                not wanted; the remaining agent is then brought in sync."
                     .into()
             }
             "ambiguous" => {
                 "Give each agent a slug of its own, or delete the agents that are not wanted; the \
-                remaining agent is then brought in sync. If a slug is unique for each tenant alone, \
-                set agents.columns.tenant and configurations.columns.tenant, and run `agent-sync \
-                install`."
+                remaining agent is then brought in sync. If a slug is unique for each tenant \
+                alone, set agents.columns.tenant and configurations.columns.tenant, and run \
+                `agent-sync install`."
                     .into()
             }
             _ => sqlstate::remedy_of_write(detail, sqlstate.unwrap_or_default()).into(),

@@ -262,7 +262,8 @@ pub fn keys_of_names(layout: &Layout) -> String {
         "SELECT k.key FROM ({of_agents} {} = ANY ($1::text[])
                             UNION {of_agents} {has_slash} AND {} = ANY ($1::text[])
                             UNION {of_configurations} {} = ANY ($1::text[])
-                            UNION {of_configurations} {has_slash} AND {} = ANY ($1::text[])) AS k (key)
+                            UNION {of_configurations} {has_slash} AND {} = ANY ($1::text[]))
+               AS k (key)
          WHERE {} IS NOT NULL
          ORDER BY 1 LIMIT $2::int8",
         agents.lookup("a"),

@@ -92,8 +92,10 @@ fn noted_of(agents: &Agents) -> (&'static str, String) {
     (
         "o.slug IS NOT NULL OR every.slug IS NOT NULL AS pending, p.kind, p.detail, p.sqlstate",
         format!(
-            "LEFT JOIN (SELECT DISTINCT {of_row} AS slug FROM agent_sync.outbox r) o ON o.slug = {key}
-             LEFT JOIN (SELECT DISTINCT r.slug FROM agent_sync.outbox r WHERE r.tenant IS NULL) every
+            "LEFT JOIN (SELECT DISTINCT {of_row} AS slug FROM agent_sync.outbox r) o
+               ON o.slug = {key}
+             LEFT JOIN (SELECT DISTINCT r.slug FROM agent_sync.outbox r
+                        WHERE r.tenant IS NULL) every
                ON every.slug = {slug}::text
              LEFT JOIN agent_sync.problem p ON {of_problem} = {key}"
         ),
@@ -234,7 +236,8 @@ pub fn survey(layout: &Layout, read: Extent, named: Named) -> String {
     };
     let (result, is_sent) = result_key(agents);
     format!(
-        "SELECT {result} AS slug, {is_sent} IS NOT NULL AS is_sent, {said}, {}, c.ctid IS NOT NULL AS is_configured, {},
+        "SELECT {result} AS slug, {is_sent} IS NOT NULL AS is_sent, {said}, {},
+                c.ctid IS NOT NULL AS is_configured, {},
                 {number} AS agents, heavy.weight, {versions}
          FROM {} a LEFT JOIN {} c ON {}
          {from} {counting} CROSS JOIN LATERAL {heavy}

@@ -79,8 +79,8 @@ impl AttemptError {
             Self::TablesChanged => "None: the daemon reads the tables again.",
             Self::ReconnectNow => "None: the daemon connects again at once.",
             Self::Moved => {
-                "None: the daemon connects to the other one. If the former one still accepts saves, stop \
-                it: agents that are saved there are not synced."
+                "None: the daemon connects to the other one. If the former one still accepts \
+                saves, stop it: agents that are saved there are not synced."
             }
             Self::LostLead | Self::SessionChanged(_) => FOREIGN_CODE,
         };

@@ -71,7 +71,8 @@ pub const METRICS: &[Metric] = &[
         help: "Processed agents by result. An agent with several configurations counts once for \
             each that was synced (written) or unchanged. missing: no configuration has the slug; \
             rejected: the agent cannot be mapped, or the slug is ambiguous; failed: the agent \
-            could not be brought in sync and is tried again; gone: there is no such agent any more.",
+            could not be brought in sync and is tried again; gone: there is no such agent any \
+            more.",
         read: Read::Each(|state| {
             let totals = &state.totals;
             vec![

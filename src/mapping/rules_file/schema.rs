@@ -17,9 +17,9 @@ pub(in crate::mapping) fn schema() -> Value {
             "names": { "type": "array", "items": reference("name") },
             "type": {
                 "description": "number: a number, or a string that holds one. integer: the same \
-                    without a fraction. boolean: true, false, \"true\" or \"false\". json: any JSON, \
-                    copied as it is. text: a string, the type of every setting that is not named in \
-                    settings.",
+                    without a fraction. boolean: true, false, \"true\" or \"false\". json: any \
+                    JSON, copied as it is. text: a string, the type of every setting that is not \
+                    named in settings.",
                 "type": "string",
                 "enum": Kind::NAMES,
             },
@@ -86,14 +86,14 @@ fn section() -> Value {
                 "items": reference("name"),
             },
             "placeholders": {
-                "description": "Values that name no provider while a later setting of provider_from \
-                    names one.",
+                "description": "Values that name no provider while a later setting of \
+                    provider_from names one.",
                 "type": "array",
                 "items": reference("name"),
             },
             "providers": {
-                "description": "The rule of each provider. Names compare without regard to case and \
-                    to the blanks around them, and the name of the rule is written.",
+                "description": "The rule of each provider. Names compare without regard to case \
+                    and to the blanks around them, and the name of the rule is written.",
                 "type": "object",
                 "additionalProperties": {
                     "type": "object",
@@ -128,9 +128,9 @@ fn section() -> Value {
 
 fn field() -> Value {
     json!({
-        "description": "The setting that the field takes, or a list of settings, of which the first \
-            that is set counts. If none is set, the default is written; without a default the field \
-            stays as it is.",
+        "description": "The setting that the field takes, or a list of settings, of which the \
+            first that is set counts. If none is set, the default is written; without a default \
+            the field stays as it is.",
         "type": ["string", "array", "object"],
         "minLength": 1,
         "minItems": 1,

@@ -17,8 +17,9 @@ const WRITE_REMEDY: &str = "List them: SELECT slug, since FROM agent_sync.state 
 
 /// The remedy where the turn is held up.
 const TURN_REMEDY: &str = "Of the other databases of this daemon, one has slow writes of large \
-    agents: its own log lines name the agent, and `agent-sync doctor` the transactions. Speed up the \
-    triggers on its configurations, or serve one of the two databases with a daemon of its own.";
+    agents: its own log lines name the agent, and `agent-sync doctor` the transactions. Speed up \
+    the triggers on its configurations, or serve one of the two databases with a daemon of its \
+    own.";
 
 pub(super) fn line(key: &Key<'_>, since: Duration, holdup: Holdup, schema: &InstallSchema) {
     let (seconds, (tenant, slug)) = (since.as_secs(), fields(key));

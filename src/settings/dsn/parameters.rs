@@ -96,8 +96,8 @@ const ENCRYPTION: &str = "take it out, and write sslmode=require (encrypted), ss
     (encrypted, with a verified certificate) or sslmode=disable instead";
 
 /// Parameters of other programs that agent-sync does not use.
-pub(super) const UNUSED: &str = "krbsrvname max_protocol_version min_protocol_version prepareThreshold replication \
-    require_auth requirepeer socket_timeout ssl_max_protocol_version \
+pub(super) const UNUSED: &str = "krbsrvname max_protocol_version min_protocol_version \
+    prepareThreshold replication require_auth requirepeer socket_timeout ssl_max_protocol_version \
     ssl_min_protocol_version sslcrl sslsni statement_cache_size supa";
 
 /// Parameters of other programs that occur in practice, each with its remedy.

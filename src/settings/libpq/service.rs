@@ -96,7 +96,8 @@ fn section(file: &Path, text: &str, service: &str) -> Result<Option<Vec<Filled>>
 mod tests {
     use super::*;
 
-    const FILE: &str = "# comment\nhost=nowhere\n[one]\nhost=a\n\n  port=1  \nhost=b\n[two]\nhost=c \
+    const FILE: &str = "# comment\nhost=nowhere\n[one]\nhost=a\n\n  port=1  \nhost=b\n\
+        [two]\nhost=c \
         d\n[one]\nuser=never\n[broken]\nhunter2\n[nested]\nservice=one\n[ldap]\nldap://hunter2\n";
 
     fn read(service: &str) -> Result<Option<String>, String> {

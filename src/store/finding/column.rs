@@ -226,9 +226,9 @@ fn not_unique(
         return format!(
             "If {0} is the tenant of an agent, set agents.columns.tenant = {tenant:?} and \
             configurations.columns.tenant to the column of the configurations with it, and run \
-            `agent-sync install`. Until then, an agent whose slug no other agent has is written into \
-            every configuration with its slug, whatever {0} that has. If it is none, keep slugs \
-            apart: CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({column});",
+            `agent-sync install`. Until then, an agent whose slug no other agent has is written \
+            into every configuration with its slug, whatever {0} that has. If it is none, keep \
+            slugs apart: CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({column});",
             plain(tenant)
         )
         .into();

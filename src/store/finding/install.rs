@@ -106,13 +106,13 @@ impl Install {
             }
             Self::OtherTenants { .. } => {
                 "Run `agent-sync install` with the settings of the daemon, or, if it was run with \
-                new settings, have the daemon read them (`systemctl reload agent-sync`, or SIGHUP). \
-                What is saved meanwhile is noted, and every agent is checked."
+                new settings, have the daemon read them (`systemctl reload agent-sync`, or \
+                SIGHUP). What is saved meanwhile is noted, and every agent is checked."
             }
             Self::Rival { .. } => {
-                "One install serves a table of configurations, and nothing is written meanwhile. Run \
-                `agent-sync uninstall` with the settings of the install that is not wanted; then \
-                `agent-sync install` with those of the other one."
+                "One install serves a table of configurations, and nothing is written meanwhile. \
+                Run `agent-sync uninstall` with the settings of the install that is not wanted; \
+                then `agent-sync install` with those of the other one."
             }
             Self::SharedLocks(_) => {
                 "Run `agent-sync uninstall` with the settings of one of the two, then `agent-sync \
@@ -120,8 +120,8 @@ impl Install {
             }
             Self::OtherTables { .. } => {
                 "Name the tables of the install in the settings of this database (agents, \
-                configurations). A further pair of tables needs an install.schema of its own. If the \
-                tables were renamed, or the install is to serve those of \
+                configurations). A further pair of tables needs an install.schema of its own. If \
+                the tables were renamed, or the install is to serve those of \
                 the settings from now on, run `agent-sync install`; where the first tables are \
                 still served, it refuses and gives the remedy."
             }

@@ -202,9 +202,9 @@ impl Rights {
             Self::Untrusted(_) => STRANGERS.into(),
             Self::TablesOfStranger(_) => NEW_OWNER.into(),
             Self::OfOthers { owners, role, .. } => format!(
-                "Run this as {owners}; or, except `pause` and `resume`, as the role of the daemon or \
-                a role of `agent-sync install --monitor`. If {role} has these rights by a membership \
-                that it does not need, REVOKE that membership."
+                "Run this as {owners}; or, except `pause` and `resume`, as the role of the daemon \
+                or a role of `agent-sync install --monitor`. If {role} has these rights by a \
+                membership that it does not need, REVOKE that membership."
             )
             .into(),
             Self::ForeignType {
@@ -276,8 +276,8 @@ fn lacking(missing: &[String]) -> String {
 fn may_be_granted(role: &str, reads_only: bool) -> String {
     let option = if reads_only { "--monitor" } else { "--role" };
     format!(
-        "Run `agent-sync install {option} {role}` as the owner of the tables, or the statements that \
-        `agent-sync doctor` lists as this role."
+        "Run `agent-sync install {option} {role}` as the owner of the tables, or the statements \
+        that `agent-sync doctor` lists as this role."
     )
 }
 

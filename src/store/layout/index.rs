@@ -14,7 +14,8 @@ const INDEXES: &str = "
                    AND a.attnum = i.indkey[k.place - 1]
                  ORDER BY k.place) AS columns,
            i.indisunique AS is_unique,
-           NOT EXISTS (SELECT FROM pg_catalog.generate_series(1, least(i.indnkeyatts, 2)) AS k (place)
+           NOT EXISTS (SELECT FROM pg_catalog.generate_series(1, least(i.indnkeyatts, 2))
+                         AS k (place)
                        JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid
                          AND a.attnum = i.indkey[k.place - 1]
                        WHERE a.attcollation <> i.indcollation[k.place - 1]) AS in_order

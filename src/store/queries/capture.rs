@@ -77,7 +77,8 @@ pub const CAPTURE_FAULTS: &str = "
                CASE WHEN t.oid IS NULL THEN 'missing'
                     WHEN t.tgenabled = 'D' THEN 'disabled'
                     WHEN t.tgenabled = 'R' THEN
-                      'enabled for replication alone (ENABLE REPLICA TRIGGER), so it sees no ordinary save'
+                      'enabled for replication alone (ENABLE REPLICA TRIGGER), '
+                      'so it sees no ordinary save'
                     -- AFTER, for each row: INSERT, DELETE, or UPDATE.
                     WHEN t.tgtype <> CASE need.name WHEN 'agent_sync_insert' THEN 5
                                        WHEN 'agent_sync_delete' THEN 9 ELSE 17 END
@@ -87,7 +88,8 @@ pub const CAPTURE_FAULTS: &str = "
                       'SECURITY INVOKER, so it may do no more than whoever saves'
                     WHEN f.proconfig IS NOT NULL
                       THEN
-                      'of a function with settings that the install has not made (ALTER FUNCTION ... SET)'
+                      'of a function with settings that the install has not made '
+                      '(ALTER FUNCTION ... SET)'
                     WHEN f.provolatile <> 'v'
                       THEN 'of a function that is not VOLATILE, so it can append nothing'
                     WHEN NOT (has_schema_privilege(f.proowner, 'agent_sync', 'USAGE')
@@ -162,7 +164,8 @@ pub const CAPTURE_FAULTS: &str = "
            CASE WHEN t.oid IS NULL OR t.tgenabled = 'D' THEN 'child' ELSE 'not always' END,
            CASE WHEN t.oid IS NULL
                 THEN
-                  format('Make %I.%I a partition, or have its rows saved in %s itself, to have them in sync at once.',
+                  format('Make %I.%I a partition, or have its rows saved in %s itself, '
+                         'to have them in sync at once.',
                             n.nspname, c.relname, need.relation)
                 ELSE format('ALTER TABLE %I.%I ENABLE ALWAYS TRIGGER %I;', n.nspname, c.relname,
                   t.tgname) END
@@ -265,7 +268,8 @@ pub const CAPTURE_FAULTS: &str = "
       AND (k.conname, pg_get_constraintdef(k.oid)) NOT IN (
           ('install_has_one_row', 'CHECK (only_row)'),
           ('problem_kind_is_known',
-           'CHECK ((kind = ANY (ARRAY[''missing_configuration''::text, ''rejected''::text, ''failed''::text, ''ambiguous''::text])))'))
+           'CHECK ((kind = ANY (ARRAY[''missing_configuration''::text, '
+           '''rejected''::text, ''failed''::text, ''ambiguous''::text])))'))
     UNION ALL
     SELECT 'agent_sync.' || c.relname,
            'has the column ' || quote_ident(a.attname) || ' as ' || met.form ||
@@ -323,7 +327,9 @@ pub const CAPTURE_FAULTS: &str = "
                       'version'), ('history', 'id')) END
     UNION ALL
     SELECT 'agent_sync.uncaptured',
-      'is a sequence with other parameters than the install has made, so it may not count every save', 'outbox',
+           'is a sequence with other parameters than the install has made, '
+             'so it may not count every save',
+           'outbox',
            'ALTER SEQUENCE agent_sync.uncaptured INCREMENT 1 NO CYCLE CACHE 1 NO MAXVALUE;'
     FROM pg_sequence s
     WHERE s.seqrelid = to_regclass('agent_sync.uncaptured')

@@ -82,7 +82,8 @@ fn claimed_keys(keys: Keys) -> (String, &'static str, &'static str) {
             "CASE WHEN count(o.tenant) = 0
                        OR (SELECT i.tables #>> '{agents,columns,tenant}'
                            FROM agent_sync.install i) IS NULL
-                       OR concat('pg_catalog.agent_sync_has_', count(o.tenant), '_tenants')::regclass
+                       OR concat('pg_catalog.agent_sync_has_', count(o.tenant),
+                                 '_tenants')::regclass
                          IS NULL THEN min(o.at) END",
         ),
         Keys::Tenants => (
@@ -258,7 +259,8 @@ pub fn lock_configurations(layout: &Layout) -> String {
 /// so it has a word of a daemon (`IS_OTHERS`).
 pub fn versions_of_configurations(layout: &Layout) -> String {
     format!(
-        "SELECT /* agent_sync */ hashtextextended(coalesce(string_agg(concat_ws(' ', v.relation, v.place, v.version),
+        "SELECT /* agent_sync */ hashtextextended(coalesce(string_agg(
+                  concat_ws(' ', v.relation, v.place, v.version),
                   ',' ORDER BY v.relation, v.place), ''), 0)
          FROM (SELECT c.tableoid AS relation, c.ctid AS place, c.xmin AS version FROM {}
                LIMIT {MOST_CONFIGURATIONS} + 1) AS v",

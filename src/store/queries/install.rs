@@ -13,7 +13,8 @@ use super::own::is_named;
 pub const INSTALL: &str = "
     SELECT i.version, i.uncaptured_seen,
            CASE WHEN u.is_called THEN u.last_value ELSE -2 - u.last_value END AS uncaptured,
-           u.log_cnt = 0 AS may_have_jumped, current_setting('in_hot_standby')::bool AS is_of_standby
+           u.log_cnt = 0 AS may_have_jumped,
+           current_setting('in_hot_standby')::bool AS is_of_standby
     FROM agent_sync.install i CROSS JOIN agent_sync.uncaptured u";
 
 /// The version of the schema, and the tables that the triggers were made for: schema and name of

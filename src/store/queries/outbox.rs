@@ -10,7 +10,8 @@ pub fn enqueue(keys: Keys) -> String {
     match keys {
         Keys::Slugs => "INSERT INTO agent_sync.outbox (slug) SELECT unnest($1::text[])".to_owned(),
         Keys::Tenants => format!(
-            "INSERT INTO agent_sync.outbox (tenant, slug) SELECT {} FROM unnest($1::text[]) AS u (key)",
+            "INSERT INTO agent_sync.outbox (tenant, slug) SELECT {} \
+             FROM unnest($1::text[]) AS u (key)",
             keys.values("u.key")
         ),
     }
@@ -112,7 +113,8 @@ pub fn enqueue_orphans(layout: &Layout) -> String {
     );
     if let Some(without) = agents.lacks_tenant("a", "p.slug") {
         condition = format!(
-            "{condition} AND NOT (p.tenant IS NULL AND EXISTS (SELECT FROM {table} a WHERE {without}))"
+            "{condition} AND NOT (p.tenant IS NULL AND EXISTS (SELECT FROM {table} a \
+             WHERE {without}))"
         );
     }
     enqueue_problems(layout.keys(), &condition)

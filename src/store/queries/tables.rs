@@ -52,7 +52,8 @@ pub const PUBLISHED_IN_PART: &str = "
         UNION
         SELECT i.inhrelid FROM written w JOIN pg_inherits i ON i.inhparent = w.relation
     ), part AS (
-        SELECT c.oid, p.pubname, to_jsonb(r) ->> 'prqual' AS filter, to_jsonb(r) -> 'prattrs' AS list,
+        SELECT c.oid, p.pubname, to_jsonb(r) ->> 'prqual' AS filter,
+               to_jsonb(r) -> 'prattrs' AS list,
                c.relreplident = 'f' AS is_full,
                CASE c.relreplident
                    WHEN 'f' THEN ARRAY(SELECT a.attnum FROM pg_attribute a
