@@ -1,6 +1,6 @@
-//! The processor time of an audit of a large table, of daemon and server together, and its duration,
-//! on an idle system; beside `agent-sync check`, which compares the same agents in one snapshot and
-//! without pauses.
+//! The processor time of an audit of a large table, of daemon and server together, and its
+//! duration, on an idle system; beside `agent-sync check`, which compares the same agents in one
+//! snapshot and without pauses.
 //!
 //! Fair: both read the same database in turn. The daemon has caught up and completed one audit
 //! before the measured one.

@@ -1389,8 +1389,8 @@ async fn s8_a_request_about_an_unchanged_problem_logs_nothing() {
     assert_eq!(logged(), told);
 }
 
-/// GIVEN a function that the capture calls, WHEN its privilege is revoked, an agent is saved, and the
-/// privilege is granted again before the next sweep, THEN that sweep has every agent checked.
+/// GIVEN a function that the capture calls, WHEN its privilege is revoked, an agent is saved, and
+/// the privilege is granted again before the next sweep, THEN that sweep has every agent checked.
 #[tokio::test]
 async fn g14_a_privilege_that_was_revoked_for_a_moment_is_noticed() {
     for function in [
@@ -1427,8 +1427,8 @@ async fn g14_a_privilege_that_was_revoked_for_a_moment_is_noticed() {
     }
 }
 
-/// GIVEN agents that are a partition of another table, WHEN a BEFORE trigger of that table changes a
-/// mapped column, THEN the change is captured.
+/// GIVEN agents that are a partition of another table, WHEN a BEFORE trigger of that table changes
+/// a mapped column, THEN the change is captured.
 #[tokio::test]
 async fn c1_an_inherited_before_trigger_is_seen() {
     let platform = Platform::new().await;
@@ -1517,8 +1517,8 @@ async fn g7_the_seal_of_another_server_is_no_seal() {
     }
 }
 
-/// GIVEN an outage that is not caught up with, WHEN the tables change, THEN the daemon connects again
-/// at once, and no other cause than the one that it finds then is shown during a pause.
+/// GIVEN an outage that is not caught up with, WHEN the tables change, THEN the daemon connects
+/// again at once, and no other cause than the one that it finds then is shown during a pause.
 #[tokio::test]
 async fn g10_a_change_within_an_outage_is_read_at_once() {
     let platform = Platform::installed().await;

@@ -55,8 +55,8 @@ async fn g14_a_trigger_cannot_keep_the_daemon_from_listening() {
     }
 }
 
-/// A trigger that takes the prepared statements of the session is named as the cause, and the others
-/// are synced.
+/// A trigger that takes the prepared statements of the session is named as the cause, and the
+/// others are synced.
 #[tokio::test]
 async fn g14_a_trigger_that_deallocates_is_told() {
     let platform = platform("DEALLOCATE ALL;").await;

@@ -17,8 +17,8 @@ async fn with_agents(slugs: &[&str]) -> (Platform, Daemon) {
     (platform, daemon)
 }
 
-/// GIVEN a lock of another session that the sweep waits for, WHEN a trigger is disabled, THEN that is
-/// reported, by the running daemon and by one that starts.
+/// GIVEN a lock of another session that the sweep waits for, WHEN a trigger is disabled, THEN that
+/// is reported, by the running daemon and by one that starts.
 #[tokio::test]
 async fn g14_a_lock_hides_no_broken_capture() {
     for lock in [

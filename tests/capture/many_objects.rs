@@ -10,13 +10,13 @@ use crate::support::platform::connect;
 /// labels.
 const OBJECTS: u32 = 50_000;
 
-/// The pages that a query may read more than before: those of the functions of PostgreSQL itself, one
-/// by one. A whole read of the functions takes several thousand.
+/// The pages that a query may read more than before: those of the functions of PostgreSQL itself,
+/// one by one. A whole read of the functions takes several thousand.
 const MORE: i64 = 1000;
 
-/// The queries of the sweep, the daemon's start and the commands on the parts of the install, each with
-/// its tables. `CAPTURE_FAULTS` prints the triggers, for which PostgreSQL itself looks up every function
-/// of the name.
+/// The queries of the sweep, the daemon's start and the commands on the parts of the install, each
+/// with its tables. `CAPTURE_FAULTS` prints the triggers, for which PostgreSQL itself looks up
+/// every function of the name.
 fn looks() -> Vec<(&'static str, String, [&'static str; 2])> {
     const AGENTS: &str = r#""public"."agents""#;
     const CONFIGURATIONS: &str = r#""public"."agent_configurations""#;
@@ -51,8 +51,8 @@ async fn pages(client: &tokio_postgres::Client, query: &str, tables: [&str; 2]) 
 }
 
 /// GIVEN 50,000 functions with the name of a capture function, and other functions and types, of a
-/// role without privileges on the install, WHEN the install is looked at, THEN each query reads about
-/// as much as before.
+/// role without privileges on the install, WHEN the install is looked at, THEN each query reads
+/// about as much as before.
 #[tokio::test]
 async fn s30_the_objects_of_a_stranger_make_no_look_longer() {
     const MADE: &str = "

@@ -75,8 +75,8 @@ async fn g16_a_lock_on_a_table_is_waited_out_and_is_no_outage() {
     }
 }
 
-/// GIVEN sessions that lock the configurations of an agent at nearly every moment, WHEN its agent is
-/// saved, THEN the daemon gets its turn in the queue.
+/// GIVEN sessions that lock the configurations of an agent at nearly every moment, WHEN its agent
+/// is saved, THEN the daemon gets its turn in the queue.
 async fn is_written_beside(configurations: u32, work: &'static str) {
     let platform = Platform::installed().await;
     for _ in 0..configurations {

@@ -64,7 +64,8 @@ fn decided_by_path(body: &str) -> Vec<String> {
     found
 }
 
-/// Nothing in the functions of the capture is looked up by the search path, with tenants or without.
+/// Nothing in the functions of the capture is looked up by the search path, with tenants or
+/// without.
 #[tokio::test]
 async fn c4_the_capture_names_the_schema_of_everything() {
     for platform in [Platform::installed().await, {
@@ -92,8 +93,9 @@ async fn c4_the_capture_names_the_schema_of_everything() {
     assert_ne!(decided_by_path(declared), Vec::<String>::new());
 }
 
-/// Every branch of the capture, for a role whose path begins with a schema of its own and `pg_temp`,
-/// in which there is an operator, function, type, collation and table for every name. None is used.
+/// Every branch of the capture, for a role whose path begins with a schema of its own and
+/// `pg_temp`, in which there is an operator, function, type, collation and table for every name.
+/// None is used.
 #[tokio::test]
 async fn c4_no_path_of_a_writer_leads_the_capture_astray() {
     for tenants in [false, true] {

@@ -1081,8 +1081,8 @@ async fn c1_a_domain_over_jsonb_is_compared_as_jsonb() {
     assert_eq!(platform.outbox().await, ["big", "big"]);
 }
 
-/// A jsonb that is copied as text is another one when a number of it has other digits, also where the
-/// trigger has a WHEN clause; and no size of it fails a save.
+/// A jsonb that is copied as text is another one when a number of it has other digits, also where
+/// the trigger has a WHEN clause; and no size of it fails a save.
 #[tokio::test]
 async fn g1_other_digits_of_a_number_in_jsonb_are_noted() {
     for has_trigger in [false, true] {

@@ -299,8 +299,8 @@ async fn reconcile_names_each_database_when_it_asks_and_reports() {
     assert_eq!(headings, 1, "{}", said.out);
 }
 
-/// GIVEN a terminal, WHEN a command fails or asks, THEN no line on standard error is wider than those
-/// of reports, and the words and paths are whole.
+/// GIVEN a terminal, WHEN a command fails or asks, THEN no line on standard error is wider than
+/// those of reports, and the words and paths are whole.
 #[tokio::test]
 async fn an_error_on_a_terminal_has_lines_as_wide_as_those_of_reports() {
     let folder = tempfile::tempdir().unwrap();

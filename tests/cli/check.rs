@@ -820,8 +820,8 @@ async fn a_check_that_nobody_reads_on_holds_no_locks() {
     );
 }
 
-/// GIVEN configurations that match no agent, THEN `check` and `doctor` count them and name some, and
-/// nothing is written to them; a check of some agents does not count them.
+/// GIVEN configurations that match no agent, THEN `check` and `doctor` count them and name some,
+/// and nothing is written to them; a check of some agents does not count them.
 #[tokio::test]
 async fn g14_configurations_that_match_no_agent_are_counted() {
     let platform = Platform::installed().await;

@@ -175,8 +175,8 @@ async fn the_round_trip_is_not_tried_where_no_daemon_leads() {
 }
 
 /// GIVEN changes that have been pending for a minute, and no daemon that leads, THEN `doctor` and
-/// `status` fail, and the state is `no daemon`; before the minute is over, and during a pause, they do
-/// not.
+/// `status` fail, and the state is `no daemon`; before the minute is over, and during a pause, they
+/// do not.
 #[tokio::test]
 async fn g14_changes_that_wait_for_no_daemon_are_a_fault() {
     let platform = Platform::installed().await;
@@ -500,8 +500,8 @@ async fn a_locked_row_of_the_install_is_named() {
 }
 
 /// GIVEN a session that has locked the row of the install, and a daemon that waits for it, WHEN the
-/// role of the daemon asks, from which the age of the other session is hidden, THEN the daemon is not
-/// named: neither while it waits, nor once it has the lock.
+/// role of the daemon asks, from which the age of the other session is hidden, THEN the daemon is
+/// not named: neither while it waits, nor once it has the lock.
 #[tokio::test]
 async fn a_daemon_that_waits_for_the_install_is_not_named() {
     let platform = Platform::new().await;

@@ -86,8 +86,8 @@ async fn g1_a_pause_applies_nothing_and_loses_nothing() {
     assert_eq!(said.out, "default: is not paused\n", "{said:?}");
 }
 
-/// GIVEN a pause, WHEN the capture breaks, THEN it is told as at any other time, and after the pause
-/// every agent is checked.
+/// GIVEN a pause, WHEN the capture breaks, THEN it is told as at any other time, and after the
+/// pause every agent is checked.
 #[tokio::test]
 async fn g14_a_capture_that_breaks_during_a_pause_is_told() {
     let platform = Platform::installed().await;

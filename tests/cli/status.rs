@@ -226,7 +226,8 @@ async fn status_watches_until_nobody_reads() {
     assert!(child.wait().unwrap().success());
 }
 
-/// GIVEN agents with wide slugs and with problems, THEN the output of every command fits 80 columns.
+/// GIVEN agents with wide slugs and with problems, THEN the output of every command fits 80
+/// columns.
 #[tokio::test]
 async fn wide_slugs_fit_80_columns() {
     let platform = Platform::installed().await;

@@ -139,9 +139,9 @@ async fn i1_wait_tells_problems_and_a_broken_capture() {
     assert!(said.out.contains("capture broken"), "{said:?}");
 }
 
-/// GIVEN a trigger that was off for a while, or an outbox that was emptied, THEN changes may have been
-/// missed, and the command waits until the daemon has checked every agent; GIVEN a slug that no agent
-/// has, THEN it says so.
+/// GIVEN a trigger that was off for a while, or an outbox that was emptied, THEN changes may have
+/// been missed, and the command waits until the daemon has checked every agent; GIVEN a slug that
+/// no agent has, THEN it says so.
 #[tokio::test]
 async fn g14_wait_waits_where_changes_may_have_been_missed() {
     let platform = Platform::installed().await;
@@ -285,8 +285,8 @@ async fn i6_in_sync_tells_a_runtime_whether_its_agent_is_current() {
         .await;
 }
 
-/// The function for SQL takes a slug and a tenant in every way that their types take, and text as it
-/// is.
+/// The function for SQL takes a slug and a tenant in every way that their types take, and text as
+/// it is.
 #[tokio::test]
 async fn i6_in_sync_takes_values_in_every_way_of_their_type() {
     const ID: &str = "0b1f2c3d-0000-4000-8000-00000000abcd";

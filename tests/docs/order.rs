@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::code::sources;
 
-/// The modules of `sync` that a file uses outside of its tests and comments. In a file of the folder
-/// `sync` itself, `super` is `sync`.
+/// The modules of `sync` that a file uses outside of its tests and comments. In a file of the
+/// folder `sync` itself, `super` is `sync`.
 fn used(code: &str, is_in_sync: bool) -> BTreeSet<String> {
     let (code, _) = code
         .split_once("\n#[cfg(test)]\nmod ")

@@ -1,5 +1,5 @@
-//! The SQL that agent-sync tells an operator to run: the statements in remedies, hints and documents
-//! are accepted by PostgreSQL's parser.
+//! The SQL that agent-sync tells an operator to run: the statements in remedies, hints and
+//! documents are accepted by PostgreSQL's parser.
 
 use std::path::Path;
 

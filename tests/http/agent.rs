@@ -5,7 +5,8 @@ use crate::support::http::{get, raw, serving};
 use crate::support::platform::EXAMPLE;
 use serde_json::Value;
 
-/// The page as JSON is what `why --json` says, without prompts and keys, for slugs of any characters.
+/// The page as JSON is what `why --json` says, without prompts and keys, for slugs of any
+/// characters.
 #[tokio::test]
 async fn i8_the_page_of_an_agent_is_what_why_says() {
     let platform = Platform::installed().await;

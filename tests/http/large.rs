@@ -1,5 +1,5 @@
-//! The page of a large agent (G12, G5): the daemon needs little memory for it, and answers its probes
-//! meanwhile.
+//! The page of a large agent (G12, G5): the daemon needs little memory for it, and answers its
+//! probes meanwhile.
 
 use std::net::SocketAddr;
 

@@ -51,7 +51,8 @@ fn browse(address: SocketAddr) -> Option<(String, String)> {
     }
 }
 
-/// Like [`browse`], without errors of the browser and without the places where a name may be broken.
+/// Like [`browse`], without errors of the browser and without the places where a name may be
+/// broken.
 async fn page(address: SocketAddr) -> Option<String> {
     let browsed = tokio::task::spawn_blocking(move || browse(address));
     let (page, complaints) = browsed.await.unwrap()?;

@@ -127,8 +127,8 @@ async fn g7_a_list_of_problems_has_a_share_of_each_kind() {
     }
 }
 
-/// The leader tells its own server process, the daemons that stand by, and the number of agents by the
-/// statistics of the server.
+/// The leader tells its own server process, the daemons that stand by, and the number of agents by
+/// the statistics of the server.
 #[tokio::test]
 async fn the_leader_tells_its_process_and_who_stands_by() {
     let platform = Platform::installed().await;

@@ -309,8 +309,9 @@ async fn i6_the_files_can_be_run_by_psql() {
     );
 }
 
-/// GIVEN a text of `sql/capture.sql` that `sql/attach.sql` replaces, WHEN only one of the two files has
-/// it, THEN the install fails and names it: the function would not note the tenant, for instance.
+/// GIVEN a text of `sql/capture.sql` that `sql/attach.sql` replaces, WHEN only one of the two files
+/// has it, THEN the install fails and names it: the function would not note the tenant, for
+/// instance.
 #[tokio::test]
 async fn t5_an_install_refuses_a_text_that_it_cannot_replace() {
     let platform = Platform::new().await;
@@ -1184,8 +1185,8 @@ async fn t6_renamed_moved_or_swapped_tables_keep_their_install() {
     }
 }
 
-/// GIVEN strings in which a backslash escapes, WHEN the printed install is run, THEN the view names the
-/// tenant of each agent, as after an install, and the setting is as before.
+/// GIVEN strings in which a backslash escapes, WHEN the printed install is run, THEN the view names
+/// the tenant of each agent, as after an install, and the setting is as before.
 #[tokio::test]
 async fn i6_the_printed_install_means_its_backslashes() {
     let platform = Platform::with_tenants("text").await;
@@ -1408,8 +1409,8 @@ async fn t7_a_slug_of_another_type_is_refused_by_name() {
     }
 }
 
-/// A tenant whose text depends on settings of a session, or whose equal values have several texts, is
-/// refused by the install and by every command.
+/// A tenant whose text depends on settings of a session, or whose equal values have several texts,
+/// is refused by the install and by every command.
 #[tokio::test]
 async fn t7_a_tenant_of_another_type_is_refused_by_name() {
     for kind in [
@@ -1462,7 +1463,8 @@ async fn t7_a_tenant_of_another_type_is_refused_by_name() {
     }
 }
 
-/// GIVEN an install, WHEN a tenant gets a type that is refused, THEN the daemon stops with the cause.
+/// GIVEN an install, WHEN a tenant gets a type that is refused, THEN the daemon stops with the
+/// cause.
 #[tokio::test]
 async fn t7_a_tenant_that_gets_another_type_is_told() {
     let platform = Platform::with_tenants("text").await;
@@ -1496,8 +1498,8 @@ async fn t7_a_tenant_that_gets_another_type_is_told() {
     daemon.logged("database available again, caught up").await;
 }
 
-/// GIVEN tenants of every type that is served, WHEN sessions save under settings that change the text
-/// of other types, THEN each save is applied, and nothing drifts.
+/// GIVEN tenants of every type that is served, WHEN sessions save under settings that change the
+/// text of other types, THEN each save is applied, and nothing drifts.
 #[tokio::test]
 async fn t7_tenants_of_every_type_are_in_sync_under_any_settings() {
     for (of_type, tenant) in [
@@ -1609,7 +1611,8 @@ async fn t7_slugs_of_every_kind_of_text_are_in_sync() {
 }
 
 /// GIVEN slugs that are no text, WHEN agents and configurations are saved, renamed, moved and
-/// requested, THEN they are in sync, an index serves where the type has one, and every command works.
+/// requested, THEN they are in sync, an index serves where the type has one, and every command
+/// works.
 #[tokio::test]
 async fn t7_slugs_of_other_types_are_in_sync() {
     let uuids = [
@@ -1886,8 +1889,8 @@ async fn g14_install_mends_the_trigger_of_one_partition() {
     }
 }
 
-/// GIVEN agents whose slug is unique only for each customer, THEN each install names the key and the
-/// possible tenant, and succeeds.
+/// GIVEN agents whose slug is unique only for each customer, THEN each install names the key and
+/// the possible tenant, and succeeds.
 #[tokio::test]
 async fn t5_install_names_a_key_that_is_not_unique() {
     let platform = Platform::new().await;
@@ -1910,8 +1913,8 @@ async fn t5_install_names_a_key_that_is_not_unique() {
     }
 }
 
-/// The first install says what comes next; one that changes nothing, `--quiet`, and an install beside
-/// a daemon do not.
+/// The first install says what comes next; one that changes nothing, `--quiet`, and an install
+/// beside a daemon do not.
 #[tokio::test]
 async fn the_first_install_says_what_comes_next() {
     let platform = Platform::new().await;

@@ -29,9 +29,9 @@ fn trouble(object: &Value) -> Vec<&Value> {
     checks.iter().filter(is_trouble).collect()
 }
 
-/// GIVEN a monitoring role, THEN `status`, `doctor` and queries of the documented tables work as this
-/// role, every statement that writes is refused, and so is the value of a prompt or of a write; a
-/// further install changes nothing, and the uninstall leaves no trace.
+/// GIVEN a monitoring role, THEN `status`, `doctor` and queries of the documented tables work as
+/// this role, every statement that writes is refused, and so is the value of a prompt or of a
+/// write; a further install changes nothing, and the uninstall leaves no trace.
 #[tokio::test]
 async fn s25_a_monitoring_role_reads_the_state_and_writes_nothing() {
     let platform = Platform::installed().await;

@@ -1155,8 +1155,8 @@ async fn s5_a_column_of_a_type_of_a_stranger_is_refused() {
 }
 
 /// GIVEN a schema in which any role may create tables, WHEN a table is renamed and a stranger takes
-/// its name, THEN no code of the stranger runs, nothing is read from its table or written to it, and
-/// the fault is named; the daemon goes on when the table is back.
+/// its name, THEN no code of the stranger runs, nothing is read from its table or written to it,
+/// and the fault is named; the daemon goes on when the table is back.
 #[tokio::test]
 async fn s5_a_table_of_a_stranger_is_neither_read_nor_written() {
     for table in ["agents", "agent_configurations"] {

@@ -450,7 +450,8 @@ async fn s5_another_role_of_a_noted_name_gets_nothing() {
 }
 
 /// GIVEN default privileges that open every new object to a role, WHEN the install runs, THEN that
-/// role may read the documented tables, and nothing more; and the daemon's role keeps its privileges.
+/// role may read the documented tables, and nothing more; and the daemon's role keeps its
+/// privileges.
 #[tokio::test]
 async fn s5_default_privileges_do_not_open_the_schema() {
     let platform = Platform::new().await;

@@ -158,8 +158,8 @@ async fn t6_two_pairs_in_one_database_are_served_apart() {
     }
 }
 
-/// GIVEN two pairs, WHEN one of them gets a problem, THEN the problem is noted in its install alone,
-/// and messages name the schema of this install.
+/// GIVEN two pairs, WHEN one of them gets a problem, THEN the problem is noted in its install
+/// alone, and messages name the schema of this install.
 #[tokio::test]
 async fn t6_a_problem_is_noted_in_the_install_of_its_pair() {
     let (platform, daemon) = served().await;
@@ -693,9 +693,9 @@ async fn t6_a_physical_copy_is_another_database() {
     assert_eq!(said.code, 0, "{said:?}");
 }
 
-/// GIVEN an extension of the server whose settings begin with the name of the schema, THEN the install
-/// is refused before anything is changed; GIVEN a module of PostgreSQL of this name, THEN the settings
-/// are.
+/// GIVEN an extension of the server whose settings begin with the name of the schema, THEN the
+/// install is refused before anything is changed; GIVEN a module of PostgreSQL of this name, THEN
+/// the settings are.
 #[tokio::test]
 async fn t6_the_name_of_an_extension_is_no_schema_of_an_install() {
     let platform = two_pairs().await;
@@ -855,8 +855,8 @@ async fn t6_a_monitoring_role_reads_two_installs() {
     assert!(said.out.contains(&dropped), "{said:?}");
 }
 
-/// GIVEN two entries that lead to one install by different ways, THEN no install changes anything, and
-/// a daemon serves it once.
+/// GIVEN two entries that lead to one install by different ways, THEN no install changes anything,
+/// and a daemon serves it once.
 #[tokio::test]
 async fn t6_one_install_by_two_ways_is_seen_before_a_change() {
     let cluster = tcp_cluster();

@@ -9,8 +9,8 @@ use clap::CommandFactory as _;
 use crate::support::Platform;
 
 /// The commands that use the install of a database and do not need the rows of the two tables
-/// (`commands::open_with_care`), with the exit code for an install of one's own; none: any. The tests
-/// of S27 run each of them.
+/// (`commands::open_with_care`), with the exit code for an install of one's own; none: any. The
+/// tests of S27 run each of them.
 const CAREFUL: [(&[&str], Option<i32>); 4] = [
     (&["databases"], Some(0)),
     (&["wait", "--timeout", "100ms"], None),
@@ -72,8 +72,8 @@ async fn owner_of(platform: &Platform) -> String {
     owner
 }
 
-/// Makes a function that leaves a file in the directory of the server where a superuser runs it, also
-/// in a transaction that is read-only and rolled back.
+/// Makes a function that leaves a file in the directory of the server where a superuser runs it,
+/// also in a transaction that is read-only and rolled back.
 async fn set_the_trap(platform: &Platform, owner: &str) {
     let name = platform.name();
     platform
@@ -111,8 +111,8 @@ async fn set_anew(platform: &Platform) {
         .await;
 }
 
-/// GIVEN tables whose owner has code in indexes and statistics, WHEN a superuser runs a command that
-/// does not need their rows, THEN that code is not run.
+/// GIVEN tables whose owner has code in indexes and statistics, WHEN a superuser runs a command
+/// that does not need their rows, THEN that code is not run.
 #[tokio::test]
 async fn s27_a_superuser_runs_no_code_of_the_owner() {
     for tenants in [false, true] {
@@ -209,8 +209,8 @@ impl Reach {
     }
 }
 
-/// GIVEN an install of the owner of the tables, WHEN a command that uses it runs in a session that can
-/// act as a superuser, THEN it is refused, names the owner, and runs no code of the owner.
+/// GIVEN an install of the owner of the tables, WHEN a command that uses it runs in a session that
+/// can act as a superuser, THEN it is refused, names the owner, and runs no code of the owner.
 #[tokio::test]
 async fn s27_a_superuser_uses_no_install_of_another_role() {
     for reach in Reach::ALL {
@@ -247,8 +247,9 @@ async fn s27_a_superuser_uses_no_install_of_another_role() {
     }
 }
 
-/// GIVEN an install of the owner of the tables, WHEN a command that uses it runs as a role with rights
-/// that the owner does not have, THEN it is refused and names them; a role for monitoring is not.
+/// GIVEN an install of the owner of the tables, WHEN a command that uses it runs as a role with
+/// rights that the owner does not have, THEN it is refused and names them; a role for monitoring is
+/// not.
 #[tokio::test]
 async fn s27_a_role_with_more_rights_uses_no_install_of_another() {
     let platform = Platform::new().await;
@@ -295,8 +296,8 @@ async fn s27_a_role_with_more_rights_uses_no_install_of_another() {
     assert_eq!(said.code, 0, "{said:?}");
 }
 
-/// GIVEN an install of a member of a superuser, WHEN that member or the superuser uses it, THEN it is
-/// not refused: each of them could act as the other.
+/// GIVEN an install of a member of a superuser, WHEN that member or the superuser uses it, THEN it
+/// is not refused: each of them could act as the other.
 #[tokio::test]
 async fn s27_an_install_of_a_member_of_a_superuser_is_its_own() {
     let platform = Platform::new().await;

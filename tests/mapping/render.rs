@@ -187,8 +187,8 @@ fn m10_settings_that_no_rule_reads_are_named_beside_the_result() {
     assert_eq!(err, remarks.concat());
 }
 
-/// Keys of the input that nothing reads are told: all beside the two rows, and in a row those that are
-/// similar to a column, because a row has other columns.
+/// Keys of the input that nothing reads are told: all beside the two rows, and in a row those that
+/// are similar to a column, because a row has other columns.
 #[test]
 fn a_mistyped_key_of_the_input_is_told() {
     let input = r#"{"agent":{"voice_setings":{},"id":1,"created_at":"x","Name":"n"},"configuraton":{},

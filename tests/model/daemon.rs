@@ -1,5 +1,5 @@
-//! The steps of a daemon: the execution of the commands of `sync::protocol`, as `sync::connection` and
-//! `sync::drain` do it, and the work of the server.
+//! The steps of a daemon: the execution of the commands of `sync::protocol`, as `sync::connection`
+//! and `sync::drain` do it, and the work of the server.
 
 use agent_sync::session::News;
 use agent_sync::store::IdleLockAction;

@@ -62,8 +62,8 @@ async fn standby_is_refused_until_promoted() {
     );
 }
 
-/// GIVEN a standby, WHEN it answers in place of the primary, as behind a proxy that splits reads and
-/// writes, THEN the answer is refused; and `in_sync` tells a runtime there what is known.
+/// GIVEN a standby, WHEN it answers in place of the primary, as behind a proxy that splits reads
+/// and writes, THEN the answer is refused; and `in_sync` tells a runtime there what is known.
 #[tokio::test]
 async fn g10_the_answer_of_a_standby_proves_nothing() {
     let (primary, platform) = Platform::on_own_server("").await;
@@ -718,7 +718,8 @@ async fn g14_an_index_of_an_outdated_collation_is_not_used() {
                      (SELECT attname FROM pg_attribute WHERE attrelid = 'pg_collation'::regclass
                           AND attname IN ('colliculocale', 'colllocale', 'collcollate')
                             ORDER BY attname DESC LIMIT 1)); END $$;
-                 -- PostgreSQL 14 has the locale of ICU in two columns, and later versions in neither.
+                 -- PostgreSQL 14 has the locale of ICU in two columns, and later versions in
+                 -- neither.
                  UPDATE pg_collation SET collctype = collcollate WHERE collname = 'plat'",
             )
             .await;

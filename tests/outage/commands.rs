@@ -10,8 +10,8 @@ use crate::support::{Platform, Said, tcp_cluster};
 const MEMORY: &str = "1048576";
 
 /// GIVEN a server that sends rows without end, and then a row of a gigabyte, WHEN a command asks it
-/// and another one, THEN the command needs little memory, says what is wrong with the one, and shows
-/// the other.
+/// and another one, THEN the command needs little memory, says what is wrong with the one, and
+/// shows the other.
 #[tokio::test]
 async fn s33_a_false_server_hides_no_other_database_from_a_command() {
     let platform = Platform::installed().await;

@@ -661,8 +661,8 @@ async fn g14_another_server_that_refuses_the_daemon_is_told() {
     );
 }
 
-/// GIVEN a daemon whose server does not answer any more, WHEN it is stopped, THEN it ends within the
-/// grace period and the second that the end of its session may take.
+/// GIVEN a daemon whose server does not answer any more, WHEN it is stopped, THEN it ends within
+/// the grace period and the second that the end of its session may take.
 #[tokio::test]
 async fn g9_a_silent_server_delays_the_exit_by_a_second() {
     let (platform, proxy) = behind_a_proxy().await;

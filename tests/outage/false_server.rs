@@ -1,5 +1,5 @@
-//! A false server, at a port or a Unix socket: whatever it sends costs its own connection, and neither
-//! the process nor another database (G5, G12, G11).
+//! A false server, at a port or a Unix socket: whatever it sends costs its own connection, and
+//! neither the process nor another database (G5, G12, G11).
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -388,8 +388,8 @@ async fn g5_types_of_a_false_server_overflow_no_stack() {
 }
 
 /// GIVEN servers that describe statements with types of long names, with long names of columns or
-/// with many columns, WHEN the daemon leads there, THEN it needs little memory, and another database
-/// is in sync.
+/// with many columns, WHEN the daemon leads there, THEN it needs little memory, and another
+/// database is in sync.
 #[tokio::test]
 async fn g12_the_descriptions_of_a_false_server_are_bounded() {
     for way in Way::ALL {

@@ -172,8 +172,8 @@ async fn session_pooler_works() {
     }
 }
 
-/// GIVEN a session pool without a reset query, WHEN a command has ended, THEN the next client of the
-/// pool has a session like a new one.
+/// GIVEN a session pool without a reset query, WHEN a command has ended, THEN the next client of
+/// the pool has a session like a new one.
 #[tokio::test]
 async fn g10_a_command_leaves_nothing_in_a_pool() {
     let platform = Platform::installed().await;
@@ -349,8 +349,8 @@ async fn g10_the_locks_of_a_killed_leader_end_with_the_next_client() {
 }
 
 /// GIVEN an application that has the backend of a killed leader from a session pool without a reset
-/// query, and so its name and its locks, WHEN it goes on with queries of its own, THEN the standby is
-/// not ready and names it, and so do the commands.
+/// query, and so its name and its locks, WHEN it goes on with queries of its own, THEN the standby
+/// is not ready and names it, and so do the commands.
 #[tokio::test]
 async fn s7_an_application_that_inherits_the_lock_is_named() {
     let platform = Platform::installed().await;

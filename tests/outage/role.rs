@@ -1,5 +1,5 @@
-//! A platform on a server that asks every role but the superuser for a password, and the role of its
-//! daemon.
+//! A platform on a server that asks every role but the superuser for a password, and the role of
+//! its daemon.
 
 use std::sync::OnceLock;
 

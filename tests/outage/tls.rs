@@ -396,8 +396,8 @@ fn flood(connection: ServerConnection, mut stream: TcpStream, (typ, content): &R
     }
 }
 
-/// A name that leads to a loopback address is not the name of this machine: who answers for the name
-/// service could get the password of another host.
+/// A name that leads to a loopback address is not the name of this machine: who answers for the
+/// name service could get the password of another host.
 #[tokio::test]
 async fn s12_a_name_that_leads_to_this_machine_is_another_host() {
     let local = IpAddr::from([127, 0, 0, 1]);

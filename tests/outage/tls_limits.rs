@@ -40,8 +40,8 @@ fn authority(name: &str, signer: &str, extensions: u64) -> CertificateDer<'stati
     certificate.der().clone()
 }
 
-/// Authorities of so many names, so many of each. Those of a name claim to be signed by those of the
-/// next, and those of the first one to have signed the certificate of the server.
+/// Authorities of so many names, so many of each. Those of a name claim to be signed by those of
+/// the next, and those of the first one to have signed the certificate of the server.
 fn levels(names: usize, of_each: usize, extensions: u64) -> Vec<CertificateDer<'static>> {
     let name = |number: usize| match number {
         0 => "impostor".to_owned(),
@@ -111,8 +111,8 @@ fn tickets() -> Record {
     (ContentType::Handshake, ticket.repeat(800))
 }
 
-/// GIVEN a server that sends session tickets without end, WHEN a session connects, THEN it ends with
-/// the cause.
+/// GIVEN a server that sends session tickets without end, WHEN a session connects, THEN it ends
+/// with the cause.
 #[tokio::test]
 async fn s29_tls_without_content_ends_the_connection() {
     let impostor = Impostor::with(LOCAL, CLEARTEXT, Vec::new(), Some(tickets()));

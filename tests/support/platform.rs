@@ -91,8 +91,8 @@ impl Platform {
         }
     }
 
-    /// A new database in which slugs are unique for each `client_id` of this type, which the settings
-    /// name as the tenant. It has an enum `client`.
+    /// A new database in which slugs are unique for each `client_id` of this type, which the
+    /// settings name as the tenant. It has an enum `client`.
     pub async fn with_tenants(of_type: &str) -> Self {
         let mut platform = Self::new().await;
         platform

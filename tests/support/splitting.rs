@@ -1,4 +1,5 @@
-//! A proxy that splits reads and writes between a primary and a standby, as pgpool-II and `PgCat` do.
+//! A proxy that splits reads and writes between a primary and a standby, as pgpool-II and `PgCat`
+//! do.
 
 use std::collections::HashMap;
 use std::io;
@@ -144,8 +145,8 @@ impl Connection {
         }
     }
 
-    /// The standby gets what only reads, outside of a transaction, and neither names the catalog nor
-    /// calls a volatile function.
+    /// The standby gets what only reads, outside of a transaction, and neither names the catalog
+    /// nor calls a volatile function.
     fn server_for(&self, query: &[u8]) -> usize {
         /// What appears in queries of agent-sync that a proxy sends to the primary.
         const OF_THE_PRIMARY: [&str; 7] = [

@@ -90,8 +90,8 @@ async fn model(platform: &Platform, slug: &str) -> Value {
     platform.provider_config(slug).await["llm"]["model"].clone()
 }
 
-/// A configuration that somebody edits is reported with its slug and the command, once, and stays as
-/// it is.
+/// A configuration that somebody edits is reported with its slug and the command, once, and stays
+/// as it is.
 #[tokio::test]
 async fn g17_an_edited_configuration_is_reported_and_left() {
     let platform = with_agents(&["a", "b"]).await;
@@ -203,8 +203,8 @@ async fn g17_a_change_that_was_never_noticed_is_told_and_repaired() {
     }
 }
 
-/// GIVEN an agent that was saved while it shared its slug, WHEN the other one is deleted, which nothing
-/// notes, THEN the audit puts it into the outbox, and calls it no fault of the capture.
+/// GIVEN an agent that was saved while it shared its slug, WHEN the other one is deleted, which
+/// nothing notes, THEN the audit puts it into the outbox, and calls it no fault of the capture.
 #[tokio::test]
 async fn g17_an_agent_that_shares_its_slug_no_more_is_synced() {
     let platform = Platform::new().await;
@@ -496,8 +496,8 @@ async fn g17_the_next_daemon_knows_the_last_audit() {
     assert!(daemon.lines(COMPARED).is_empty(), "its interval is an hour");
 }
 
-/// GIVEN the record of an audit without drift, WHEN a daemon starts with other rules, THEN the drift
-/// that it finds stays in force, in place of the record.
+/// GIVEN the record of an audit without drift, WHEN a daemon starts with other rules, THEN the
+/// drift that it finds stays in force, in place of the record.
 #[tokio::test]
 async fn g14_drift_under_the_rules_of_a_start_is_known() {
     let platform = with_agents(&["a", "b", "c"]).await;

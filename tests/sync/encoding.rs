@@ -170,8 +170,8 @@ fn batches(daemon: &Daemon) -> u64 {
     numbers.max().unwrap_or_default()
 }
 
-/// A slug with a character that UTF-8 does not have rejects its agent and no other, whether an agent,
-/// a configuration or the outbox has it; and every command goes on.
+/// A slug with a character that UTF-8 does not have rejects its agent and no other, whether an
+/// agent, a configuration or the outbox has it; and every command goes on.
 #[tokio::test]
 async fn g5_a_slug_that_utf8_lacks_rejects_its_agent_alone() {
     for (encoding, bytes, shown) in [
@@ -306,7 +306,8 @@ async fn g5_a_row_that_no_batch_takes_is_set_aside() {
 }
 
 /// GIVEN a database whose server cannot convert every text, WHEN any role notifies again and again
-/// with such a text, THEN the daemon says so once, applies each change, and calls no agent a problem.
+/// with such a text, THEN the daemon says so once, applies each change, and calls no agent a
+/// problem.
 #[tokio::test]
 async fn g5_a_notification_outside_utf8_stops_no_change() {
     let platform = Platform::encoded("note_win1252", "WIN1252").await;
@@ -329,8 +330,8 @@ async fn g5_a_notification_of_any_bytes_costs_no_connection() {
     assert_eq!(daemon.outages(), [""; 0]);
 }
 
-/// GIVEN a database whose encoding has one byte a character, WHEN any role notifies with the longest
-/// text in UTF-8, THEN the connection stays.
+/// GIVEN a database whose encoding has one byte a character, WHEN any role notifies with the
+/// longest text in UTF-8, THEN the connection stays.
 #[tokio::test]
 async fn g12_the_longest_notification_costs_no_connection() {
     let platform = Platform::encoded("longest_note", "WIN1252").await;
@@ -338,8 +339,8 @@ async fn g12_the_longest_notification_costs_no_connection() {
     assert_eq!(daemon.outages(), [""; 0]);
 }
 
-/// The daemon of a platform, while another session notifies with this payload as fast as it can, and
-/// an agent is saved so many times.
+/// The daemon of a platform, while another session notifies with this payload as fast as it can,
+/// and an agent is saved so many times.
 async fn notified(platform: &Platform, payload: &str, saves: usize) -> Daemon {
     platform
         .run("INSERT INTO agents (slug) VALUES ('plain'); INSERT INTO agent_configurations (agent_slug) VALUES ('plain')")

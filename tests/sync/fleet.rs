@@ -712,9 +712,9 @@ async fn with_slow_large_agent(configurations: u32, seconds: f64) -> Platform {
     platform
 }
 
-/// GIVEN a large agent whose pages are written slowly, WHEN another database has a large agent, THEN
-/// that one does not wait for all the pages; and the slow one is tried again with more time, over
-/// another connection.
+/// GIVEN a large agent whose pages are written slowly, WHEN another database has a large agent,
+/// THEN that one does not wait for all the pages; and the slow one is tried again with more time,
+/// over another connection.
 #[tokio::test]
 async fn g5_a_slow_large_agent_has_the_turn_for_a_bounded_time() {
     let slow = with_slow_large_agent(6, 1.0).await;
@@ -790,8 +790,8 @@ const SLEEPS: &str = "SELECT EXISTS (SELECT FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event = 'PgSleep')";
 
 /// GIVEN a large agent that is written slowly, and many large agents of another database that wait
-/// for their turn, WHEN a small agent of that database is saved, THEN it does not wait for the turn;
-/// and the large ones have it next.
+/// for their turn, WHEN a small agent of that database is saved, THEN it does not wait for the
+/// turn; and the large ones have it next.
 #[tokio::test]
 async fn g5_a_small_agent_does_not_wait_for_the_turn_of_large_ones() {
     let slow = with_slow_large_agent(1, 25.0).await;

@@ -385,8 +385,8 @@ async fn g13_a_configuration_that_changes_partition_is_the_same() {
 }
 
 /// An agent that the index of the slugs does not find, as after a change of the collations of the
-/// operating system, is not taken for a deleted one. It is a problem, alone and beside others, until
-/// the index is rebuilt.
+/// operating system, is not taken for a deleted one. It is a problem, alone and beside others,
+/// until the index is rebuilt.
 #[tokio::test]
 async fn g14_an_agent_that_its_index_misses_is_a_problem() {
     let platform = Platform::installed().await;
@@ -427,8 +427,8 @@ async fn g14_an_agent_that_its_index_misses_is_a_problem() {
         .await;
 }
 
-/// A sweep notices an index that misses rows of either table. The daemon is not ready meanwhile, and
-/// checks every agent when the index has been rebuilt.
+/// A sweep notices an index that misses rows of either table. The daemon is not ready meanwhile,
+/// and checks every agent when the index has been rebuilt.
 #[tokio::test]
 async fn g14_a_sweep_notices_an_index_that_misses_rows() {
     for (table, index) in [

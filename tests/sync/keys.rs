@@ -413,9 +413,9 @@ async fn t7_an_almost_equal_slug_is_named_and_not_matched() {
     assert!(daemon.lines("no configuration has this slug").len() >= told);
 }
 
-/// GIVEN slugs of text beside a column of numbers or of the type `uuid`, WHEN one is written otherwise
-/// than the server writes the value, THEN its configuration is missing, the almost equal one is named,
-/// and nothing is written; an equal text is synced.
+/// GIVEN slugs of text beside a column of numbers or of the type `uuid`, WHEN one is written
+/// otherwise than the server writes the value, THEN its configuration is missing, the almost equal
+/// one is named, and nothing is written; an equal text is synced.
 #[tokio::test]
 async fn t7_a_text_that_is_no_canonical_value_is_missing() {
     let id = "0b1f2c3d-0000-4000-8000-00000000abcd";

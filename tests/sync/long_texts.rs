@@ -1,5 +1,5 @@
-//! Errors and notices that quote a long value. PostgreSQL quotes the whole of it, so the length of the
-//! text is that of a value which a writer chooses. It costs no connection (G5, G12).
+//! Errors and notices that quote a long value. PostgreSQL quotes the whole of it, so the length of
+//! the text is that of a value which a writer chooses. It costs no connection (G5, G12).
 
 use crate::support::Platform;
 
@@ -41,8 +41,8 @@ async fn save(platform: &Platform) {
         .await;
 }
 
-/// GIVEN a type, a foreign key or a trigger that refuses long values and quotes them, WHEN 30 agents
-/// have such a value, THEN each is a problem with its SQLSTATE, and the connection stays.
+/// GIVEN a type, a foreign key or a trigger that refuses long values and quotes them, WHEN 30
+/// agents have such a value, THEN each is a problem with its SQLSTATE, and the connection stays.
 #[tokio::test]
 async fn g5_a_refusal_that_quotes_a_long_value_is_a_problem() {
     for (constraint, code, says) in [
@@ -83,8 +83,8 @@ async fn g5_a_refusal_that_quotes_a_long_value_is_a_problem() {
     }
 }
 
-/// GIVEN a trigger that warns of long values and quotes them, WHEN 30 agents have such a value, THEN
-/// the writes happen, and the connection stays.
+/// GIVEN a trigger that warns of long values and quotes them, WHEN 30 agents have such a value,
+/// THEN the writes happen, and the connection stays.
 #[tokio::test]
 async fn g5_a_warning_that_quotes_a_long_value_stops_no_write() {
     let platform = platform(

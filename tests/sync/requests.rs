@@ -40,7 +40,8 @@ const SHAPES: [Shape; 12] = [
         "CREATE UNIQUE INDEX ON agents (slug, client_id)",
         true,
     ),
-    // The slug alone finds the agents of every tenant, so a key would be looked for among all of them.
+    // The slug alone finds the agents of every tenant, so a key would be looked for among all of
+    // them.
     shape(
         Some("integer"),
         "ALTER TABLE agents DROP CONSTRAINT agents_client_id_slug_key; CREATE INDEX ON agents (slug)",
@@ -167,7 +168,8 @@ async fn s8_a_look_for_requests_costs_by_name_or_one_read() {
     }
 }
 
-/// The sample of a sweep is looked up by the whole key (G14), whatever the collation of the tenant is.
+/// The sample of a sweep is looked up by the whole key (G14), whatever the collation of the tenant
+/// is.
 #[tokio::test]
 async fn g14_a_sample_is_looked_up_by_tenant_and_slug() {
     for of_type in ["text", "varchar(20) COLLATE \"POSIX\"", "uuid", "integer"] {
@@ -200,8 +202,8 @@ async fn g14_a_sample_is_looked_up_by_tenant_and_slug() {
     }
 }
 
-/// GIVEN tables of every shape, WHEN agents are requested among many slugs that nobody has, THEN each
-/// of them is synced, and no other slug is work.
+/// GIVEN tables of every shape, WHEN agents are requested among many slugs that nobody has, THEN
+/// each of them is synced, and no other slug is work.
 #[tokio::test]
 async fn s8_requested_agents_are_synced_in_a_flood_of_unknown_ones() {
     for shape in SHAPES {
@@ -259,7 +261,8 @@ async fn s8_requested_agents_are_synced_in_a_flood_of_unknown_ones() {
     }
 }
 
-/// GIVEN a look that takes long, WHEN many requests follow, THEN they wait and are answered together.
+/// GIVEN a look that takes long, WHEN many requests follow, THEN they wait and are answered
+/// together.
 #[tokio::test]
 async fn s8_requests_during_a_pause_are_answered_together() {
     let platform = Platform::with_tenants("text").await;

@@ -321,8 +321,8 @@ async fn g13_a_configuration_follows_its_tenant() {
     }
 }
 
-/// NULL is no tenant: an agent without tenant is rejected, and a configuration without tenant belongs
-/// to no agent.
+/// NULL is no tenant: an agent without tenant is rejected, and a configuration without tenant
+/// belongs to no agent.
 #[tokio::test]
 async fn g14_null_is_no_tenant_and_is_reported() {
     for Tenants { of_type, of } in [INTEGER, TEXT, ENUM] {
@@ -728,7 +728,8 @@ async fn the_history_has_the_tenant() {
     }
 }
 
-/// The setting is changed with rows in the outbox and problems: nothing is lost, in either direction.
+/// The setting is changed with rows in the outbox and problems: nothing is lost, in either
+/// direction.
 #[tokio::test]
 async fn g1_tenants_are_set_and_unset_without_a_loss() {
     for Tenants { of_type, of } in [UUID, INTEGER, TEXT] {
@@ -1040,8 +1041,8 @@ async fn t5_a_wait_can_be_for_one_tenant() {
     assert_eq!(said.code, 64, "{said:?}");
 }
 
-/// GIVEN a daemon without tenants, WHEN the install gets tenants, THEN the daemon stops at once, and
-/// no value of one tenant is written into the configuration of another.
+/// GIVEN a daemon without tenants, WHEN the install gets tenants, THEN the daemon stops at once,
+/// and no value of one tenant is written into the configuration of another.
 #[tokio::test]
 async fn t5_a_daemon_without_tenants_stops_at_an_install_with_them() {
     for Tenants { of_type, of } in [INTEGER, TEXT] {

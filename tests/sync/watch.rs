@@ -93,8 +93,8 @@ async fn i4_a_busy_folder_keeps_no_change_away() {
     thread.join().unwrap();
 }
 
-/// A file with a mistake changes nothing, and is told once; its correction is taken up. A file that a
-/// setting names counts as well.
+/// A file with a mistake changes nothing, and is told once; its correction is taken up. A file that
+/// a setting names counts as well.
 #[tokio::test]
 async fn i4_a_file_with_a_mistake_changes_nothing() {
     let platform = Platform::installed().await;

@@ -1,10 +1,10 @@
 //! Random databases with tenants (T5, G13): several at a time in one cluster, served by one daemon.
 //!
-//! In each, slugs are equal across ten tenants, and random writers save, rename, swap, delete and move
-//! agents and configurations within a tenant and from one to another, while tables are rewritten. Names
-//! and prompts bear the mark of their tenant. At the end of each, the oracle of the storm compares every
-//! row, a witness has seen every write of the daemon, and no configuration has the mark of another
-//! tenant.
+//! In each, slugs are equal across ten tenants, and random writers save, rename, swap, delete and
+//! move agents and configurations within a tenant and from one to another, while tables are
+//! rewritten. Names and prompts bear the mark of their tenant. At the end of each, the oracle of
+//! the storm compares every row, a witness has seen every write of the daemon, and no configuration
+//! has the mark of another tenant.
 //!
 //! `make storm-tenants DATABASES=200 SEED=1` is the long version.
 
@@ -38,8 +38,8 @@ struct Database {
     rng: Rng,
 }
 
-/// GIVEN random databases with tenants of each type, whose slugs are equal, WHEN random writers change
-/// them, THEN no value of one tenant is in the row of another.
+/// GIVEN random databases with tenants of each type, whose slugs are equal, WHEN random writers
+/// change them, THEN no value of one tenant is in the row of another.
 #[tokio::test]
 async fn g13_random_tenant_databases_keep_their_values_apart() {
     let (seed, databases) = (told("STORM_SEED", 1), told("STORM_DATABASES", 6));
@@ -184,7 +184,8 @@ async fn together(
     written
 }
 
-/// Creates a database with random agents and configurations; the seed and its number decide all of it.
+/// Creates a database with random agents and configurations; the seed and its number decide all of
+/// it.
 async fn create(cluster: &Cluster, postgres: &mut Link, seed: u64, number: u64) -> Database {
     let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number);
     let (kind, name) = (rng.usize(..TENANTS.len()), format!("tenants_{number}"));

@@ -13,9 +13,9 @@
 //!
 //! `make storm ROUNDS=500 SEED=7` is the long version; the suite has a short one. The seed and the
 //! number of a round alone determine its events, so a failed seed repeats its schedule, apart from
-//! the timing of the machine. The daemons sweep once an hour, so no sweep repairs a lost change. With
-//! an odd seed they audit every second, and an audit that finds a lost change fails the storm. With
-//! every third seed, the second daemon connects through a pooler in session mode.
+//! the timing of the machine. The daemons sweep once an hour, so no sweep repairs a lost change.
+//! With an odd seed they audit every second, and an audit that finds a lost change fails the storm.
+//! With every third seed, the second daemon connects through a pooler in session mode.
 
 mod databases;
 mod link;

@@ -27,9 +27,9 @@ CREATE TABLE storm.slow (part int NOT NULL);
 CREATE TABLE storm.rules (deepgram text NOT NULL, groq text NOT NULL, most_stability numeric NOT NULL);
 INSERT INTO storm.rules VALUES ('nova-2', 'whisper-large-v3', 1);
 
--- With tenants, the tenant of an agent is the last letter of its name, and its slug is the rest: so the
--- slug "agent-1" is that of ten tenants. Tenants are text, the number of the letter, or a UUID that
--- ends in that number. This is the name for a tenant and a slug.
+-- With tenants, the tenant of an agent is the last letter of its name, and its slug is the rest: so
+-- the slug "agent-1" is that of ten tenants. Tenants are text, the number of the letter, or a UUID
+-- that ends in that number. This is the name for a tenant and a slug.
 CREATE FUNCTION storm.name(tenant text, slug text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT slug || CASE WHEN tenant IS NULL THEN '' WHEN length(tenant) = 1 THEN tenant
         WHEN length(tenant) = 36 THEN chr(('x' || right(tenant, 8))::bit(32)::int) ELSE chr(tenant::int) END

@@ -20,7 +20,8 @@ const WAITING: &str = "
     FROM pg_stat_activity a
     WHERE a.application_name = 'storm writer' AND a.state = 'active' AND a.wait_event_type = 'Lock'
       AND (EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND NOT l.granted
-                   -- Who appends to a table that has to grow waits for who makes it grow, whatever table it is.
+                   -- Who appends to a table that has to grow waits for who makes it grow, whatever
+                   -- table it is.
                    AND l.locktype <> 'extend'
                    AND (l.classid = 1634169721 OR l.relation IN (SELECT c.oid FROM pg_class c
                      WHERE c.relnamespace = to_regnamespace('agent_sync'))))

@@ -93,8 +93,8 @@ pub const COLUMNS: [(&str, &str); 4] = [
     ("CONFIGURATIONS__COLUMNS__TENANT", "client_id"),
 ];
 
-/// The name of an agent in a request (I7), as an expression over its name `name`, with tenants of this
-/// type.
+/// The name of an agent in a request (I7), as an expression over its name `name`, with tenants of
+/// this type.
 pub fn request(of_type: Option<&str>) -> &'static str {
     match of_type {
         Some("text") => "right(name, 1) || '/' || left(name, -1)",
