@@ -134,8 +134,7 @@ impl Store {
         self.db.value(&query, &[(&slug, Type::TEXT)]).await
     }
 
-    /// Whether another session has a configuration of this slug locked, within the claimed
-    /// transaction.
+    /// Whether another session locks a configuration of this slug, within the claimed transaction.
     pub async fn has_locked_configuration(&self, slug: &str) -> Result<bool, QueryError> {
         let query = queries::has_locked_configuration(&self.layout);
         self.db.value(&query, &[(&slug, Type::TEXT)]).await

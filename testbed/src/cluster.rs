@@ -27,7 +27,8 @@ trap '' INT TERM HUP PIPE
 cd "$1" || exit 1
 make() {
     if [ -n "$4" ]
-    then "$2/pg_basebackup" -D data -R -X stream -c fast --no-sync -U postgres -h "$4" -p "$5" >log 2>&1
+    then "$2/pg_basebackup" -D data -R -X stream -c fast --no-sync -U postgres \
+        -h "$4" -p "$5" >log 2>&1
     elif [ -d "$3" ] && cp -R "$3" data >log 2>&1
     then :
     else

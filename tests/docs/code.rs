@@ -6,7 +6,7 @@
 //! - The map of modules in ARCHITECTURE.md lists the dependencies of the code, and they form no
 //!   circle.
 //! - The lists of the mapped columns in tests, demo and benchmarks have every one.
-//! - No file and no function of the program is longer than the limits.
+//! - No file, function or line of the program is longer than the limits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -436,8 +436,8 @@ fn the_guide_to_a_mapped_column_names_every_file() {
     assert!(named.len() <= 4, "{named:?}");
 }
 
-/// Every list of the mapped columns outside of the program has every one of them. Without a column, the
-/// test or the benchmark with such a list would stay green and not cover it.
+/// Every list of the mapped columns outside of the program has every one of them. Without a column,
+/// the test or the benchmark with such a list would stay green and not cover it.
 #[test]
 fn every_list_of_the_mapped_columns_is_complete() {
     let agents = AgentColumn::ALL.map(MappedColumn::name);
@@ -656,6 +656,36 @@ fn no_file_and_no_function_is_longer_than_the_limit() {
         }
     }
     assert!(number > 1000, "{number} functions");
+    assert!(too_long.is_empty(), "{too_long:#?}");
+}
+
+/// The most characters of a line of code or comment.
+const MOST_CHARACTERS: usize = 100;
+
+/// Pages, styles and scripts of the web interface have their own formatting; tests and benchmarks
+/// quote long statements and documents.
+#[test]
+fn no_line_of_the_program_is_longer_than_the_limit() {
+    let mut all = Vec::new();
+    for folder in ["src", "sql", "testbed"] {
+        files(&path(folder), &mut all);
+    }
+    all.retain(|file| {
+        let is_code = |ending: &std::ffi::OsStr| ending == "rs" || ending == "sql";
+        file.extension().is_some_and(is_code)
+    });
+    let (mut number, mut too_long) = (0, Vec::new());
+    for file in all {
+        for (place, line) in std::fs::read_to_string(&file).unwrap().lines().enumerate() {
+            number += 1;
+            let characters = line.chars().count();
+            if characters > MOST_CHARACTERS {
+                let name = file.display();
+                too_long.push(format!("{name}:{}: {characters} characters", place + 1));
+            }
+        }
+    }
+    assert!(number > 10_000, "{number} lines");
     assert!(too_long.is_empty(), "{too_long:#?}");
 }
 
