@@ -1,11 +1,12 @@
 //! The measured daemon: the real binary in the release profile, as a separate process.
 
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use agent_sync_testbed::Daemon as Process;
+use agent_sync_testbed::{Daemon as Process, http};
 use anyhow::Context as _;
 use serde_json::Value;
 
@@ -16,7 +17,6 @@ use super::{TIMEOUT, procfs, until};
 /// A running daemon. Dropping it kills it.
 pub struct Daemon {
     process: Process,
-    databases: usize,
     agents: u32,
 }
 
@@ -44,7 +44,7 @@ impl Entry {
 fn write_settings(lab: &Lab, entries: &[Entry], further: &str) -> anyhow::Result<PathBuf> {
     let keeps = entries.iter().any(|entry| entry.has_history);
     let mut text = format!(
-        "{further}[admin]\nlisten = \"off\"\n[history]\nenabled = {keeps}\nmax_rows = 100000000\n"
+        "{further}[admin]\nlisten = \"127.0.0.1:0\"\n[history]\nenabled = {keeps}\nmax_rows = 100000000\n"
     );
     for Entry { name, url, .. } in entries {
         let url = Value::from(url.as_str());
@@ -125,7 +125,6 @@ impl Daemon {
         let command = program(&["--config".as_ref(), file.as_ref(), "run".as_ref()]);
         Ok(Self {
             process: Process::spawn(&command),
-            databases: entries.len(),
             agents: entries.iter().map(|entry| entry.agents).sum(),
         })
     }
@@ -159,34 +158,47 @@ impl Daemon {
     /// Waits until the daemon has caught up, as [`Daemon::caught_up`] does.
     pub async fn catch_up(&self) -> anyhow::Result<()> {
         let time_limit = TIMEOUT + Duration::from_micros(500) * self.agents;
-        let lines = until(
+        let address = self.address().await?;
+        // The log has no line for each of many databases.
+        let waiting = until(
             "the daemon has caught up",
             time_limit,
-            Duration::from_millis(5),
+            Duration::from_millis(50),
             async || {
                 self.must_run()?;
-                let lines = self.process.lines("caught up");
-                Ok((lines.len() >= self.databases).then_some(lines))
+                let (code, _) = http::get(address, "/readyz").await;
+                Ok((code == 200).then_some(()))
             },
         );
-        let lines = lines.await.with_context(|| self.end_of_log())?;
-        let written: u64 = lines
-            .iter()
-            .filter_map(|line| line["written"].as_u64())
-            .sum();
+        waiting.await.with_context(|| self.end_of_log())?;
+        let (_, metrics) = http::get(address, "/metrics").await;
+        let written = metrics
+            .lines()
+            .filter(|line| line.contains("result=\"synced\""))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum::<f64>();
         anyhow::ensure!(
-            written == 0,
+            written == 0.0,
             "{written} configurations were not in sync when the daemon started"
         );
         Ok(())
     }
 
-    /// Waits until the daemon logs this message.
-    pub async fn logged(&self, message: &str) -> anyhow::Result<()> {
+    /// The address that it serves over HTTP.
+    async fn address(&self) -> anyhow::Result<SocketAddr> {
+        let line = self.logged("serving /livez").await?;
+        let address = line["address"]
+            .as_str()
+            .context("the line has no address")?;
+        Ok(address.parse()?)
+    }
+
+    /// Waits until the daemon logs this message, and gives the first such line.
+    pub async fn logged(&self, message: &str) -> anyhow::Result<Value> {
         let what = format!("the daemon logs {message:?}");
         let waiting = until(&what, TIMEOUT, Duration::from_millis(5), async || {
             self.must_run()?;
-            Ok((!self.process.lines(message).is_empty()).then_some(()))
+            Ok(self.process.lines(message).into_iter().next())
         });
         waiting.await.with_context(|| self.end_of_log())
     }

@@ -16,6 +16,7 @@
 
 pub mod cluster;
 pub mod daemon;
+pub mod http;
 pub mod proxy;
 mod template;
 
