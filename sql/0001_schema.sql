@@ -147,7 +147,7 @@ BEGIN
             ('last_sync', 'When the daemon last wrote a configuration, as of its last sweep or its '
                           'end.'),
             ('last_tried', 'The key that a connection tries alone, noted before its batch: the '
-                           'slug, or tenant/slug; null after that batch is committed.'),
+                           'slug, or tenant/slug; null once that batch is over.'),
             ('tries', 'How often the batch of last_tried has been tried.'),
             ('mapping', 'The MD5 sum of the rules and columns of the mapping under which every '
                         'configuration was last in sync; or that mappings are mixed, and since '

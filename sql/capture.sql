@@ -195,8 +195,9 @@ BEGIN
             warned := COALESCE(pg_catalog.current_setting('agent_sync.warned', true), '');
             warns := warned OPERATOR(pg_catalog.<>) (mark OPERATOR(pg_catalog.||) ' counted')
                 AND warned OPERATOR(pg_catalog.<>) (mark OPERATOR(pg_catalog.||) ' uncounted');
-            -- One warning a transaction, but one count for each row: agent_sync.warned is a
-            -- setting, and any session can set it.
+            -- The setting agent_sync.warned saves repeated warnings. It does not save a count,
+            -- because any session can set it. Once a count has failed, the transaction tries no
+            -- further one.
             IF warned OPERATOR(pg_catalog.<>) (mark OPERATOR(pg_catalog.||) ' uncounted') THEN
                 BEGIN
                     -- NOWAIT does not exist for a sequence, which is locked only while it is

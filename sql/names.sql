@@ -1,7 +1,8 @@
--- agent-sync: completes the names of the tables and columns. Run after prefix.sql and before all
--- other files, in the same transaction.
+-- agent-sync: completes the names of the tables and columns, and the three flags of the capture and
+-- the history. Run after prefix.sql and before all other files, in the same transaction.
 --
--- The setting agent_sync.tables is a JSON object with the names that differ from the usual ones:
+-- The setting agent_sync.tables is a JSON object with the names and flags that differ from the
+-- usual ones:
 --
 --     SELECT set_config('agent_sync.tables', '{"agents": {"table": "voice_agents"}}', true);
 --

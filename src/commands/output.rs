@@ -3,6 +3,7 @@
 //! A reader that closes the pipe early, such as `head`, is no failure. A full disk is one.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -153,7 +154,7 @@ fn list(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     let more = error.mistakes.len().saturating_sub(MISTAKES);
     if more > 0 {
-        text.push_str(&format!("\n  and {more} more"));
+        let _ = write!(text, "\n  and {more} more");
     }
     Some(text)
 }

@@ -112,7 +112,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The names of tables and columns, as `sql/names.sql` reads them.
+    /// The names of tables and columns, and the flags of the capture and the history, as
+    /// `sql/names.sql` reads them.
     fn tables(&self) -> String {
         let (agents, configurations) = (self.agents, self.configurations);
         let read: BTreeMap<_, _> = agents.columns.named().collect();

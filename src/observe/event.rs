@@ -41,7 +41,7 @@ pub enum Event<'a> {
     NotInSync {
         /// The agent.
         key: &'a Key<'a>,
-        /// Whether the same problem is already noted, and needs no log line.
+        /// Whether the same problem is noted already and is not to be logged again (G5, S8).
         known: bool,
         /// The problem.
         problem: NotInSync<'a>,
@@ -247,7 +247,8 @@ pub enum Mapping<'a> {
 /// What an agent in the outbox waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holdup {
-    /// Others hold locks on its configurations, or a trigger takes long.
+    /// Anything but the turn: a lock, a slow write, ended connections, or a row of the outbox that
+    /// cannot be deleted.
     Write,
     /// It is large, and another database of the process has the turn of heavy work.
     Turn,
@@ -350,7 +351,7 @@ impl Tables<'_> {
 }
 
 impl Event<'_> {
-    /// Whether it is about an unchanged problem.
+    /// Whether it is about a problem that is not to be logged again.
     pub(super) fn is_known(&self) -> bool {
         matches!(self, Self::NotInSync { known: true, .. })
     }

@@ -7,7 +7,7 @@ pub enum Phase {
     Connecting,
     /// Another daemon leads.
     Standby,
-    /// This daemon leads, and the first drain after LISTEN is not finished.
+    /// This daemon leads, and its first drain is not finished.
     CatchingUp,
     /// This daemon leads, and batches run.
     Draining,

@@ -7,8 +7,8 @@ use std::time::Duration;
 /// other answers are smaller.
 pub const ORDINARY: u64 = 16 * 1024 * 1024;
 
-/// The most memory for an answer in the turn of heavy work (`sync::heavy`) and for one of a
-/// comparison: a batch has 8 MiB, and an agent with its configuration 16 MiB.
+/// The most memory for an answer in the turn of heavy work (`sync::heavy`) and for one of an audit:
+/// a batch has 8 MiB, and an agent with its configuration 16 MiB.
 pub const LARGE: u64 = 32 * 1024 * 1024;
 
 /// The most memory for an answer where the daemon explains one agent to a client, who may ask again

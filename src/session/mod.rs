@@ -87,7 +87,7 @@ impl Session {
         Self::connect_bounded(&program, database, limits, ORDINARY).await
     }
 
-    /// A further connection of the daemon, under this name, for a comparison.
+    /// A further connection of the daemon, under this name, for an audit.
     pub async fn connect_further(
         program: &str,
         database: &Database,

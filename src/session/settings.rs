@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Limits;
 use crate::settings::Database;
-use crate::store::path;
+use crate::store::{IDLE, path};
 
 /// The settings of every session. A server older than 14 has no `idle_session_timeout`, and the
 /// later checks refuse it. A server older than 17 has no `transaction_timeout`.
@@ -43,7 +43,7 @@ pub(super) fn usual_settings(database: &Database, limits: Limits) -> String {
         "{};
          SET statement_timeout = {};
          SET lock_timeout = {};
-         SET idle_in_transaction_session_timeout = 5000;
+         SET idle_in_transaction_session_timeout = {};
          SET tcp_user_timeout = {};
          SET tcp_keepalives_idle = {};
          SET tcp_keepalives_interval = {};
@@ -69,6 +69,7 @@ pub(super) fn usual_settings(database: &Database, limits: Limits) -> String {
         path::OURS,
         limits.statement_timeout.as_millis(),
         limits.lock_timeout.as_millis(),
+        IDLE.as_millis(),
         database.tcp_user_timeout.as_millis(),
         database.keepalives_idle.as_secs(),
         database.keepalives_interval.as_secs(),

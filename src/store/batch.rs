@@ -170,7 +170,8 @@ impl Claimed {
 }
 
 impl<'a> Group<'a> {
-    /// The key, unless it is longer than [`super::LONGEST_SLUG`] bytes or not UTF-8.
+    /// The key, unless it is longer than [`super::LONGEST_SLUG`] bytes, not UTF-8, or another text
+    /// after the way to UTF-8 and back.
     pub fn key(&self) -> Result<&'a str, NotText> {
         slug_bytes(self.first, self.at)
             .and_then(|bytes| str::from_utf8(bytes).ok())

@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::IdleLockAction;
 use crate::pg::Tid;
 
+/// The longest wait for a lock in a batch that is bisected or has trial writes.
+pub(super) const BRIEF: Duration = Duration::from_millis(20);
+
 /// The part of the outbox for a batch, and its limits.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
@@ -25,7 +28,8 @@ pub struct Claim<'a> {
 pub enum LockWait {
     /// As the session is set; locked configurations are skipped.
     Usual,
-    /// At most 20 ms, because a failed batch is being bisected or its writes are tried one by one.
+    /// For `BRIEF` at most, because a failed batch is being bisected or its writes are tried one by
+    /// one.
     Brief,
     /// In the queue for the configurations of the one slug, for at most this time.
     InQueue(Duration),

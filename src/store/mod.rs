@@ -5,9 +5,10 @@
 //! else.
 //!
 //! Invariants:
-//! - A batch is one transaction and two round trips (`transaction`), unless it is heavy or fails:
-//!   statements are sent together, and the server executes them in that order. The fast path is two
-//!   statements (`fast_path`).
+//! - A batch is one transaction and two round trips (`transaction`): statements are sent together,
+//!   and the server executes them in that order. It has more round trips if it is heavy or fails,
+//!   if no agent or no configuration is found for a slug, for much to write, and for the suspect,
+//!   which is noted and forgotten. The fast path is two statements (`fast_path`).
 //! - Nothing here decides the values to write. `mapping` does, and `sync` connects the two. A claim
 //!   only leaves out a copied text that the configuration has already, and a copy of settings that
 //!   says something else.
@@ -75,7 +76,7 @@ pub use record::Installed;
 pub use remedy::Remedies;
 pub use suspect::Suspect;
 pub use taken::Taken;
-pub use transaction::{Begun, Finished};
+pub use transaction::{Begun, Finished, IDLE};
 pub use trust::{Owners, Parts, of_others, owners};
 
 use self::capture::{Triggers, expected_triggers};

@@ -171,7 +171,7 @@ impl Store {
         Ok(())
     }
 
-    /// Notes problems and returns the keys of those that are unchanged.
+    /// Notes problems, and returns the keys whose problem is not to be logged (G5, S8).
     pub(super) async fn note_problems(
         &self,
         db: &Db,
@@ -201,12 +201,12 @@ impl Store {
                 &[&keys, &kinds, &details, &states, &retries, &asked],
             )
             .await?;
-        let unchanged: Result<_, _> = rows.iter().map(|row| row.try_get(0)).collect();
-        Ok(unchanged?)
+        let not_logged: Result<_, _> = rows.iter().map(|row| row.try_get(0)).collect();
+        Ok(not_logged?)
     }
 
-    /// Sets the rows of the outbox aside whose slug is no text, and ends the problems of those that
-    /// no agent has any more.
+    /// Sets the rows of the outbox aside whose slug is no text for this program, and ends the
+    /// problems of those that no agent has any more.
     pub(super) async fn set_aside_not_text(
         &self,
         db: &Db,

@@ -1,5 +1,5 @@
-//! The suspect of a connection: the one agent that it begins with. It is the suspect if the
-//! connection ends.
+//! The suspect of a connection: the one agent that it begins with, or, after a scan, one on which
+//! connections have ended. It is to blame if the connection ends.
 //!
 //! The suspect is noted before it is tried (G1, G5). Whatever ends a connection in the middle of a
 //! batch (a time limit of the server or of a proxy, a crash of either side, too little memory) ends
@@ -63,7 +63,7 @@ impl Store {
         })
     }
 
-    /// Forgets it: the batch is committed.
+    /// Forgets it: its batch is over, and the connection is not.
     pub async fn forget_suspect(&self) -> Result<(), QueryError> {
         self.db.run(queries::FORGET_SUSPECT, &[]).await
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use postgres_types::{ToSql, Type};
 
 use super::batch::{Claimed, Outcome};
-use super::claim::{Claim, LockWait, Part};
+use super::claim::{BRIEF, Claim, LockWait, Part};
 use super::problems::Problem;
 use super::taken::Taken;
 use super::{IdleLockAction, Store, path, queries};
@@ -33,8 +33,8 @@ const SLOWEST: usize = 64;
 /// The longest time that the server waits for the rest of a batch and holds its locks.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The idle timeout of a transaction, as `session::settings` sets it.
-const IDLE: Duration = Duration::from_secs(5);
+/// The idle timeout of a transaction: `session::settings` sets it, and a large batch extends it.
+pub const IDLE: Duration = Duration::from_secs(5);
 
 /// A transaction that has begun. [`Store::finish`] or [`Store::abandon`] must end it.
 #[derive(Debug)]
@@ -49,8 +49,8 @@ pub struct Begun {
 /// A committed batch.
 #[derive(Debug)]
 pub struct Finished {
-    /// The slugs whose problem is unchanged and needs no log line.
-    pub unchanged: Vec<String>,
+    /// The keys whose problem is not to be logged (G5, S8).
+    pub not_logged: Vec<String>,
     /// How many of the rows of [`Outcome::taken`] it has taken out of the outbox.
     pub taken: u64,
 }
@@ -68,7 +68,9 @@ impl Store {
     pub async fn begin(&self, claim: Claim<'_>) -> Result<Option<Begun>, QueryError> {
         let opening = match claim.wait {
             LockWait::Usual => Cow::Borrowed("BEGIN"),
-            LockWait::Brief => Cow::Borrowed("BEGIN; SET LOCAL lock_timeout = 20"),
+            LockWait::Brief => {
+                format!("BEGIN; SET LOCAL lock_timeout = {}", BRIEF.as_millis()).into()
+            }
             LockWait::InQueue(time) => format!("BEGIN; {}", set_time(time)).into(),
         };
         let (limit, budget) = (i64::from(claim.limit), budget_of(claim.budget));
@@ -256,29 +258,19 @@ impl Store {
             )
         };
         // On the heap: several statements at once are large compared with the rest of the loop.
-        let (
-            limited,
-            written,
-            is_usual,
-            noted,
-            set_aside,
-            cleared,
-            enqueued,
-            announced,
-            fired,
-            committed,
-        ) = Box::pin(together).await;
+        let (limited, written, reset, noted, set_aside, cleared, enqueued, announced, fired, done) =
+            Box::pin(together).await;
         limited?;
         let taken = written?;
-        is_usual?;
-        announced?;
-        let unchanged = noted?;
+        reset?;
+        let not_logged = noted?;
         set_aside?;
         cleared?;
         enqueued?;
+        announced?;
         fired?;
-        committed?;
-        Ok(Finished { unchanged, taken })
+        done?;
+        Ok(Finished { not_logged, taken })
     }
 
     /// Ends a batch without a trace, also after an error.
@@ -288,7 +280,7 @@ impl Store {
 
     /// Takes the rows of a slug that cannot be brought in sync out of the outbox, and notes why, in
     /// a transaction of its own. A row that was moved since it was read stays, and is met again.
-    /// Returns the slugs whose problem is unchanged.
+    /// Returns the keys whose problem is not to be logged (G5, S8).
     pub async fn set_aside(
         &self,
         taken: &Taken<'_>,
@@ -304,9 +296,9 @@ impl Store {
         );
         begun?;
         taken?;
-        let unchanged = noted?;
+        let not_logged = noted?;
         committed?;
-        Ok(unchanged)
+        Ok(not_logged)
     }
 
     /// Writes the configurations of a batch, and takes its rows out of the outbox. Returns the

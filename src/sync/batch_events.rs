@@ -14,19 +14,19 @@ use crate::store::{LONGEST_SLUG, Layout, Problem, ProblemKind};
 const NOT_TEXT: &str = "(not shown)";
 
 /// Reports a batch of so many rows of the outbox; it is committed this long after they were read.
-/// Problems of the keys `unchanged` are as they were noted before.
+/// The problems of the keys `not_logged` get no log line.
 pub(super) fn committed(
     observer: &Observer,
     (layout, rules): (&Layout, &Rules),
     plan: &BatchPlan<'_>,
-    unchanged: &[String],
+    not_logged: &[String],
     rows: usize,
     took: Duration,
 ) {
     let (outcome, keys) = (&plan.outcome, layout.keys());
-    let unchanged: HashSet<&str> = unchanged.iter().map(String::as_str).collect();
+    let not_logged: HashSet<&str> = not_logged.iter().map(String::as_str).collect();
     for problem in &outcome.problems {
-        let known = unchanged.contains(problem.key.as_str());
+        let known = not_logged.contains(problem.key.as_str());
         report_problem(observer, layout, problem, known);
     }
     if !outcome.not_text.0.is_empty() {
@@ -58,10 +58,11 @@ pub(super) fn committed(
     let written: Vec<_> = written
         .map(|(key, (_, changes))| (keys.parts(key), Columns::of(changes)))
         .collect();
+    let ages: Vec<f64> = plan.ages.iter().map(|(_, age)| *age).collect();
     let batch = Committed {
         rows,
         written: &written,
-        ages: &plan.ages,
+        ages: &ages,
         took,
     };
     observer.tell(Event::Batch {
@@ -70,7 +71,7 @@ pub(super) fn committed(
     });
 }
 
-/// Reports an agent that is not in sync. A problem that is `known` is as it was noted before.
+/// Reports an agent that is not in sync. A problem that is `known` gets no log line.
 fn report_problem(observer: &Observer, layout: &Layout, problem: &Problem, known: bool) {
     let (key, detail) = (&layout.keys().parts(&problem.key), &*problem.detail);
     let sqlstate = problem.sqlstate.as_deref();

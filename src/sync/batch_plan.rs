@@ -1,8 +1,8 @@
 //! The plan of a batch: the one place where the mapping meets the store.
 //!
-//! No I/O: the plan follows from the claim, the settled and the slow slugs, and the clock.
-//! `batch_events` turns a committed plan into events. A large batch gives way to the other
-//! databases of the process between two agents (G5).
+//! No I/O: the plan follows from the rules, the layout, the claim, and the settled and the slow
+//! slugs. The clock only decides when a large batch gives way to the other databases of the
+//! process, between two agents (G5). `batch_events` turns a committed plan into events.
 //!
 //! Invariants:
 //! - A slug is tried once in a batch, however many of its rows are in the batch, and its rows are
@@ -46,8 +46,8 @@ pub(super) struct BatchPlan<'a> {
     pub(super) remarks: Vec<(&'a str, String)>,
     /// The settings that no rule reads, each with one agent that has it; the first [`SETTINGS`].
     pub(super) unmapped: BTreeMap<String, &'a str>,
-    /// For each slug that was taken, how long its oldest change had been waiting, in seconds.
-    pub(super) ages: Vec<f64>,
+    /// For each slug that is taken, how long its oldest change had been waiting, in seconds.
+    pub(super) ages: Vec<(&'a str, f64)>,
     /// How many slugs stay in the outbox because the batch would have been too heavy with them; at
     /// least one, if not all of them came.
     pub(super) heavy: usize,
@@ -78,7 +78,7 @@ impl<'a> BatchPlan<'a> {
         let taken = &mut self.outcome.taken;
         taken.add(key, group.places()?, group.versions()?);
         self.slugs += 1;
-        self.ages.extend(group.age()?);
+        self.ages.extend(group.age()?.map(|age| (key, age)));
         Ok(())
     }
 

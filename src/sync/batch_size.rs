@@ -3,8 +3,9 @@
 //! Rows: one at first, more after each success, fewer after a batch that was too heavy or failed.
 //! So a failing batch is bisected down to the row that causes the failure, and a connection that
 //! begins after a lost one begins with little. Bytes: the server sends no more than the budget
-//! (`store::queries::claim`). The budget follows the link: it grows while a batch is quick, and
-//! shrinks when one takes long.
+//! (`store::queries::claim`). The budget follows the link: it grows after a quick batch in which
+//! slugs did not fit, and shrinks after one that takes long. More than [`MOST_WITHOUT_TURN`] has an
+//! effect only in the turn of heavy work.
 
 use std::time::Duration;
 

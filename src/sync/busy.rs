@@ -13,23 +13,18 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::remembered::{Most, Remembered};
+use super::remembered::{Remembered, TRIED_ALONE};
 
 /// The time between two looks at the versions of the configurations of a slug.
 const BETWEEN: Duration = Duration::from_millis(250);
 
-/// The pause after a wait in vain, as a multiple of its time.
-const PAUSES: u32 = 4;
+/// The pause after one slug was tried alone, as a multiple of the time of the try: so it takes at
+/// most a fifth of the time of the session. It is the same after a slow write.
+pub(super) const PAUSES: u32 = 4;
 
 /// How long a lock is held before it is waited for although no version has changed: the first time,
 /// and at most.
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
-
-/// The most slugs that are remembered.
-const REMEMBERED: Most = Most {
-    keys: 1_000,
-    bytes: 512 * 1024,
-};
 
 /// The slugs with locked configurations.
 #[derive(Debug)]
@@ -55,7 +50,7 @@ struct Locked {
 impl Default for Busy {
     fn default() -> Self {
         Self {
-            slugs: Remembered::new(REMEMBERED),
+            slugs: Remembered::new(TRIED_ALONE),
             alone: None,
         }
     }
@@ -196,12 +191,12 @@ mod tests {
         assert!(busy.note_versions("b", 2, later));
         busy.end_one();
         assert_eq!((busy.alone(), busy.due(later + TIME)), (None, None));
-        for number in 0..2 * REMEMBERED.keys {
+        for number in 0..2 * TRIED_ALONE.keys {
             busy.add(&number.to_string(), now);
         }
-        assert_eq!(busy.slugs.iter().count(), REMEMBERED.keys);
+        assert_eq!(busy.slugs.iter().count(), TRIED_ALONE.keys);
         let mut busy = Busy::default();
-        for number in 0..REMEMBERED.keys {
+        for number in 0..TRIED_ALONE.keys {
             busy.add(&format!("{number}{}", "x".repeat(8000)), now);
         }
         assert!((60..=65).contains(&busy.slugs.iter().count()));

@@ -51,7 +51,8 @@ pub(super) struct Drain {
     command: Command<Tid>,
     /// The position that the next batch reads on from.
     from: Tid,
-    scan_began: Instant,
+    /// When the first claim of the running scan was sent; None between two scans.
+    scan_began: Option<Instant>,
     batch_size: BatchSize,
     poll_pause: Duration,
     /// The time limit of the last batch that was sent to be written.
@@ -123,7 +124,7 @@ impl Drain {
             command: protocol.next(Input::Unannounced),
             protocol,
             from: Tid::START,
-            scan_began: Instant::now(),
+            scan_began: None,
             batch_size: BatchSize::new(batch_size),
             poll_pause: POLL.0,
             allowed: Allowed::from_now(slow.time()),
@@ -229,7 +230,7 @@ impl Drain {
         self.requested.add_full_check();
     }
 
-    /// One batch, or one change by the fast path.
+    /// One change by the fast path, or one batch: also both, if the fast path was in vain.
     pub(super) async fn step(&mut self, tools: Tools<'_>) -> Result<Drained, AttemptError> {
         if let Command::FastPath(tid) = self.command {
             let totals = Box::pin(fast_path::run(tools, tid, &self.slow))
@@ -243,11 +244,12 @@ impl Drain {
         }
         let mut scan = Duration::ZERO;
         if let Command::Claim(action) = self.command {
+            let began = *self.scan_began.get_or_insert_with(Instant::now);
             // On the heap: a batch is large compared with the rest of the loop.
             let batch = Box::pin(self.batch(tools, action))
                 .instrument(tools.observer.batch_span())
                 .await?;
-            scan = self.scan_began.elapsed();
+            scan = began.elapsed();
             self.batch_ended(tools, batch).await?;
             if let Batch::Locked = batch {
                 return Ok(Drained::Locked);
@@ -288,7 +290,7 @@ impl Drain {
         self.busy.end_scan();
         self.settled.clear();
         self.requested = Requested::default();
-        (self.from, self.scan_began) = (Tid::START, Instant::now());
+        (self.from, self.scan_began) = (Tid::START, None);
         let now = Instant::now();
         let dangerous = self.dangerous.take();
         if let Some(key) = dangerous.filter(|_| self.no_danger_before <= now) {

@@ -4,8 +4,8 @@
 //! The bound on the memory of one connection holds for each of them, and several agents of 14 MB in
 //! each of eight databases would exceed the limit of the process together. The driver also keeps
 //! the largest buffers that a connection has needed. So a connection that has had the turn ends
-//! once its outbox is empty, or after [`LONGEST`]; the turn ends with it, and the next connection
-//! is light.
+//! once nothing more can be taken, or after [`LONGEST`], and not before its first sweep. The turn
+//! ends with it, and the next connection is light.
 //!
 //! Invariants:
 //! - The drain never waits for the turn, and no transaction is open while a connection is in the

@@ -30,11 +30,11 @@ pub struct Protocol {
 /// The knowledge of this session about the idle lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum IdleLock {
-    /// It is free: writers do not notify.
+    /// This session does not hold it: writers do not notify.
     Released,
-    /// It is free, and the next scan begins with an attempt to take it, if this daemon uses it.
+    /// The same, and the next scan begins with an attempt to take it, if this daemon uses it.
     Wanted,
-    /// It is held: writers notify.
+    /// This session holds it: writers notify.
     Held {
         /// Whether a full scan under the lock has left nothing, and every later row is announced.
         /// The fast path requires it.
@@ -115,7 +115,7 @@ impl Protocol {
             Input::FastPathEnded { done } => return self.fast_path_ended(done),
             Input::Woken { news, fast_path } => return self.woken(news, fast_path),
             Input::Unannounced => {
-                self.forget_scan();
+                self.take_outbox_scanned();
                 return self.claim();
             }
             Input::Interrupted => {
@@ -189,7 +189,7 @@ impl Protocol {
     }
 
     fn woken<T>(&mut self, news: News<T>, fast_path: bool) -> Command<T> {
-        let was_scanned = self.forget_scan();
+        let was_scanned = self.take_outbox_scanned();
         match news {
             News::Change(tid) if was_scanned && fast_path => Command::FastPath(tid),
             _ => self.claim(),
@@ -197,7 +197,7 @@ impl Protocol {
     }
 
     /// Ends the state that the fast path requires, and returns whether it was there.
-    fn forget_scan(&mut self) -> bool {
+    fn take_outbox_scanned(&mut self) -> bool {
         match &mut self.idle_lock {
             IdleLock::Held { outbox_scanned } => std::mem::take(outbox_scanned),
             _ => false,

@@ -15,6 +15,12 @@ const SETTLED: Most = Most {
     bytes: 1024 * 1024,
 };
 
+/// The most slow slugs that are remembered, and the most busy ones. Each is tried alone.
+pub(super) const TRIED_ALONE: Most = Most {
+    keys: 1_000,
+    bytes: 512 * 1024,
+};
+
 /// The most requested agents of a scan. Of others, a problem that is noted is logged again.
 const REQUESTED: Most = Most {
     keys: 10_000,

@@ -11,21 +11,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::busy::PAUSES;
 use super::heavy::{LONGEST as LONGEST_TURN, Wanted};
-use super::remembered::{Most, Remembered};
+use super::remembered::{Remembered, TRIED_ALONE};
 use crate::store::ForeignCode;
 
 /// The time for all writes of a batch, and for the first try of a write alone.
 const BESIDE_OTHERS: Duration = Duration::from_millis(500);
-
-/// The pause after a try, as a multiple of the duration of the try.
-const PAUSES: u32 = 4;
-
-/// The most agents that are remembered.
-const REMEMBERED: Most = Most {
-    keys: 1_000,
-    bytes: 512 * 1024,
-};
 
 /// The known slow writes.
 #[derive(Debug)]
@@ -84,7 +76,7 @@ impl Slow {
     pub(super) fn new(most: Duration) -> Self {
         Self {
             most,
-            slugs: Remembered::new(REMEMBERED),
+            slugs: Remembered::new(TRIED_ALONE),
             alone: None,
             has_met_any: false,
         }
@@ -285,13 +277,13 @@ mod tests {
     #[test]
     fn no_more_slugs_are_remembered_than_there_is_room_for() {
         let (mut slow, now) = (Slow::new(MOST), Instant::now());
-        for number in 0..REMEMBERED.keys {
+        for number in 0..TRIED_ALONE.keys {
             assert!(slow.add(&number.to_string(), now));
         }
         assert!(!slow.add("one more", now) && slow.add("7", now));
         assert!(!slow.took_too_long("one more", BESIDE_OTHERS, now));
         let mut slow = Slow::new(MOST);
-        let long = (0..REMEMBERED.keys).filter(|number| {
+        let long = (0..TRIED_ALONE.keys).filter(|number| {
             let key = format!("{number}{}", "x".repeat(8000));
             slow.add(&key, now)
         });

@@ -10,6 +10,9 @@ use crate::store::layout::{Agents, Configurations, Layout};
 /// The most configurations of one agent. An agent with more is rejected, and none of them is read.
 pub const MOST_CONFIGURATIONS: u32 = 10_000;
 
+/// The most rows of the outbox that a claim of one slug reads.
+const MOST_ROWS: &str = "100000";
+
 /// Reads up to `$2` rows of the outbox, from the ctid `$1` on, with their agents and
 /// configurations, in one snapshot. The rows leave the outbox at the end of the batch, by
 /// [`write()`](super::write()) or [`take()`](super::take()).
@@ -43,7 +46,7 @@ pub fn claim(layout: &Layout) -> String {
 pub fn claim_suspect(layout: &Layout) -> String {
     let key = key_of_claimed(layout.keys());
     let noted = format!("{key} = (SELECT i.last_tried FROM agent_sync.install i)");
-    claim_of(layout, &noted, "100000", "$1::float8", Weighed::Exactly)
+    claim_of(layout, &noted, MOST_ROWS, "$1::float8", Weighed::Exactly)
 }
 
 /// The same for one slug alone, `$1`, with all of its rows in the outbox, and contents up to `$2`
@@ -53,7 +56,7 @@ pub fn claim_slug(layout: &Layout) -> String {
     claim_of(
         layout,
         &format!("{key} = $1"),
-        "100000",
+        MOST_ROWS,
         "$2::float8",
         Weighed::Exactly,
     )

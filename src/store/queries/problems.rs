@@ -87,7 +87,7 @@ fn beginnings() -> String {
 /// its 2nd, 4th, 8th … attempt (G5, S8).
 pub fn note_problems(keys: Keys) -> String {
     let (slug, is_old_news) = (shown("g.slug"), is_old_news());
-    let unchanged = format!(
+    let not_logged = format!(
         "SELECT {slug} FROM given g JOIN known k ON k.slug = g.slug
          WHERE NOT (NOT {IS_SAME} OR (k.attempts + 1) & k.attempts = 0 AND NOT {is_old_news})"
     );
@@ -97,7 +97,7 @@ pub fn note_problems(keys: Keys) -> String {
         "SELECT u.slug, u.kind, u.detail, u.sqlstate, u.retries, u.asked
          FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::bool[]) AS u
            (slug, kind, detail, sqlstate, retries, asked)",
-        &unchanged,
+        &not_logged,
     )
 }
 
@@ -113,8 +113,8 @@ pub fn clear_problems(keys: Keys) -> String {
 }
 
 /// Deletes the outbox rows at the places `$1` with the versions `$2`, and notes a problem for their
-/// slugs, which are too long or no text in UTF-8. The slug goes from table to table inside the
-/// server, and never to the daemon.
+/// slugs, which are too long, no text in UTF-8, or another text after the way to UTF-8 and back.
+/// The slug goes from table to table inside the server, and never to the daemon.
 pub fn set_aside_not_text(keys: Keys) -> String {
     let (key, sent) = (keys.of_row("o"), sent("taken.slug"));
     note(

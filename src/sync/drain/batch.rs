@@ -334,7 +334,7 @@ impl Drain {
             tools.observer,
             (tools.store.layout(), tools.rules),
             plan,
-            &finished.unchanged,
+            &finished.not_logged,
             end.looked_at,
             read.elapsed(),
         );

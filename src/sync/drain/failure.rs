@@ -203,14 +203,14 @@ impl Drain {
     ) -> Result<(), AttemptError> {
         let mut problem = Problem::failed(key, detail, sqlstate);
         self.mark_requested(tools.store, std::slice::from_mut(&mut problem));
-        let unchanged = tools
+        let not_logged = tools
             .store
             .set_aside(&plan.outcome.taken, std::slice::from_ref(&problem))
             .await?;
         self.settled.add(&[problem], end.oldest_running);
         self.transient = 0;
         self.forget_suspect(tools).await?;
-        self.was_set_aside(tools, key, !unchanged.is_empty(), detail, sqlstate);
+        self.was_set_aside(tools, key, !not_logged.is_empty(), detail, sqlstate);
         Ok(())
     }
 

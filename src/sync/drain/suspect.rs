@@ -1,5 +1,6 @@
-//! The suspect: the agent that a connection begins with. It is noted before it is tried, so that an
-//! agent on which connections end is known and set aside (`store::suspect`).
+//! The suspect: the agent that a connection begins with, or a dangerous one after a scan. It is
+//! noted before it is tried, so that an agent on which connections end is known and set aside
+//! (`store::suspect`).
 
 use super::Drain;
 use crate::pg::sqlstate::CONNECTION_ENDED;
@@ -35,7 +36,7 @@ impl Drain {
         Ok(())
     }
 
-    /// The first batch of the connection is over, and the connection is not.
+    /// Forgets the suspect, if there is one: its batch is over, and the connection is not.
     pub(super) async fn forget_suspect(&mut self, tools: Tools<'_>) -> Result<(), AttemptError> {
         if !std::mem::replace(&mut self.suspect_is_done, true) {
             tools.store.forget_suspect().await?;
