@@ -5,10 +5,10 @@ use std::process::{Command, Stdio};
 
 use crate::support::http::{address, command, get, metric_becomes, serving};
 use crate::support::platform::{EXAMPLE, EXPECTED};
-use crate::support::{Daemon, Platform, eventually};
+use crate::support::{Daemon, Platform, Said, eventually};
 
-/// The page in a browser after a few seconds, and the browser's errors.
-fn browse(address: SocketAddr) -> Option<(String, String)> {
+/// The page at this path in a browser after a few seconds, and the browser's errors.
+fn browse(address: SocketAddr, path: &str) -> Option<(String, String)> {
     let profile = tempfile::tempdir().unwrap();
     let mut command = Command::new("chromium");
     command
@@ -31,7 +31,7 @@ fn browse(address: SocketAddr) -> Option<(String, String)> {
             "--dump-dom",
         ])
         .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg(format!("http://{address}/"))
+        .arg(format!("http://{address}{path}"))
         .stdin(Stdio::null());
     match command.output() {
         Ok(output) => {
@@ -52,8 +52,8 @@ fn browse(address: SocketAddr) -> Option<(String, String)> {
 }
 
 /// Like [`browse`], without errors of the browser and without the places where a name may be broken.
-async fn page(address: SocketAddr) -> Option<String> {
-    let browsed = tokio::task::spawn_blocking(move || browse(address));
+async fn page(address: SocketAddr, path: &'static str) -> Option<String> {
+    let browsed = tokio::task::spawn_blocking(move || browse(address, path));
     let (page, complaints) = browsed.await.unwrap()?;
     assert_eq!(
         complaints, "",
@@ -120,7 +120,7 @@ async fn the_page_runs_nothing_that_a_slug_holds() {
         get(address, "/readyz").await.1 == "default: ready (ok)\n"
     })
     .await;
-    let Some(page) = page(address).await else {
+    let Some(page) = page(address, "/").await else {
         return;
     };
     assert_eq!(inside(&page, "verdict"), "2 agents are not in sync.");
@@ -179,7 +179,7 @@ async fn g17_the_page_is_not_green_while_configurations_differ() {
         )
         .await;
     metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 2.0).await;
-    let Some(page) = page(address).await else {
+    let Some(page) = page(address, "/").await else {
         return;
     };
     let verdict = inside(&page, "verdict");
@@ -204,7 +204,7 @@ async fn g17_the_page_is_not_green_while_configurations_differ() {
 async fn a_page_of_a_new_daemon_tells_since_when_nothing_was_saved() {
     let platform = Platform::installed().await;
     let (_daemon, address) = serving(&platform).await;
-    let Some(page) = page(address).await else {
+    let Some(page) = page(address, "/").await else {
         return;
     };
     let databases = inside(&page, "databases");
@@ -212,4 +212,38 @@ async fn a_page_of_a_new_daemon_tells_since_when_nothing_was_saved() {
         databases.contains("Nothing was saved since the daemon began."),
         "{databases}"
     );
+}
+
+/// The page of an agent asks for the history only where it is off.
+#[tokio::test]
+async fn i8_the_page_of_an_agent_says_whether_writes_are_noted() {
+    let platform = Platform::new().await;
+    platform.save("lonely", EXAMPLE).await;
+    for (enabled, sentence) in [
+        (true, "No write is noted.</p>"),
+        (
+            false,
+            "No write is noted. The setting history.enabled = true notes each one, with its \
+            cause.</p>",
+        ),
+    ] {
+        let with = |mut command: Command| {
+            command.env("AGENT_SYNC__HISTORY__ENABLED", enabled.to_string());
+            command
+        };
+        let said = Said::of(with(platform.command(&["install"]))).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let daemon = Daemon::start(with(command(&platform)));
+        let address = address(&daemon).await;
+        daemon.logged("caught up").await;
+        let (_, body) = get(address, "/agents/default/lonely").await;
+        let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(told["agents"][0]["history_enabled"], enabled, "{body}");
+        let Some(page) = page(address, "/agents/default/lonely").await else {
+            return;
+        };
+        let agent = inside(&page, "agents");
+        assert!(agent.contains(sentence), "{agent}");
+        assert!(daemon.terminate().await.success());
+    }
 }

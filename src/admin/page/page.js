@@ -397,9 +397,10 @@ function writesOf(change) {
     try {
       const answer = await fetch(pageOf(change), { headers: { Accept: "application/json" }, cache: "no-store" });
       const text = await answer.text();
-      const writes = answer.ok ? JSON.parse(text).agents.flatMap((agent) => agent.history) : [];
-      const none = answer.ok ? "No write is noted. The setting history.enabled = true notes each one, with its cause." : text.split("\n")[0];
-      parts = writes.length ? writes.slice(0, MOST_WRITES).map(write) : [make("p", "empty", none)];
+      const agents = answer.ok ? JSON.parse(text).agents : [];
+      const writes = agents.flatMap((agent) => agent.history);
+      parts = writes.slice(0, MOST_WRITES).map(write);
+      if (!writes.length) parts = [agents.length ? noWrite(agents[0]) : make("p", "empty", text.split("\n")[0])];
     } catch (error) {
       console.warn(error);
       button.disabled = false;
