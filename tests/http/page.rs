@@ -209,9 +209,58 @@ async fn a_page_of_a_new_daemon_tells_since_when_nothing_was_saved() {
     };
     let databases = inside(&page, "databases");
     assert!(
-        databases.contains("Nothing was saved since the daemon began."),
+        databases.contains("This daemon has met no save since it began."),
         "{databases}"
     );
+    assert_eq!(
+        inside(&page, "changes-none"),
+        "This daemon has written nothing since it began."
+    );
+}
+
+/// A daemon that stands by tells nothing about saves, which the leader knows; nor does one whose
+/// database is paused.
+#[tokio::test]
+async fn a_page_without_lead_says_nothing_of_saves() {
+    let platform = Platform::installed().await;
+    let (_leader, _) = serving(&platform).await;
+    platform.configure("a").await;
+    platform.save("a", EXAMPLE).await;
+    platform.becomes("a", EXPECTED).await;
+    let standby = Daemon::start(command(&platform));
+    standby.logged("another daemon leads").await;
+    let address = address(&standby).await;
+    let Some(page_of_standby) = page(address, "/").await else {
+        return;
+    };
+    let said = platform.says(&["pause"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    eventually("the pause is seen", async || {
+        get(address, "/readyz").await.1 == "default: ready (paused)\n"
+    })
+    .await;
+    let page_of_pause = page(address, "/").await.unwrap();
+    for (page, sentence, others) in [
+        (
+            page_of_standby,
+            "What was saved is known to the daemon that leads.",
+            " A daemon that leads lists its changes on its own page.",
+        ),
+        (
+            page_of_pause,
+            "Saves are noted, and applied after the pause.",
+            "",
+        ),
+    ] {
+        let databases = inside(&page, "databases");
+        assert!(databases.contains(sentence), "{databases}");
+        for claim in ["Nothing was saved", "no save"] {
+            assert!(!databases.contains(claim), "{claim} in {databases}");
+        }
+        let none = inside(&page, "changes-none");
+        let written = "This daemon has written nothing since it began.";
+        assert_eq!(none, format!("{written}{others}"));
+    }
 }
 
 /// The page of an agent asks for the history only where it is off.

@@ -98,6 +98,17 @@ function standbysOf({ standbys }) {
 // Whether the daemon has run for less than the hour of the charts.
 const isYoung = () => Date.parse(latest.now) - Date.parse(latest.started_at) < 3600 * 1000;
 
+// Whether another daemon leads the database, and knows more of it.
+const standsBy = ({ connected, leader, pause }) => connected && !leader && !pause;
+
+// What a database without numbers of the last hour means: only the daemon that leads knows of saves.
+function silenceOf(database) {
+  if (database.leader) return `This daemon has met no save ${isYoung() ? "since it began" : "in the last hour"}.`;
+  if (database.pause) return "Saves are noted, and applied after the pause.";
+  if (standsBy(database)) return "What was saved is known to the daemon that leads.";
+  return "Without a connection, it is not known whether something was saved.";
+}
+
 function auditOf({ at, in_sync, drifted, unmapped }) {
   return [timeOf(at), `: ${number(in_sync)} in sync, ${number(drifted)} drifted, ${number(unmapped)} with a setting that no rule reads`];
 }
@@ -127,7 +138,7 @@ function fillBody(body, database) {
   const list = facts([
     ["Where", database.target],
     ["PostgreSQL", database.server_version || "not known yet"],
-    ["Role", database.leader ? `this daemon leads${database.leader_pid ? ` (process ${database.leader_pid} of the server)` : ""}` : database.pause ? "none during the pause" : database.connected ? "stands by" : "not connected"],
+    ["Role", database.leader ? `this daemon leads${database.leader_pid ? ` (process ${database.leader_pid} of the server)` : ""}` : database.pause ? "none during the pause" : standsBy(database) ? "stands by" : "not connected"],
     ...(database.standbys ? [["Standing by", standbysOf(database)]] : []),
     ["In this state", ["since ", timeOf(database.phase_since)]],
     ["Last audit", database.audit ? auditOf(database.audit) : "none yet"],
@@ -137,9 +148,7 @@ function fillBody(body, database) {
     ...before,
   ]);
   const quiet = database.hour.every((minute) => minute.synced + minute.unchanged + minute.failed + minute.missing + minute.rejected === 0);
-  const since = isYoung() ? "since the daemon began" : "in the last hour";
-  const silence = database.connected ? `Nothing was saved ${since}.` : "Without a connection, it is not known whether something was saved.";
-  const charts = quiet ? make("p", "empty", silence) : make("div", "charts");
+  const charts = quiet ? make("p", "empty", silenceOf(database)) : make("div", "charts");
   if (!quiet) charts.append(throughput(database), latencies(database));
   body.replaceChildren(...notices, ...others, charts, list);
 }
@@ -416,7 +425,8 @@ function showChanges(databases) {
   const all = databases.flatMap((database) => database.changes.map((change) => ({ ...change, database: database.name })));
   const shown = all.sort((a, b) => b.at.localeCompare(a.at));
   byId("changes").hidden = shown.length === 0;
-  setText(byId("changes-none"), shown.length === 0 ? "Nothing has changed since the daemon began." : "");
+  const others = databases.some(standsBy) ? " A daemon that leads lists its changes on its own page." : "";
+  setText(byId("changes-none"), shown.length === 0 ? `This daemon has written nothing since it began.${others}` : "");
   const body = byId("changes").tBodies[0];
   whenChanged(body, [shown, lengthOf("changes")], () => {
     if (told.size > 100) told.clear();
