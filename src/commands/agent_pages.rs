@@ -84,7 +84,7 @@ async fn explained(in_force: &InForce, which: &Which) -> Result<String, Unexplai
         return Err(Unexplained::NotFound(output::told(&error)));
     }
     look.notes.truncate(NOTES);
-    page(database, &look, &told).ok_or_else(|| {
+    page((database, settings.history.enabled), &look, &told).ok_or_else(|| {
         let slug = quoted(&which.slug);
         Unexplained::Failed(format!(
             "the page would have more than {LONGEST} bytes\nagent-sync why {slug} shows the same"
@@ -101,7 +101,8 @@ async fn open(database: &Database, settings: &Settings) -> Result<Session, Sessi
 }
 
 /// The stories as JSON, as many as have room; `None` if not even the first one has.
-fn page(database: &Database, look: &Look, told: &Told) -> Option<String> {
+fn page(of: (&Database, bool), look: &Look, told: &Told) -> Option<String> {
+    let (database, _) = of;
     let keys = database.agents.columns.keys();
     let mut body = Body::default();
     let mut more = told.more;
@@ -109,7 +110,7 @@ fn page(database: &Database, look: &Look, told: &Told) -> Option<String> {
         let key = keys.parts(key);
         let mut conclusion = conclude(database, look, story, &key);
         conclusion.conclusion = bounded(&conclusion.conclusion, TEXT).into_owned();
-        if !body.add(&object(database, look, story, &conclusion, &key)) {
+        if !body.add(&object(of, look, story, &conclusion, &key)) {
             more = true;
             break;
         }

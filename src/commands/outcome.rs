@@ -3,7 +3,7 @@
 use std::ops::AddAssign;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::hints::WHY;
 use super::page::{Page, part};
@@ -11,19 +11,30 @@ use crate::exit::Exit;
 use crate::key::Key;
 use crate::reconcile::SlugResult;
 use crate::report::problem;
-use crate::report::problem::of_tenant;
+use crate::report::problem::{LONGEST_SHOWN, of_tenant};
 use crate::settings::Database;
-use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, indented, quoted};
+use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, indented, quoted, shorten};
 
 /// A row of the JSON output: the database and the type first.
 #[derive(Serialize)]
-pub(super) struct Row<'a> {
+pub(super) struct Row<'a, T> {
     pub(super) database: &'a str,
     /// What the row is about: `agent`, `summary` or another.
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
     #[serde(flatten)]
-    pub(super) rest: Value,
+    pub(super) rest: T,
+}
+
+/// The rest of the row of an agent that is still out of sync.
+#[derive(Serialize)]
+struct OutOfSync<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'a str>,
+    slug: &'a str,
+    outcome: &'static str,
+    reasons: Vec<String>,
+    remedy: Option<String>,
 }
 
 /// The number of slugs by result.
@@ -150,22 +161,22 @@ pub(super) fn print(
         }
     };
     if json {
-        let mut object = json!({
-            "slug": key.slug, "outcome": word, "reasons": reasons, "remedy": remedy,
-        });
-        if let Some(tenant) = &key.tenant {
-            object["tenant"] = json!(tenant);
-        }
         page.json(&Row {
             database: &database.name,
             kind: "agent",
-            rest: object,
+            rest: OutOfSync {
+                tenant: key.tenant.as_deref(),
+                slug: key.slug,
+                outcome: word,
+                reasons,
+                remedy,
+            },
         });
         return;
     }
     page.line(format_args!(
         "{RED}{word:<8}{RED:#}  {BOLD}{}{BOLD:#}{}",
-        quoted(key.slug),
+        shorten(&quoted(key.slug), LONGEST_SHOWN),
         of_tenant(key)
     ));
     for reason in reasons {

@@ -215,9 +215,9 @@ fn history(page: &mut Page, story: &Story, is_noted: bool) {
     }
 }
 
-/// The explanation as a JSON object.
+/// The explanation as a JSON object. The settings may say that writes are noted.
 pub(super) fn object<'a>(
-    database: &'a Database,
+    (database, is_noted): (&'a Database, bool),
     look: &'a Look,
     story: &'a Story,
     conclusion: &'a Conclusion,
@@ -245,6 +245,7 @@ pub(super) fn object<'a>(
         pending: &story.pending,
         problem: &story.problem,
         history: &story.history,
+        history_enabled: is_noted,
         leader: look.leader(),
         trouble: look
             .trouble()
@@ -276,6 +277,8 @@ struct Object<'a> {
     pending: &'a Option<crate::report::Since>,
     problem: &'a Option<crate::report::Problem>,
     history: &'a [crate::report::Write],
+    /// Whether the settings have each write noted.
+    history_enabled: bool,
     leader: Option<&'a crate::report::Daemon>,
     trouble: Vec<&'a Note>,
     #[serde(flatten)]

@@ -2,7 +2,7 @@
 //! leaves nothing to do.
 
 use postgres_types::Type;
-use serde_json::json;
+use serde::Serialize;
 
 use super::page::Page;
 use crate::exit::Exit;
@@ -102,13 +102,7 @@ impl Search {
             return Exit::Done;
         };
         if as_json {
-            let given = if is_withheld(&given) {
-                WITHHELD
-            } else {
-                &given
-            };
-            let kind = "unknown";
-            page.json(&json!({ "type": kind, "tenant": given, "verdict": kind, "near": near }));
+            page.json(&Unknown::of((Some(&given), None), &near));
             return Exit::Found;
         }
         let text = format!(
@@ -118,6 +112,36 @@ impl Search {
         );
         page.line(indented(&format!("{RED}unknown {RED:#}  "), &text, WIDTH));
         Exit::Found
+    }
+}
+
+/// The JSON row of a slug or a tenant that no database has. It is about all of them, so it names none.
+#[derive(Serialize)]
+pub(super) struct Unknown<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slug: Option<&'a str>,
+    verdict: &'static str,
+    near: &'a [String],
+}
+
+impl<'a> Unknown<'a> {
+    /// For this tenant and slug, with similar ones.
+    pub(super) fn of(
+        (tenant, slug): (Option<&'a str>, Option<&'a str>),
+        near: &'a [String],
+    ) -> Self {
+        let shown = |text: &'a str| if is_withheld(text) { WITHHELD } else { text };
+        Self {
+            kind: "unknown",
+            tenant: tenant.map(shown),
+            slug: slug.map(shown),
+            verdict: "unknown",
+            near,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::named;
@@ -243,15 +243,28 @@ impl Waited {
         }
     }
 
-    fn object(&self) -> Value {
-        json!({
-            "database": self.database.name,
-            "applied": self.is_applied(),
-            "missed_changes_ruled_out": self.is_applied() && !self.left.unknown,
-            "pending": self.left.slugs,
-            "every_agent_is_to_be_checked": self.left.unsure,
-            "seconds": self.seconds,
-            "problems": self.trouble().collect::<Vec<_>>(),
-        })
+    fn object(&self) -> Object<'_> {
+        Object {
+            database: &self.database.name,
+            applied: self.is_applied(),
+            missed_changes_ruled_out: self.is_applied() && !self.left.unknown,
+            pending: self.left.slugs,
+            every_agent_is_to_be_checked: self.left.unsure,
+            seconds: self.seconds,
+            problems: self.trouble().collect(),
+        }
     }
+}
+
+/// The JSON object for one database.
+#[derive(Serialize)]
+struct Object<'a> {
+    database: &'a str,
+    applied: bool,
+    missed_changes_ruled_out: bool,
+    /// The number of agents.
+    pending: i64,
+    every_agent_is_to_be_checked: bool,
+    seconds: f64,
+    problems: Vec<&'a Note>,
 }

@@ -72,20 +72,15 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
 }
 
 /// Prints what a database says.
-fn print_all(
-    page: &mut Page,
-    (database, is_noted): (&Database, bool),
-    (look, told): (&Look, &Told),
-    as_json: bool,
-) {
+fn print_all(page: &mut Page, of: (&Database, bool), (look, told): (&Look, &Told), as_json: bool) {
+    let (database, _) = of;
     let keys = database.agents.columns.keys();
     for (key, story) in &told.stories {
         let key = keys.parts(key);
         let conclusion = conclude(database, look, story, &key);
         if as_json {
-            page.json(&object(database, look, story, &conclusion, &key));
+            page.json(&object(of, look, story, &conclusion, &key));
         } else {
-            let of = (database, is_noted);
             print(page, of, look, story, &conclusion, &key);
         }
     }

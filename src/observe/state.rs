@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::compared::{Compared, Unnoticed};
+use super::condition::Condition;
 use super::histogram::{Histogram, LATENCY, ROWS};
 use super::hour::Hour;
 use super::pause::Pause;
@@ -264,12 +265,12 @@ pub struct Sessions {
     /// The server process of the connection of this daemon, which leads.
     pub leader: i32,
     /// The daemons that stand by, up to [`STANDBYS`].
-    pub standbys: Vec<Standby>,
+    pub standbys: Vec<DaemonSession>,
 }
 
-/// The session of a daemon that stands by.
+/// The session of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standby {
+pub struct DaemonSession {
     /// Its server process.
     pub pid: i32,
     /// The client address; None for a Unix socket.
@@ -289,8 +290,12 @@ pub struct State {
     pub phase: Phase,
     /// The start of the phase.
     pub since: (SystemTime, Instant),
+    /// The state in one word, and its start: it may last over several phases.
+    pub condition: (Condition, SystemTime),
     /// The time of the last heartbeat, and the time at which the next one is due.
     pub alive: (Instant, Instant),
+    /// The daemon that leads, as last seen in [`Phase::Standby`].
+    pub led_by: Option<Arc<DaemonSession>>,
     /// The pause, in [`Phase::Paused`].
     pub pause: Option<Arc<Pause>>,
     /// The last error.
@@ -338,7 +343,9 @@ impl State {
             server_version: None,
             phase: Phase::Connecting,
             since: (SystemTime::now(), now),
+            condition: (Condition::Busy, SystemTime::now()),
             alive: (now, now),
+            led_by: None,
             pause: None,
             trouble: None,
             findings: Arc::default(),
@@ -357,6 +364,14 @@ impl State {
             backlog: None,
             hour: Arc::default(),
             changes: Arc::default(),
+        }
+    }
+
+    /// Notes the time at which the state in one word has changed, after an event.
+    pub(super) fn note_condition(&mut self) {
+        let condition = Condition::of(self);
+        if condition != self.condition.0 {
+            self.condition = (condition, SystemTime::now());
         }
     }
 

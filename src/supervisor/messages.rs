@@ -154,6 +154,16 @@ fn status(board: &Snapshot) -> String {
         let noun = if problems == 1 { "agent" } else { "agents" };
         let _ = write!(line, "; {} {noun} not in sync", count(problems));
     }
+    let compared = board.databases.iter();
+    let compared = compared.filter_map(|(_, state)| state.compared);
+    let differing: u64 = compared.map(|compared| compared.counts.differing).sum();
+    match differing {
+        0 => {}
+        1 => line.push_str("; 1 configuration differs"),
+        _ => {
+            let _ = write!(line, "; {} configurations differ", count(differing));
+        }
+    }
     if let Some((name, why)) = first {
         let why = why.replace('\n', " ");
         let why = Clean::line(&why);
@@ -166,7 +176,10 @@ fn status(board: &Snapshot) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::observe::compared::{Compared, Counts};
     use crate::observe::verdict::SLACK;
     use crate::observe::{Backlog, Board, Event, Kinds, Observer, event};
 
@@ -300,6 +313,27 @@ mod tests {
             agents: None,
         };
         one.tell(Event::Backlog(&Arc::new(backlog)));
+        let status = |differing: [u64; 2], messages: &mut Messages| {
+            for (observer, differing) in [&one, &two].into_iter().zip(differing) {
+                let counts = Counts {
+                    differing,
+                    ..Counts::default()
+                };
+                let at = SystemTime::now();
+                observer.tell(event::Audit::Finished(Compared { at, counts }));
+            }
+            messages.next_message(&board.snapshot()).text
+        };
+        for (differing, end) in [
+            ([0, 0], ""),
+            ([1, 0], "; 1 configuration differs"),
+            ([1200, 5000], "; 6,200 configurations differ"),
+            ([0, 0], ""),
+        ] {
+            let message = status(differing, &mut messages);
+            let expected = format!("2 of 2 databases served; 2 agents not in sync{end}\n");
+            assert!(message.ends_with(&expected), "{message}");
+        }
         let cause = format!("no\nroute {}", "x".repeat(1000));
         two.tell(event::Connection::Lost {
             cause: &cause,

@@ -438,7 +438,19 @@ async fn i1_each_row_of_json_has_a_type_and_the_database_first() {
         assert_eq!(said.out.lines().count(), types.len(), "{said:?}");
     }
     let said = platform.says(&["check", "nobody", "--json"]).await;
-    assert_eq!(said.objects()[1]["type"], "unknown");
+    let last = said.out.lines().last().unwrap();
+    let start = r#"{"type":"unknown","slug":"nobody","verdict":"#;
+    assert!(last.starts_with(start), "{last}");
+    platform.configure("a").await;
+    platform
+        .run("ALTER TABLE agent_configurations ADD CHECK (voice_id <> 'test-voice-123')")
+        .await;
+    let said = platform.says(&["reconcile", "a", "--json"]).await;
+    let start = r#"{"database":"default","type":"agent","slug":"a","outcome":"failed","reasons":["#;
+    assert!(said.out.contains(start), "{said:?}");
+    let said = platform.says(&["wait", "--timeout", "1ms", "--json"]).await;
+    let start = r#"{"database":"default","applied":"#;
+    assert!(said.out.starts_with(start), "{said:?}");
     for command in ["status", "doctor", "databases"] {
         let said = platform.says(&[command, "--json"]).await;
         assert!(

@@ -386,3 +386,20 @@ async fn m7_reconcile_renews_the_reasons_of_rejected_agents() {
     reconcile().await;
     assert_eq!(platform.value::<Vec<String>>(tried).await, renewed);
 }
+
+/// The long slug of an agent whose write fails is cut in text, as by `check`, and whole in JSON.
+#[tokio::test]
+async fn reconcile_cuts_the_long_slug_of_a_failed_agent() {
+    let platform = Platform::installed().await;
+    let slug = "x".repeat(2000);
+    platform.configure(&slug).await;
+    platform.save(&slug, EXAMPLE).await;
+    platform
+        .run("ALTER TABLE agent_configurations ADD CHECK (voice_id <> 'test-voice-123')")
+        .await;
+    let said = platform.says(&["reconcile", &slug]).await;
+    assert!(said.out.contains("failed    xxx"), "{said:?}");
+    assert!(!said.out.contains(&"x".repeat(401)), "{said:?}");
+    let said = platform.says(&["reconcile", &slug, "--json"]).await;
+    assert!(said.out.contains(&slug), "{said:?}");
+}

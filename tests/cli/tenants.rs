@@ -66,6 +66,11 @@ async fn i1_a_tenant_that_nothing_has_is_told() {
             );
             let said = platform.says(&[&arguments[..], &["--json"]].concat()).await;
             assert_eq!(said.code, code, "{arguments:?}: {said:?}");
+            let start = r#"{"type":"unknown","tenant":"#;
+            assert!(
+                said.out.lines().any(|line| line.starts_with(start)),
+                "{arguments:?}: {said:?}"
+            );
             let objects = said.objects();
             let unknown = objects
                 .iter()

@@ -31,6 +31,7 @@ async fn i8_the_page_of_an_agent_is_what_why_says() {
         let agent = &page["agents"][0];
         assert_eq!(agent["slug"], slug);
         assert_eq!(agent["verdict"], "in_sync");
+        assert_eq!(agent["history_enabled"], false, "{body}");
         let said = platform.says(&["why", "--json", "--", slug]).await;
         let told = said.object();
         for member in [
@@ -39,6 +40,7 @@ async fn i8_the_page_of_an_agent_is_what_why_says() {
             "differing",
             "conclusion",
             "problem",
+            "history_enabled",
         ] {
             assert_eq!(agent[member], told[member], "{member}");
         }

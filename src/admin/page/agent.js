@@ -54,10 +54,7 @@ function showAgent(agent, alone) {
     sides.append(section(many ? `Configuration ${index + 1} of ${agent.configurations.length}` : "Its configuration", fieldsOf(fields))));
   if (agent.configurations.length === 0) sides.append(section("Its configuration", make("p", "empty", agent.configured ? "Not shown." : "No configuration has this slug.")));
   root.append(sides);
-  const writes = agent.history.length
-    ? agent.history.map(write)
-    : [make("p", "empty", "Nothing is noted. The setting history.enabled = true notes each write, with its cause.")];
-  root.append(section("Latest writes", ...writes));
+  root.append(section("Latest writes", ...(agent.history.length ? agent.history.map(write) : [noWrite(agent)])));
   return root;
 }
 

@@ -128,6 +128,11 @@ function table(heads, rows) {
   return root;
 }
 
+// Where the history of an agent has no write.
+function noWrite({ history_enabled: isNoted }) {
+  return make("p", "empty", `No write is noted.${isNoted ? "" : " The setting history.enabled = true notes each one, with its cause."}`);
+}
+
 // A write of the history: when, by whom, and each field before and after.
 function write(one) {
   const { application_name, role, columns, differences: changed } = one;

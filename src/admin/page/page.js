@@ -8,6 +8,9 @@ const DETAILS = {
 };
 const TIMEOUT = 5000;
 
+// The time between two questions, in seconds: many databases are asked for less often.
+const interval = () => (latest && latest.databases.length > 20 ? 10 : 2);
+
 let latest = null; // The last answer.
 let reached = null; // The time of the last answer.
 let timer = 0;
@@ -90,13 +93,23 @@ function figure(element, value, label, className) {
   });
 }
 
-// The daemons that stand by, as `status` names them.
-function standbysOf({ standbys }) {
-  return standbys.map(({ host, pid, program }) => `${host || "local"}/${pid} (${program})`).join(", ") || "no daemon";
-}
+// A daemon, as `status` names it.
+const daemonOf = ({ host, pid, program }) => `${host || "local"}/${pid} (${program})`;
 
-// Whether the daemon has run for less than the hour of the charts.
+// Whether the daemon has run for less than the hour of the charts, and the time that they are about.
 const isYoung = () => Date.parse(latest.now) - Date.parse(latest.started_at) < 3600 * 1000;
+const charted = () => (isYoung() ? "since the daemon began" : "in the last hour");
+
+// Whether another daemon leads the database, and knows more of it.
+const standsBy = ({ connected, leader, pause }) => connected && !leader && !pause;
+
+// What a database without numbers of the last hour means: only the daemon that leads knows of saves.
+function silenceOf(database) {
+  if (database.leader) return `This daemon has met no save ${isYoung() ? "since it began" : "in the last hour"}.`;
+  if (database.pause) return "Saves are noted, and applied after the pause.";
+  if (standsBy(database)) return "What was saved is known to the daemon that leads.";
+  return "Without a connection, it is not known whether something was saved.";
+}
 
 function auditOf({ at, in_sync, drifted, unmapped }) {
   return [timeOf(at), `: ${number(in_sync)} in sync, ${number(drifted)} drifted, ${number(unmapped)} with a setting that no rule reads`];
@@ -127,9 +140,11 @@ function fillBody(body, database) {
   const list = facts([
     ["Where", database.target],
     ["PostgreSQL", database.server_version || "not known yet"],
-    ["Role", database.leader ? `this daemon leads${database.leader_pid ? ` (process ${database.leader_pid} of the server)` : ""}` : database.pause ? "none during the pause" : database.connected ? "stands by" : "not connected"],
-    ...(database.standbys ? [["Standing by", standbysOf(database)]] : []),
-    ["In this state", ["since ", timeOf(database.phase_since)]],
+    ["Role", database.leader ? `this daemon leads${database.leader_pid ? ` (process ${database.leader_pid} of the server)` : ""}` : database.pause ? "none during the pause" : standsBy(database) ? "stands by" : "not connected"],
+    ...(database.standbys ? [["Standing by", database.standbys.map(daemonOf).join(", ") || "no daemon"]] : []),
+    ...(database.led_by ? [["Led by", daemonOf(database.led_by)]] : []),
+    // A task that hangs is broken since a time that is not known.
+    ...(database.live ? [["State", [`${database.state} since `, timeOf(database.state_since)]]] : []),
     ["Last audit", database.audit ? auditOf(database.audit) : "none yet"],
     ["Last sync", database.last_sync_at ? timeOf(database.last_sync_at) : "none yet"],
     ["Reconnects", number(database.reconnects)],
@@ -137,9 +152,7 @@ function fillBody(body, database) {
     ...before,
   ]);
   const quiet = database.hour.every((minute) => minute.synced + minute.unchanged + minute.failed + minute.missing + minute.rejected === 0);
-  const since = isYoung() ? "since the daemon began" : "in the last hour";
-  const silence = database.connected ? `Nothing was saved ${since}.` : "Without a connection, it is not known whether something was saved.";
-  const charts = quiet ? make("p", "empty", silence) : make("div", "charts");
+  const charts = quiet ? make("p", "empty", silenceOf(database)) : make("div", "charts");
   if (!quiet) charts.append(throughput(database), latencies(database));
   body.replaceChildren(...notices, ...others, charts, list);
 }
@@ -196,25 +209,36 @@ const WIDTH = 600;
 const HEIGHT = 72;
 const MINUTES = 60;
 
-function chart(title, note, label) {
+function chart(title, note, label, minutes) {
   const root = make("div", "chart");
   const head = make("p", "");
   head.append(make("span", "", title), note);
   const picture = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label });
   picture.append(draw("line", { class: "axis", x1: 0, x2: WIDTH, y1: HEIGHT, y2: HEIGHT, "vector-effect": "non-scaling-stroke" }));
+  const before = place(0, minutes);
+  if (before > 0) {
+    const area = draw("rect", { class: "before", x: 0, y: 0, width: before, height: HEIGHT });
+    tip(area, "before the daemon began");
+    picture.append(area);
+  }
   const axis = make("p", "scale");
   axis.append(make("span", "", "60 minutes ago"), make("span", "", "now"));
   root.append(head, picture, axis);
   return { root, picture };
 }
 
-// The values of each minute, which a browser shows at the pointer.
+// A text that a browser shows at the pointer.
+function tip(area, text) {
+  const title = draw("title", {});
+  title.textContent = text;
+  area.append(title);
+}
+
+// The values of each minute, as such texts.
 function tips(picture, minutes, textOf) {
   minutes.forEach((minute, index) => {
     const area = draw("rect", { class: "tip", x: place(index, minutes), y: 0, width: WIDTH / MINUTES, height: HEIGHT });
-    const title = draw("title", {});
-    title.textContent = `${new Date(minute.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}: ${textOf(minute)}`;
-    area.append(title);
+    tip(area, `${new Date(minute.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}: ${textOf(minute)}`);
     picture.append(area);
   });
 }
@@ -238,9 +262,9 @@ function throughput(database) {
   const all = (minute) => total(parts, ([, pick]) => pick(minute));
   const most = Math.max(...minutes.map(all), 1);
   const sums = parts.map(([, pick]) => total(minutes, pick));
-  const label = `Agents in the last hour: ${number(sums[0])} written, ${number(sums[1])} in sync already, ${number(sums[2])} met a problem; at most ${number(most)} a minute.`;
+  const label = `Agents ${charted()}: ${number(sums[0])} written, ${number(sums[1])} in sync already, ${number(sums[2])} met a problem; at most ${number(most)} a minute.`;
   const note = keys(["", `${number(sums[0])} written`], ["pale", `${number(sums[1])} in sync already`], ["warn", `${number(sums[2])} met a problem`]);
-  const { root, picture } = chart(`Last hour, at most ${number(most)} a minute`, note, label);
+  const { root, picture } = chart(`${isYoung() ? "Since the daemon began" : "Last hour"}, at most ${number(most)} a minute`, note, label, minutes);
   minutes.forEach((minute, index) => {
     let top = HEIGHT;
     for (const [className, pick] of parts) {
@@ -259,11 +283,11 @@ function latencies(database) {
   const minutes = database.hour;
   const { p50_seconds: half, p99_seconds: most, count } = database.latency.last_hour;
   const label = count
-    ? `From a save to its configuration in the last hour: half within ${seconds(half)}, 99 of 100 within ${seconds(most)}.`
-    : "From a save to its configuration: nothing was saved in the last hour.";
-  const note = count ? keys(["", `half within ${seconds(half)}`], ["pale", `99% within ${seconds(most)}`]) : make("span", "", "nothing was saved");
+    ? `From a save to its configuration ${charted()}: half within ${seconds(half)}, 99 of 100 within ${seconds(most)}.`
+    : `From a save to its configuration: no save was met ${charted()}.`;
+  const note = count ? keys(["", `half within ${seconds(half)}`], ["pale", `99% within ${seconds(most)}`]) : make("span", "", "no save");
   const highest = Math.max(...minutes.map((minute) => minute.p99_seconds || 0));
-  const { root, picture } = chart(`From save to sync, at most ${seconds(highest)}`, note, label);
+  const { root, picture } = chart(`From save to sync, at most ${seconds(highest)}`, note, label, minutes);
   for (const [className, field] of [["most", "p99_seconds"], ["half", "p50_seconds"]]) {
     // A minute without saves is a gap and not a zero; a minute between two gaps is a short dash.
     let path = "";
@@ -277,7 +301,7 @@ function latencies(database) {
     });
     if (path) picture.append(draw("path", { class: className, d: path }));
   }
-  tips(picture, minutes, (minute) => (minute.p50_seconds === null ? "nothing was saved" : `half within ${seconds(minute.p50_seconds)}, 99% within ${seconds(minute.p99_seconds)}`));
+  tips(picture, minutes, (minute) => (minute.p50_seconds === null ? "no save" : `half within ${seconds(minute.p50_seconds)}, 99% within ${seconds(minute.p99_seconds)}`));
   return root;
 }
 
@@ -397,9 +421,10 @@ function writesOf(change) {
     try {
       const answer = await fetch(pageOf(change), { headers: { Accept: "application/json" }, cache: "no-store" });
       const text = await answer.text();
-      const writes = answer.ok ? JSON.parse(text).agents.flatMap((agent) => agent.history) : [];
-      const none = answer.ok ? "No write is noted. The setting history.enabled = true notes each one, with its cause." : text.split("\n")[0];
-      parts = writes.length ? writes.slice(0, MOST_WRITES).map(write) : [make("p", "empty", none)];
+      const agents = answer.ok ? JSON.parse(text).agents : [];
+      const writes = agents.flatMap((agent) => agent.history);
+      parts = writes.slice(0, MOST_WRITES).map(write);
+      if (!writes.length) parts = [agents.length ? noWrite(agents[0]) : make("p", "empty", text.split("\n")[0])];
     } catch (error) {
       console.warn(error);
       button.disabled = false;
@@ -415,7 +440,8 @@ function showChanges(databases) {
   const all = databases.flatMap((database) => database.changes.map((change) => ({ ...change, database: database.name })));
   const shown = all.sort((a, b) => b.at.localeCompare(a.at));
   byId("changes").hidden = shown.length === 0;
-  setText(byId("changes-none"), shown.length === 0 ? "Nothing has changed since the daemon began." : "");
+  const others = databases.some(standsBy) ? " A daemon that leads lists its changes on its own page." : "";
+  setText(byId("changes-none"), shown.length === 0 ? `This daemon has written nothing since it began.${others}` : "");
   const body = byId("changes").tBodies[0];
   whenChanged(body, [shown, lengthOf("changes")], () => {
     if (told.size > 100) told.clear();
@@ -494,7 +520,7 @@ function showReachable(reachable) {
   if (reachable) return;
   showVerdict("bad", "The daemon cannot be reached.");
   const shown = reached ? `What is shown is of ${reached.toLocaleTimeString()}. ` : "";
-  setText(byId("unreachable"), `${shown}The page tries again every 2 seconds.`);
+  setText(byId("unreachable"), `${shown}The page tries again every ${interval()} seconds.`);
 }
 
 // The URL of /status with the lengths of the lists, which shrink as the number of databases grows.
@@ -522,7 +548,7 @@ async function ask() {
   } finally {
     clearTimeout(timeout);
     clearTimeout(timer);
-    timer = setTimeout(ask, latest && latest.databases.length > 20 ? 10000 : 2000);
+    timer = setTimeout(ask, interval() * 1000);
   }
 }
 

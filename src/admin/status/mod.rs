@@ -20,7 +20,7 @@ use self::sessions::Sessions;
 use crate::observe::histogram::{Histogram, LATENCY};
 use crate::observe::state::{CHANGES, PROBLEMS, WakeUp};
 use crate::observe::verdict::{stuck, unready};
-use crate::observe::{Condition, Pause, Snapshot, State};
+use crate::observe::{Pause, Snapshot, State};
 use crate::time;
 
 /// The requested lengths of the lists.
@@ -84,6 +84,9 @@ struct Database<'a> {
     server_version: Option<&'a str>,
     /// The state, in the words of the command `status`.
     state: &'static str,
+    /// The time since which it is in this state, over any number of phases.
+    #[serde(serialize_with = "time::serialize")]
+    state_since: SystemTime,
     /// The step of the daemon's work.
     phase: &'static str,
     #[serde(serialize_with = "time::serialize")]
@@ -158,13 +161,14 @@ fn database<'a>(
         name,
         target: &state.target,
         server_version: state.server_version.as_deref(),
-        state: Condition::of(state).name(),
+        state: state.condition.0.name(),
+        state_since: state.condition.1,
         phase: state.phase.name(),
         phase_since: state.since.0,
         pause: state.pause.as_deref(),
         connected: state.phase.is_connected(),
         leader: state.phase.leads(),
-        sessions: Sessions::of(backlog),
+        sessions: Sessions::of(state),
         live: stuck(state, snapshot.taken.1).is_none(),
         ready: reasons.is_empty(),
         not_ready: reasons.into_iter().map(Reason::of).collect(),

@@ -1,11 +1,8 @@
 //! The requested slugs and the tenant that no database has.
 
-use serde_json::json;
-
-use super::super::tenant::hint;
+use super::super::tenant::{Unknown, hint};
 use super::Checker;
 use crate::exit::Exit;
-use crate::settings::{WITHHELD, is_withheld};
 use crate::show::{RED, WIDTH, indented};
 
 impl Checker<'_> {
@@ -28,19 +25,8 @@ impl Checker<'_> {
         for slug in &unknown {
             let near = self.near.of(slug);
             if self.json {
-                let slug = if is_withheld(slug) { WITHHELD } else { slug };
-                let kind = "unknown";
-                let mut object = json!({
-                    "type": kind, "slug": slug, "verdict": kind, "near": near,
-                });
-                if let Some(tenant) = self.tenant {
-                    object["tenant"] = json!(if is_withheld(tenant) {
-                        WITHHELD
-                    } else {
-                        tenant
-                    });
-                }
-                self.page.json(&object);
+                let of = (self.tenant, Some(**slug));
+                self.page.json(&Unknown::of(of, &near));
             } else {
                 let lead = format!("unknown   {}  ", super::super::typed(slug));
                 let text = format!("no agent has this slug{place}{}", hint(&near));
