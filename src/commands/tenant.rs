@@ -115,7 +115,8 @@ impl Search {
     }
 }
 
-/// The JSON row of a slug or a tenant that no database has. It is about all of them, so it names none.
+/// The JSON row of a slug or a tenant that no database has. It is about all of them, so it names
+/// none.
 #[derive(Serialize)]
 pub(super) struct Unknown<'a> {
     #[serde(rename = "type")]
