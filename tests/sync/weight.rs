@@ -624,8 +624,8 @@ async fn g5_many_configurations_wait_for_a_lock_beside_the_others() {
     let holder = platform.connect().await;
     holder
         .batch_execute(
-            "BEGIN; SELECT FROM agent_configurations WHERE agent_slug = 'agent-7' OFFSET 8000 LIMIT \
-            1 FOR UPDATE",
+            "BEGIN; SELECT FROM agent_configurations c WHERE c.ctid =
+               (SELECT max(ctid) FROM agent_configurations WHERE agent_slug = 'agent-7') FOR UPDATE",
         )
         .await
         .unwrap();
@@ -633,7 +633,43 @@ async fn g5_many_configurations_wait_for_a_lock_beside_the_others() {
     platform
         .holds("SELECT count(*) = 29 FROM agent_configurations WHERE agent_name = 'm'")
         .await;
-    // The daemon has not another connection for each look at the lock.
+    holder.batch_execute("COMMIT").await.unwrap();
+    platform
+        .holds("SELECT count(*) = 9030 FROM agent_configurations WHERE agent_name = 'm'")
+        .await;
+}
+
+/// GIVEN an agent that is too heavy for a batch, with a configuration that another session has
+/// locked, WHEN other agents are saved, THEN the daemon keeps its connection, and the agent is in
+/// sync after the lock.
+#[tokio::test]
+async fn g5_a_heavy_agent_with_a_lock_ends_no_connections() {
+    let platform = Platform::installed().await;
+    platform
+        .run(&format!(
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n' FROM generate_series(1, 9) i;
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents;
+             INSERT INTO agent_configurations (agent_slug) SELECT 'agent-7'
+               FROM generate_series(1, 9);
+             UPDATE agents SET system_prompt = {} WHERE slug = 'agent-7'",
+            random(300_000)
+        ))
+        .await;
+    let _daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    let holder = platform.connect().await;
+    holder
+        .batch_execute(
+            "BEGIN; SELECT FROM agent_configurations c WHERE c.ctid =
+               (SELECT max(ctid) FROM agent_configurations WHERE agent_slug = 'agent-7') FOR UPDATE",
+        )
+        .await
+        .unwrap();
+    let prompt = format!(
+        "UPDATE agents SET system_prompt = {} WHERE slug = 'agent-7'",
+        random(300_000)
+    );
+    platform.run(&prompt).await;
     let mut sessions = HashSet::new();
     for round in 0..20 {
         let name = format!("round {round}");
@@ -651,10 +687,17 @@ async fn g5_many_configurations_wait_for_a_lock_beside_the_others() {
             WHERE datname = current_database() AND application_name LIKE 'agent-sync%'";
         sessions.extend(platform.value::<Vec<i32>>(sql).await);
     }
+    eprintln!("SESSIONS {sessions:?} {:?}", _daemon.log().len());
+    for l in _daemon.log() {
+        eprintln!("{l}");
+    }
     assert!(sessions.len() < 10, "{sessions:?}");
-    platform.run("UPDATE agents SET name = 'm'").await;
     holder.batch_execute("COMMIT").await.unwrap();
     platform
-        .holds("SELECT count(*) = 9030 FROM agent_configurations WHERE agent_name = 'm'")
+        .holds(
+            "SELECT count(*) = 10 FROM agent_configurations c JOIN agents a
+             ON a.slug = c.agent_slug AND a.system_prompt = c.system_prompt
+             WHERE a.slug = 'agent-7'",
+        )
         .await;
 }
