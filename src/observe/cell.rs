@@ -130,6 +130,7 @@ impl Cell {
             }
             _ => {}
         }
+        state.note_condition();
     }
 }
 

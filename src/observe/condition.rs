@@ -85,6 +85,20 @@ mod tests {
         Condition::of(&board.snapshot().databases[0].1)
     }
 
+    fn backlog() -> Backlog {
+        Backlog {
+            taken: Instant::now(),
+            rows: 0,
+            more_rows: false,
+            oldest: None,
+            problems: Kinds::default(),
+            more_problems: false,
+            listed: Vec::new(),
+            sessions: None,
+            agents: None,
+        }
+    }
+
     #[test]
     fn each_phase_has_a_state() {
         for (phase, expected) in [
@@ -109,23 +123,36 @@ mod tests {
             (Phase::Waiting, 0, Condition::Ok),
             (Phase::Waiting, 1, Condition::Busy),
         ] {
-            let backlog = Backlog {
-                taken: Instant::now(),
-                rows,
-                more_rows: false,
-                oldest: None,
-                problems: Kinds::default(),
-                more_problems: false,
-                listed: Vec::new(),
-                sessions: None,
-                agents: None,
-            };
+            let backlog = Backlog { rows, ..backlog() };
             let state = after(|observer| {
                 observer.tell(Event::Phase(phase));
                 observer.tell(Event::Backlog(&Arc::new(backlog)));
             });
             assert_eq!(state, expected, "{phase:?} {rows}");
         }
+    }
+
+    #[test]
+    fn a_state_lasts_over_the_phases_that_have_it() {
+        let board = Board::default();
+        let observer = board.observer("main", "here");
+        let told = |event: Event<'_>| {
+            observer.tell(event);
+            board.snapshot().databases[0].1.condition
+        };
+        let with = |rows| Arc::new(Backlog { rows, ..backlog() });
+        assert_eq!(told(Event::Phase(Phase::CatchingUp)).0, Condition::Busy);
+        told(Event::Backlog(&with(0)));
+        let ok = told(Event::Phase(Phase::Waiting));
+        assert_eq!(ok.0, Condition::Ok);
+        for phase in [Phase::Draining, Phase::Waiting, Phase::Draining] {
+            assert_eq!(told(Event::Phase(phase)), ok, "{phase:?}");
+        }
+        let busy = told(Event::Backlog(&with(1)));
+        assert!(busy.0 == Condition::Busy && busy.1 > ok.1, "{busy:?}");
+        assert_eq!(told(Event::Backlog(&with(2))), busy);
+        let again = told(Event::Emptied);
+        assert!(again.0 == Condition::Ok && again.1 > busy.1, "{again:?}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::compared::{Compared, Unnoticed};
+use super::condition::Condition;
 use super::histogram::{Histogram, LATENCY, ROWS};
 use super::hour::Hour;
 use super::pause::Pause;
@@ -289,6 +290,8 @@ pub struct State {
     pub phase: Phase,
     /// The start of the phase.
     pub since: (SystemTime, Instant),
+    /// The state in one word, and its start: it may last over several phases.
+    pub condition: (Condition, SystemTime),
     /// The time of the last heartbeat, and the time at which the next one is due.
     pub alive: (Instant, Instant),
     /// The pause, in [`Phase::Paused`].
@@ -338,6 +341,7 @@ impl State {
             server_version: None,
             phase: Phase::Connecting,
             since: (SystemTime::now(), now),
+            condition: (Condition::Busy, SystemTime::now()),
             alive: (now, now),
             pause: None,
             trouble: None,
@@ -357,6 +361,14 @@ impl State {
             backlog: None,
             hour: Arc::default(),
             changes: Arc::default(),
+        }
+    }
+
+    /// Notes the time at which the state in one word has changed, after an event.
+    pub(super) fn note_condition(&mut self) {
+        let condition = Condition::of(self);
+        if condition != self.condition.0 {
+            self.condition = (condition, SystemTime::now());
         }
     }
 

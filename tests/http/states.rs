@@ -481,8 +481,16 @@ async fn a_standby_is_ready_and_reports_only_what_it_knows() {
         metric(address, "agent_sync_outbox_rows{database=\"default\"}").await,
         None
     );
-    assert_eq!(status(address).await["outbox"], Value::Null);
+    let database = status(address).await;
+    assert_eq!(database["outbox"], Value::Null);
+    let since = database["state_since"].clone();
+    assert!(since.is_string(), "{database}");
     assert!(leader.terminate().await.success());
     metric_becomes(address, "agent_sync_leader{database=\"default\"}", 1.0).await;
     metric_becomes(address, "agent_sync_outbox_rows{database=\"default\"}", 0.0).await;
+    eventually("its state is another one since then", async || {
+        let database = status(address).await;
+        database["state"] == "ok" && database["state_since"].as_str() > since.as_str()
+    })
+    .await;
 }

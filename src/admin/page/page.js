@@ -140,7 +140,8 @@ function fillBody(body, database) {
     ["PostgreSQL", database.server_version || "not known yet"],
     ["Role", database.leader ? `this daemon leads${database.leader_pid ? ` (process ${database.leader_pid} of the server)` : ""}` : database.pause ? "none during the pause" : standsBy(database) ? "stands by" : "not connected"],
     ...(database.standbys ? [["Standing by", standbysOf(database)]] : []),
-    ["In this state", ["since ", timeOf(database.phase_since)]],
+    // A task that hangs is broken since a time that is not known.
+    ...(database.live ? [["State", [`${database.state} since `, timeOf(database.state_since)]]] : []),
     ["Last audit", database.audit ? auditOf(database.audit) : "none yet"],
     ["Last sync", database.last_sync_at ? timeOf(database.last_sync_at) : "none yet"],
     ["Reconnects", number(database.reconnects)],

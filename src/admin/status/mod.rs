@@ -8,6 +8,7 @@
 mod parts;
 mod sessions;
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -20,7 +21,7 @@ use self::sessions::Sessions;
 use crate::observe::histogram::{Histogram, LATENCY};
 use crate::observe::state::{CHANGES, PROBLEMS, WakeUp};
 use crate::observe::verdict::{stuck, unready};
-use crate::observe::{Condition, Pause, Snapshot, State};
+use crate::observe::{Pause, Snapshot, State};
 use crate::time;
 
 /// The requested lengths of the lists.
@@ -84,6 +85,9 @@ struct Database<'a> {
     server_version: Option<&'a str>,
     /// The state, in the words of the command `status`.
     state: &'static str,
+    /// The time since which it is in this state, over any number of phases.
+    #[serde(serialize_with = "time::serialize")]
+    state_since: SystemTime,
     /// The step of the daemon's work.
     phase: &'static str,
     #[serde(serialize_with = "time::serialize")]
@@ -107,7 +111,7 @@ struct Database<'a> {
     agents: Agents,
     /// The number of agents by the statistics of the server, if it has some.
     agents_estimate: Option<u64>,
-    wakeups: std::collections::BTreeMap<&'static str, u64>,
+    wakeups: BTreeMap<&'static str, u64>,
     batches: u64,
     reconnects: u64,
     outage_seconds: f64,
@@ -158,7 +162,8 @@ fn database<'a>(
         name,
         target: &state.target,
         server_version: state.server_version.as_deref(),
-        state: Condition::of(state).name(),
+        state: state.condition.0.name(),
+        state_since: state.condition.1,
         phase: state.phase.name(),
         phase_since: state.since.0,
         pause: state.pause.as_deref(),
@@ -180,11 +185,7 @@ fn database<'a>(
         problems: backlog.map(|backlog| Problems::of(backlog, wanted.problems)),
         agents: Agents::of(state.totals, state.failed),
         agents_estimate: backlog.and_then(|backlog| backlog.agents),
-        wakeups: WakeUp::ALL
-            .iter()
-            .map(|cause| cause.name())
-            .zip(state.wake_ups)
-            .collect(),
+        wakeups: wakeups(state),
         batches: state.batch_rows.count(),
         reconnects: state.reconnects,
         outage_seconds: seconds(state.outage(snapshot.taken.1)),
@@ -196,4 +197,10 @@ fn database<'a>(
         hour: hour.collect(),
         changes: changes.map(Change::of).collect(),
     }
+}
+
+/// The wake-ups by their cause.
+fn wakeups(state: &State) -> BTreeMap<&'static str, u64> {
+    let names = WakeUp::ALL.iter().map(|cause| cause.name());
+    names.zip(state.wake_ups).collect()
 }
