@@ -145,12 +145,17 @@ async fn the_page_runs_nothing_that_a_slug_holds() {
         "{changes}"
     );
     assert!(page.contains("<title>• agent-sync</title>"), "{page}");
-    assert!(
-        page.contains(
-            "aria-label=\"From a save to its configuration in the last hour: half within"
-        ),
-        "{page}"
-    );
+    for text in [
+        "aria-label=\"Agents since the daemon began: ",
+        ">Since the daemon began, at most ",
+        "aria-label=\"From a save to its configuration since the daemon began: half within",
+        "<title>before the daemon began</title>",
+    ] {
+        assert!(databases.contains(text), "{text} in {databases}");
+    }
+    for text in ["Last hour", "last hour"] {
+        assert!(!databases.contains(text), "{text} in {databases}");
+    }
     assert!(
         !page.contains("test-voice-123"),
         "no value of a row is shown"

@@ -8,6 +8,9 @@ const DETAILS = {
 };
 const TIMEOUT = 5000;
 
+// The time between two questions, in seconds: many databases are asked for less often.
+const interval = () => (latest && latest.databases.length > 20 ? 10 : 2);
+
 let latest = null; // The last answer.
 let reached = null; // The time of the last answer.
 let timer = 0;
@@ -95,8 +98,9 @@ function standbysOf({ standbys }) {
   return standbys.map(({ host, pid, program }) => `${host || "local"}/${pid} (${program})`).join(", ") || "no daemon";
 }
 
-// Whether the daemon has run for less than the hour of the charts.
+// Whether the daemon has run for less than the hour of the charts, and the time that they are about.
 const isYoung = () => Date.parse(latest.now) - Date.parse(latest.started_at) < 3600 * 1000;
+const charted = () => (isYoung() ? "since the daemon began" : "in the last hour");
 
 // Whether another daemon leads the database, and knows more of it.
 const standsBy = ({ connected, leader, pause }) => connected && !leader && !pause;
@@ -206,25 +210,36 @@ const WIDTH = 600;
 const HEIGHT = 72;
 const MINUTES = 60;
 
-function chart(title, note, label) {
+function chart(title, note, label, minutes) {
   const root = make("div", "chart");
   const head = make("p", "");
   head.append(make("span", "", title), note);
   const picture = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label });
   picture.append(draw("line", { class: "axis", x1: 0, x2: WIDTH, y1: HEIGHT, y2: HEIGHT, "vector-effect": "non-scaling-stroke" }));
+  const before = place(0, minutes);
+  if (before > 0) {
+    const area = draw("rect", { class: "before", x: 0, y: 0, width: before, height: HEIGHT });
+    tip(area, "before the daemon began");
+    picture.append(area);
+  }
   const axis = make("p", "scale");
   axis.append(make("span", "", "60 minutes ago"), make("span", "", "now"));
   root.append(head, picture, axis);
   return { root, picture };
 }
 
-// The values of each minute, which a browser shows at the pointer.
+// A text that a browser shows at the pointer.
+function tip(area, text) {
+  const title = draw("title", {});
+  title.textContent = text;
+  area.append(title);
+}
+
+// The values of each minute, as such texts.
 function tips(picture, minutes, textOf) {
   minutes.forEach((minute, index) => {
     const area = draw("rect", { class: "tip", x: place(index, minutes), y: 0, width: WIDTH / MINUTES, height: HEIGHT });
-    const title = draw("title", {});
-    title.textContent = `${new Date(minute.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}: ${textOf(minute)}`;
-    area.append(title);
+    tip(area, `${new Date(minute.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}: ${textOf(minute)}`);
     picture.append(area);
   });
 }
@@ -248,9 +263,9 @@ function throughput(database) {
   const all = (minute) => total(parts, ([, pick]) => pick(minute));
   const most = Math.max(...minutes.map(all), 1);
   const sums = parts.map(([, pick]) => total(minutes, pick));
-  const label = `Agents in the last hour: ${number(sums[0])} written, ${number(sums[1])} in sync already, ${number(sums[2])} met a problem; at most ${number(most)} a minute.`;
+  const label = `Agents ${charted()}: ${number(sums[0])} written, ${number(sums[1])} in sync already, ${number(sums[2])} met a problem; at most ${number(most)} a minute.`;
   const note = keys(["", `${number(sums[0])} written`], ["pale", `${number(sums[1])} in sync already`], ["warn", `${number(sums[2])} met a problem`]);
-  const { root, picture } = chart(`Last hour, at most ${number(most)} a minute`, note, label);
+  const { root, picture } = chart(`${isYoung() ? "Since the daemon began" : "Last hour"}, at most ${number(most)} a minute`, note, label, minutes);
   minutes.forEach((minute, index) => {
     let top = HEIGHT;
     for (const [className, pick] of parts) {
@@ -269,11 +284,11 @@ function latencies(database) {
   const minutes = database.hour;
   const { p50_seconds: half, p99_seconds: most, count } = database.latency.last_hour;
   const label = count
-    ? `From a save to its configuration in the last hour: half within ${seconds(half)}, 99 of 100 within ${seconds(most)}.`
-    : "From a save to its configuration: nothing was saved in the last hour.";
-  const note = count ? keys(["", `half within ${seconds(half)}`], ["pale", `99% within ${seconds(most)}`]) : make("span", "", "nothing was saved");
+    ? `From a save to its configuration ${charted()}: half within ${seconds(half)}, 99 of 100 within ${seconds(most)}.`
+    : `From a save to its configuration: no save was met ${charted()}.`;
+  const note = count ? keys(["", `half within ${seconds(half)}`], ["pale", `99% within ${seconds(most)}`]) : make("span", "", "no save");
   const highest = Math.max(...minutes.map((minute) => minute.p99_seconds || 0));
-  const { root, picture } = chart(`From save to sync, at most ${seconds(highest)}`, note, label);
+  const { root, picture } = chart(`From save to sync, at most ${seconds(highest)}`, note, label, minutes);
   for (const [className, field] of [["most", "p99_seconds"], ["half", "p50_seconds"]]) {
     // A minute without saves is a gap and not a zero; a minute between two gaps is a short dash.
     let path = "";
@@ -287,7 +302,7 @@ function latencies(database) {
     });
     if (path) picture.append(draw("path", { class: className, d: path }));
   }
-  tips(picture, minutes, (minute) => (minute.p50_seconds === null ? "nothing was saved" : `half within ${seconds(minute.p50_seconds)}, 99% within ${seconds(minute.p99_seconds)}`));
+  tips(picture, minutes, (minute) => (minute.p50_seconds === null ? "no save" : `half within ${seconds(minute.p50_seconds)}, 99% within ${seconds(minute.p99_seconds)}`));
   return root;
 }
 
@@ -506,7 +521,7 @@ function showReachable(reachable) {
   if (reachable) return;
   showVerdict("bad", "The daemon cannot be reached.");
   const shown = reached ? `What is shown is of ${reached.toLocaleTimeString()}. ` : "";
-  setText(byId("unreachable"), `${shown}The page tries again every 2 seconds.`);
+  setText(byId("unreachable"), `${shown}The page tries again every ${interval()} seconds.`);
 }
 
 // The URL of /status with the lengths of the lists, which shrink as the number of databases grows.
@@ -534,7 +549,7 @@ async function ask() {
   } finally {
     clearTimeout(timeout);
     clearTimeout(timer);
-    timer = setTimeout(ask, latest && latest.databases.length > 20 ? 10000 : 2000);
+    timer = setTimeout(ask, interval() * 1000);
   }
 }
 
