@@ -154,6 +154,16 @@ fn status(board: &Snapshot) -> String {
         let noun = if problems == 1 { "agent" } else { "agents" };
         let _ = write!(line, "; {} {noun} not in sync", count(problems));
     }
+    let compared = board.databases.iter();
+    let compared = compared.filter_map(|(_, state)| state.compared);
+    let differing: u64 = compared.map(|compared| compared.counts.differing).sum();
+    match differing {
+        0 => {}
+        1 => line.push_str("; 1 configuration differs"),
+        _ => {
+            let _ = write!(line, "; {} configurations differ", count(differing));
+        }
+    }
     if let Some((name, why)) = first {
         let why = why.replace('\n', " ");
         let why = Clean::line(&why);
@@ -166,7 +176,10 @@ fn status(board: &Snapshot) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::observe::compared::{Compared, Counts};
     use crate::observe::verdict::SLACK;
     use crate::observe::{Backlog, Board, Event, Kinds, Observer, event};
 
@@ -314,5 +327,34 @@ mod tests {
             message.len() < 300 && message.lines().count() == 1,
             "{message}"
         );
+    }
+
+    #[test]
+    fn g17_the_status_counts_the_configurations_that_differ() {
+        let (board, [one, two]) = board(["one", "two"]);
+        phase(&one, Phase::Waiting);
+        phase(&two, Phase::Standby);
+        let mut messages = Messages::new(false);
+        let status = |differing: [u64; 2], messages: &mut Messages| {
+            for (observer, differing) in [&one, &two].into_iter().zip(differing) {
+                let counts = Counts {
+                    differing,
+                    ..Counts::default()
+                };
+                let at = SystemTime::now();
+                observer.tell(event::Audit::Finished(Compared { at, counts }));
+            }
+            messages.next_message(&board.snapshot()).text
+        };
+        for (differing, end) in [
+            ([0, 0], ""),
+            ([1, 0], "; 1 configuration differs"),
+            ([1200, 5000], "; 6,200 configurations differ"),
+            ([0, 0], ""),
+        ] {
+            let message = status(differing, &mut messages);
+            let expected = format!("2 of 2 databases served{end}\n");
+            assert!(message.ends_with(&expected), "{message}");
+        }
     }
 }
