@@ -97,6 +97,48 @@ async fn a_large_backlog_is_a_few_lines_that_add_up() {
     }
 }
 
+/// A first start has one warning for each agent with a problem, however often it looks at the agent.
+#[tokio::test]
+async fn a_first_start_warns_once_of_each_agent() {
+    let platform = Platform::installed().await;
+    for slug in ["bad", "worse"] {
+        platform.configure(slug).await;
+        platform.save(slug, r#"{"temperature": 9}"#).await;
+    }
+    for slug in ["alone", "lonely"] {
+        platform.save(slug, EXAMPLE).await;
+    }
+    let daemon = Daemon::start_at_level(command(&platform), Some("info"));
+    daemon.logged("caught up").await;
+    let address = address(&daemon).await;
+    eventually("sweeps have looked again", async || {
+        let sweeps = "agent_sync_wakeups_total{database=\"default\",cause=\"sweep\"}";
+        metric(address, sweeps)
+            .await
+            .is_some_and(|count| count >= 2.0)
+    })
+    .await;
+    let lines = warnings(&daemon);
+    let about_agents = lines.iter().filter(|line| {
+        line["slug"].is_string() || line["agents"].is_number() || line["setting"].is_string()
+    });
+    let mut told: Vec<_> = about_agents
+        .map(|line| (line["slug"].as_str(), line["message"].as_str().unwrap()))
+        .collect();
+    told.sort_unstable();
+    let missing = "no configuration has this slug; the agent is saved, nothing is synced";
+    let rejected = "agent rejected; nothing is written";
+    assert_eq!(
+        told,
+        [
+            (Some("alone"), missing),
+            (Some("bad"), rejected),
+            (Some("lonely"), missing),
+            (Some("worse"), rejected),
+        ]
+    );
+}
+
 /// A setting that no rule reads is one line, however many agents have it, until the rules name it.
 #[tokio::test]
 async fn m10_each_unmapped_setting_is_logged_once() {
