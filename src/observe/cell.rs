@@ -82,6 +82,7 @@ impl Cell {
         match *event {
             Event::Phase(phase) => enter(state, phase),
             Event::Paused(pause) => begin_pause(state, pause),
+            Event::LedBy(leader) => state.led_by = leader.map(|leader| Arc::new(leader.clone())),
             Event::Connected {
                 server_version,
                 target,
@@ -148,7 +149,7 @@ fn enter(state: &mut State, phase: Phase) {
         state.findings = Arc::default();
     }
     (state.phase, state.since) = (phase, (SystemTime::now(), now));
-    state.pause = None;
+    (state.pause, state.led_by) = (None, None);
     if !phase.leads() {
         state.backlog = None;
     }

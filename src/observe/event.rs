@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::compared::{Compared, Unnoticed};
 use super::pause::Pause;
 use super::phase::Phase;
-use super::state::{Backlog, Columns, Finding, WakeUp};
+use super::state::{Backlog, Columns, DaemonSession, Finding, WakeUp};
 use super::totals::Totals;
 use crate::key::Key;
 use crate::settings::InstallSchema;
@@ -86,6 +86,8 @@ pub enum Event<'a> {
     Phase(Phase),
     /// The database is paused, and the loop is in [`Phase::Paused`].
     Paused(&'a Pause),
+    /// The daemon that leads while this one stands by, as far as the server tells.
+    LedBy(Option<&'a DaemonSession>),
     /// There is a connection, and the checks have passed.
     Connected {
         /// The version of the server.

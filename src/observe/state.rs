@@ -265,12 +265,12 @@ pub struct Sessions {
     /// The server process of the connection of this daemon, which leads.
     pub leader: i32,
     /// The daemons that stand by, up to [`STANDBYS`].
-    pub standbys: Vec<Standby>,
+    pub standbys: Vec<DaemonSession>,
 }
 
-/// The session of a daemon that stands by.
+/// The session of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standby {
+pub struct DaemonSession {
     /// Its server process.
     pub pid: i32,
     /// The client address; None for a Unix socket.
@@ -294,6 +294,8 @@ pub struct State {
     pub condition: (Condition, SystemTime),
     /// The time of the last heartbeat, and the time at which the next one is due.
     pub alive: (Instant, Instant),
+    /// The daemon that leads, as last seen in [`Phase::Standby`].
+    pub led_by: Option<Arc<DaemonSession>>,
     /// The pause, in [`Phase::Paused`].
     pub pause: Option<Arc<Pause>>,
     /// The last error.
@@ -343,6 +345,7 @@ impl State {
             since: (SystemTime::now(), now),
             condition: (Condition::Busy, SystemTime::now()),
             alive: (now, now),
+            led_by: None,
             pause: None,
             trouble: None,
             findings: Arc::default(),

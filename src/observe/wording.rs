@@ -94,6 +94,7 @@ pub(super) fn line(event: &Event<'_>) {
         } => left::line(key, *since, *holdup, schema),
         Event::Phase(_)
         | Event::Paused(_)
+        | Event::LedBy(_)
         | Event::Connected { .. }
         | Event::Woken(_)
         | Event::Emptied

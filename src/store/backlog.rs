@@ -11,7 +11,7 @@ use super::batch::{Lossy, lossy};
 use super::queries::shown;
 use super::{ProblemKind, Remedies, Store, report};
 use crate::key::{Key, Keys};
-use crate::observe::state::{LISTED, PROBLEMS, STANDBYS, Sessions, Standby};
+use crate::observe::state::{DaemonSession, LISTED, PROBLEMS, STANDBYS, Sessions};
 use crate::observe::{Backlog, Kinds, Problem};
 use crate::pg::{Parameter, QueryError, Seconds};
 
@@ -135,7 +135,7 @@ fn sessions(leader: i32, rows: &[Row]) -> Result<Sessions, tokio_postgres::Error
         }
         let (host, program): (Option<&str>, Option<&str>) =
             (row.try_get("host")?, row.try_get("program")?);
-        standbys.push(Standby {
+        standbys.push(DaemonSession {
             pid: row.try_get("pid")?,
             host: host.map(Into::into),
             program: program.unwrap_or_default().into(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Store, queries};
+use crate::observe::state::DaemonSession;
 use crate::pg::{QueryError, Seconds};
 
 /// The holder of the leader lock, and whether it applies changes.
@@ -18,6 +19,8 @@ pub struct Leader {
     pub is_named: bool,
     /// That name.
     pub program: Option<String>,
+    /// The host of its client; none for a Unix socket, or if that is hidden from this role.
+    pub host: Option<String>,
     /// Whether its last statement is none of a daemon; false if that is hidden from this role.
     pub is_others: bool,
     /// The prepared transaction that holds the lock, and its role: no daemon prepares one.
@@ -31,6 +34,16 @@ pub struct Leader {
 }
 
 impl Leader {
+    /// Its session, if it is that of a daemon.
+    pub fn session(&self) -> Option<DaemonSession> {
+        let pid = self.pid.filter(|_| self.is_able && self.is_named)?;
+        Some(DaemonSession {
+            pid,
+            host: self.host.as_deref().map(Into::into),
+            program: self.program.as_deref().unwrap_or_default().into(),
+        })
+    }
+
     /// The remedy for a session that holds the leader lock and is no daemon. It may have inherited
     /// the lock.
     pub fn remedy_for_inherited_lock(pid: i32) -> String {
@@ -55,6 +68,7 @@ impl Store {
             is_able: row.try_get("is_able")?,
             is_named: row.try_get("is_named")?,
             program: row.try_get("program")?,
+            host: row.try_get("host")?,
             is_others: row.try_get("is_others")?,
             oldest: age(row.try_get("seconds")?),
             quiet: age(row.try_get("quiet")?),

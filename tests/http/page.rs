@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use crate::support::http::{address, command, get, metric_becomes, serving};
+use crate::support::http::{address, command, get, metric_becomes, serving, status};
 use crate::support::platform::{EXAMPLE, EXPECTED};
 use crate::support::{Daemon, Platform, Said, eventually};
 
@@ -235,6 +235,10 @@ async fn a_page_without_lead_says_nothing_of_saves() {
     let standby = Daemon::start(command(&platform));
     standby.logged("another daemon leads").await;
     let address = address(&standby).await;
+    eventually("it has looked at the leader", async || {
+        status(address).await["led_by"].is_object()
+    })
+    .await;
     let Some(page_of_standby) = page(address, "/").await else {
         return;
     };
@@ -244,6 +248,11 @@ async fn a_page_without_lead_says_nothing_of_saves() {
         get(address, "/readyz").await.1 == "default: ready (paused)\n"
     })
     .await;
+    let shown = inside(&page_of_standby, "databases");
+    assert!(
+        shown.contains("<dt>Led by</dt><dd>local/") && shown.contains("<dt>State</dt><dd>standby "),
+        "{shown}"
+    );
     let page_of_pause = page(address, "/").await.unwrap();
     for (page, sentence, others) in [
         (

@@ -485,12 +485,24 @@ async fn a_standby_is_ready_and_reports_only_what_it_knows() {
     assert_eq!(database["outbox"], Value::Null);
     let since = database["state_since"].clone();
     assert!(since.is_string(), "{database}");
+    let holder = "SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND l.granted
+          AND d.datname = current_database()";
+    let pid: i32 = platform.value(holder).await;
+    eventually("it names the leader", async || {
+        status(address).await["led_by"]["pid"] == pid
+    })
+    .await;
+    let program = status(address).await["led_by"]["program"].clone();
+    assert!(program.as_str().unwrap().starts_with("agent-sync/"));
     assert!(leader.terminate().await.success());
     metric_becomes(address, "agent_sync_leader{database=\"default\"}", 1.0).await;
     metric_becomes(address, "agent_sync_outbox_rows{database=\"default\"}", 0.0).await;
     eventually("its state is another one since then", async || {
         let database = status(address).await;
-        database["state"] == "ok" && database["state_since"].as_str() > since.as_str()
+        database["state"] == "ok"
+            && database["led_by"].is_null()
+            && database["state_since"].as_str() > since.as_str()
     })
     .await;
 }

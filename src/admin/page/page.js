@@ -93,10 +93,8 @@ function figure(element, value, label, className) {
   });
 }
 
-// The daemons that stand by, as `status` names them.
-function standbysOf({ standbys }) {
-  return standbys.map(({ host, pid, program }) => `${host || "local"}/${pid} (${program})`).join(", ") || "no daemon";
-}
+// A daemon, as `status` names it.
+const daemonOf = ({ host, pid, program }) => `${host || "local"}/${pid} (${program})`;
 
 // Whether the daemon has run for less than the hour of the charts, and the time that they are about.
 const isYoung = () => Date.parse(latest.now) - Date.parse(latest.started_at) < 3600 * 1000;
@@ -143,7 +141,8 @@ function fillBody(body, database) {
     ["Where", database.target],
     ["PostgreSQL", database.server_version || "not known yet"],
     ["Role", database.leader ? `this daemon leads${database.leader_pid ? ` (process ${database.leader_pid} of the server)` : ""}` : database.pause ? "none during the pause" : standsBy(database) ? "stands by" : "not connected"],
-    ...(database.standbys ? [["Standing by", standbysOf(database)]] : []),
+    ...(database.standbys ? [["Standing by", database.standbys.map(daemonOf).join(", ") || "no daemon"]] : []),
+    ...(database.led_by ? [["Led by", daemonOf(database.led_by)]] : []),
     // A task that hangs is broken since a time that is not known.
     ...(database.live ? [["State", [`${database.state} since `, timeOf(database.state_since)]]] : []),
     ["Last audit", database.audit ? auditOf(database.audit) : "none yet"],

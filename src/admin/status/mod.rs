@@ -169,7 +169,7 @@ fn database<'a>(
         pause: state.pause.as_deref(),
         connected: state.phase.is_connected(),
         leader: state.phase.leads(),
-        sessions: Sessions::of(backlog),
+        sessions: Sessions::of(state),
         live: stuck(state, snapshot.taken.1).is_none(),
         ready: reasons.is_empty(),
         not_ready: reasons.into_iter().map(Reason::of).collect(),

@@ -2,41 +2,47 @@
 
 use serde::Serialize;
 
-use crate::observe::state::{self, Backlog};
+use crate::observe::State;
+use crate::observe::state::DaemonSession;
 
-/// The sessions as the leader sees them; nulls if this daemon does not lead.
+/// The sessions of the daemons, as far as this one knows of them.
 #[derive(Serialize)]
 pub(super) struct Sessions<'a> {
-    /// The server process of the leader's connection.
+    /// The server process of the connection of this daemon, which leads; or else null.
     leader_pid: Option<i32>,
-    standbys: Option<Vec<Standby<'a>>>,
+    /// The daemons that stand by, if this one leads.
+    standbys: Option<Vec<Daemon<'a>>>,
+    /// The daemon that leads, if this one stands by.
+    led_by: Option<Daemon<'a>>,
 }
 
 impl<'a> Sessions<'a> {
-    pub(super) fn of(backlog: Option<&'a Backlog>) -> Self {
+    pub(super) fn of(state: &'a State) -> Self {
+        let backlog = state.backlog.as_deref();
         let sessions = backlog.and_then(|backlog| backlog.sessions.as_ref());
-        let standbys = sessions.map(|sessions| sessions.standbys.iter().map(Standby::of).collect());
+        let standbys = sessions.map(|sessions| sessions.standbys.iter().map(Daemon::of).collect());
         Self {
             leader_pid: sessions.map(|sessions| sessions.leader),
             standbys,
+            led_by: state.led_by.as_deref().map(Daemon::of),
         }
     }
 }
 
-/// A daemon that stands by.
+/// A daemon.
 #[derive(Serialize)]
-struct Standby<'a> {
+struct Daemon<'a> {
     pid: i32,
     host: Option<&'a str>,
     program: &'a str,
 }
 
-impl<'a> Standby<'a> {
-    fn of(standby: &'a state::Standby) -> Self {
+impl<'a> Daemon<'a> {
+    fn of(session: &'a DaemonSession) -> Self {
         Self {
-            pid: standby.pid,
-            host: standby.host.as_deref(),
-            program: &standby.program,
+            pid: session.pid,
+            host: session.host.as_deref(),
+            program: &session.program,
         }
     }
 }

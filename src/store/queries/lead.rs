@@ -92,15 +92,16 @@ pub(in crate::store) const IS_OTHERS: &str = "(s.state = 'idle'
 /// long the oldest of the first rows of the
 /// outbox has been in it, in seconds, null if there is none; for how long the session has done
 /// nothing, and, for where that is hidden, how many rows have been taken out of the outbox, as far
-/// as the server counts that; the application name; and whether its last statement is none of a
-/// daemon.
+/// as the server counts that; the application name; whether its last statement is none of a daemon;
+/// and the host of the client.
 pub fn leader() -> String {
     format!(
         "
     SELECT holder.pid, holder.role, coalesce(holder.is_able, true) AS is_able,
            coalesce(holder.is_named, false) AS is_named, oldest.seconds,
            holder.quiet, pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')::oid) AS taken,
-           holder.gid, holder.owner, holder.program, coalesce(holder.is_others, false) AS is_others
+           holder.gid, holder.owner, holder.program, coalesce(holder.is_others, false) AS is_others,
+           holder.host
     FROM (SELECT extract(epoch FROM clock_timestamp() - min(o.at))::float8 AS seconds
           FROM (SELECT o.at FROM agent_sync.outbox o LIMIT 1000) AS o
           WHERE isfinite(o.at)) AS oldest
@@ -109,7 +110,8 @@ pub fn leader() -> String {
                {IS_ABLE} AS is_able,
                s.application_name LIKE 'agent-sync/%' AS is_named,
                extract(epoch FROM clock_timestamp() - s.state_change)::float8 AS quiet, p.gid,
-                 p.owner::text AS owner, s.application_name AS program, {IS_OTHERS} AS is_others
+                 p.owner::text AS owner, s.application_name AS program, {IS_OTHERS} AS is_others,
+               coalesce(s.client_hostname, host(s.client_addr)) AS host
         FROM pg_locks l JOIN pg_database d ON d.oid = l.database LEFT JOIN pg_stat_activity s
           ON s.pid = l.pid
         -- The locks of a prepared transaction have no process; it is known by the lock on its own

@@ -215,6 +215,9 @@ impl ConnectionLoop<'_> {
         }
         self.begin_server_recheck();
         let leader = self.store.leader().await?;
+        self.context
+            .observer
+            .tell(Event::LedBy(leader.session().as_ref()));
         let seen = LeaderSeen::next(before, leader.taken);
         self.leader_seen = Some(seen);
         let finding = idle_leader(&leader, seen.hangs(&leader));
