@@ -349,4 +349,33 @@ mod tests {
             "{message}"
         );
     }
+
+    #[test]
+    fn g17_the_status_counts_the_configurations_that_differ() {
+        let (board, [one, two]) = board(["one", "two"]);
+        phase(&one, Phase::Waiting);
+        phase(&two, Phase::Standby);
+        let mut messages = Messages::new(false);
+        let status = |differing: [u64; 2], messages: &mut Messages| {
+            for (observer, differing) in [&one, &two].into_iter().zip(differing) {
+                let counts = Counts {
+                    differing,
+                    ..Counts::default()
+                };
+                let at = SystemTime::now();
+                observer.tell(event::Audit::Finished(Compared { at, counts }));
+            }
+            messages.next_message(&board.snapshot()).text
+        };
+        for (differing, end) in [
+            ([0, 0], ""),
+            ([1, 0], "; 1 configuration differs"),
+            ([1200, 5000], "; 6,200 configurations differ"),
+            ([0, 0], ""),
+        ] {
+            let message = status(differing, &mut messages);
+            let expected = format!("2 of 2 databases served{end}\n");
+            assert!(message.ends_with(&expected), "{message}");
+        }
+    }
 }

@@ -8,6 +8,7 @@
 mod parts;
 mod sessions;
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -110,7 +111,7 @@ struct Database<'a> {
     agents: Agents,
     /// The number of agents by the statistics of the server, if it has some.
     agents_estimate: Option<u64>,
-    wakeups: std::collections::BTreeMap<&'static str, u64>,
+    wakeups: BTreeMap<&'static str, u64>,
     batches: u64,
     reconnects: u64,
     outage_seconds: f64,
@@ -184,11 +185,7 @@ fn database<'a>(
         problems: backlog.map(|backlog| Problems::of(backlog, wanted.problems)),
         agents: Agents::of(state.totals, state.failed),
         agents_estimate: backlog.and_then(|backlog| backlog.agents),
-        wakeups: WakeUp::ALL
-            .iter()
-            .map(|cause| cause.name())
-            .zip(state.wake_ups)
-            .collect(),
+        wakeups: wakeups(state),
         batches: state.batch_rows.count(),
         reconnects: state.reconnects,
         outage_seconds: seconds(state.outage(snapshot.taken.1)),
@@ -200,4 +197,10 @@ fn database<'a>(
         hour: hour.collect(),
         changes: changes.map(Change::of).collect(),
     }
+}
+
+/// The wake-ups by their cause.
+fn wakeups(state: &State) -> BTreeMap<&'static str, u64> {
+    let names = WakeUp::ALL.iter().map(|cause| cause.name());
+    names.zip(state.wake_ups).collect()
 }
