@@ -18,6 +18,9 @@ use crate::observe::{Event, Phase, event, pulse};
 /// The pause before the next attempt when another session held a lock, or the tables have changed.
 const SHORT_PAUSE: Duration = Duration::from_millis(20);
 
+/// The longest pause while a lock lasts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// The time between two connections during a pause that closes them.
 const RELEASED: Duration = Duration::from_secs(10);
 
@@ -47,6 +50,19 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
         }
     }
     context.observer.tell(event::Connection::Stopped);
+}
+
+/// Reports a lock that a connection has met before it could work. Returns the pause before the next
+/// one, which is a quarter of the time that the lock has lasted, within bounds.
+fn after_lock(context: &Context, health: &mut Health) -> Duration {
+    if let Some(lasted) = health.note_lock() {
+        context.observer.tell(event::Tables::LockedOut(lasted));
+        context
+            .observer
+            .tell(Event::InForce(&[connection::lock_finding(true)]));
+    }
+    let lasted = health.locked_since.map(|(since, _)| since.elapsed());
+    (lasted.unwrap_or_default() / 4).clamp(SHORT_PAUSE, LONGEST_PAUSE)
 }
 
 /// Reports the end of a connection. Returns the pause before the next one.
@@ -79,6 +95,9 @@ fn after_error(
     {
         if !is_in_outage && error.is_layout_change() {
             context.observer.tell(event::Tables::Changed(&cause));
+        }
+        if error.is_locked() {
+            return after_lock(context, health);
         }
         return SHORT_PAUSE;
     }

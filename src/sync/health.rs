@@ -10,11 +10,18 @@ use crate::store::{CaptureFault, Finding, Lookups, finding};
 /// How long no connection listens after a notification of others has ended one.
 const NOT_LISTENING: Duration = Duration::from_secs(600);
 
+/// The time after which an event reports a lock of another session.
+const REPORT_LOCK_AFTER: Duration = Duration::from_secs(5);
+
 /// How the database is doing, over all attempts.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     /// The slow writes that the last connection knew.
     pub(super) slow: Option<Slow>,
+    /// Since when scans have left slugs in the outbox, and whether that was reported.
+    pub(super) left_since: Option<(Instant, bool)>,
+    /// Since when another session has had a table locked, and whether that was reported.
+    pub(super) locked_since: Option<(Instant, bool)>,
     /// Since when it has been unavailable.
     pub(super) outage: Option<Instant>,
     /// Since when the running attempt has done its work.
@@ -159,6 +166,19 @@ impl Noticed {
 }
 
 impl Health {
+    /// Notes that another session has a table or row locked. Returns how long that has lasted, once,
+    /// when it is to be reported.
+    pub(super) fn note_lock(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        let (since, told) = self.locked_since.get_or_insert((now, false));
+        let lasted = now - *since;
+        if *told || lasted < REPORT_LOCK_AFTER {
+            return None;
+        }
+        *told = true;
+        Some(lasted)
+    }
+
     /// Whether no attempt has been healthy before.
     pub(super) fn is_first(&self) -> bool {
         !self.was_healthy

@@ -7,7 +7,8 @@
 //!
 //! A slug that is read and written page by page (`sync::large`) has one limit for all pages. Where
 //! large agents of other databases wait for the turn that it has, that is [`LONGEST_TURN`] at the
-//! first try. What is known outlives the connection, which ends with the turn.
+//! first try. One that has met a lock is tried again after a pause. What is known outlives the
+//! connection, which ends with the turn: otherwise the next one would begin with the same slug.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,10 @@ use crate::store::ForeignCode;
 
 /// The time for all writes of a batch, and for the first try of a write alone.
 const BESIDE_OTHERS: Duration = Duration::from_millis(500);
+
+/// The pause after a try in the turn of heavy work that has met a lock: the first one, and the
+/// longest.
+const LOCKED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
 /// The known slow writes.
 #[derive(Debug)]
@@ -69,6 +74,8 @@ struct Trial {
     time: Duration,
     /// Whether it could not be tried without the turn of heavy work.
     needs_turn: bool,
+    /// The pause before it, where the last one has met a lock in the turn.
+    pause: Duration,
 }
 
 impl Slow {
@@ -139,6 +146,7 @@ impl Slow {
             not_before: now,
             time: BESIDE_OTHERS,
             needs_turn: false,
+            pause: Duration::ZERO,
         };
         self.slugs.get(key).is_some() || self.slugs.insert(key, trial)
     }
@@ -158,6 +166,26 @@ impl Slow {
             trial.not_before = now + waited * PAUSES;
             trial.needs_turn = true;
         }
+    }
+
+    /// The slug could not be written for a lock, in the turn of heavy work. It is tried alone after
+    /// a pause that doubles.
+    pub(super) fn met_lock_in_turn(&mut self, key: &str, now: Instant) {
+        self.alone = None;
+        let (time, last) = self
+            .slugs
+            .get(key)
+            .map_or((BESIDE_OTHERS, Duration::ZERO), |trial| {
+                (trial.time, trial.pause)
+            });
+        let pause = (last * 2).clamp(LOCKED.0, LOCKED.1);
+        let trial = Trial {
+            not_before: now + pause,
+            time,
+            needs_turn: false,
+            pause,
+        };
+        self.slugs.insert(key, trial);
     }
 
     /// The turn of heavy work has come: what has waited for it is due.
@@ -188,6 +216,7 @@ impl Slow {
             not_before: now + tried * PAUSES,
             time: (tried * 2).min(self.most),
             needs_turn: false,
+            pause: Duration::ZERO,
         };
         self.slugs.insert(key, trial);
         tried < self.most
@@ -258,6 +287,24 @@ mod tests {
         let allowed = Allowed::from_now(Duration::ZERO);
         assert!(allowed.is_used_up() && allowed.left().is_zero());
         assert!(!Allowed::from_now(MOST).is_used_up());
+    }
+
+    #[test]
+    fn a_slug_that_met_a_lock_in_the_turn_is_tried_after_longer_pauses() {
+        let (mut slow, mut now) = (Slow::new(MOST), Instant::now());
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            slow.met_lock_in_turn("a", now);
+            assert!(slow.must_wait("a"));
+            let begun = now;
+            while !slow.begin_one(now) {
+                now += Duration::from_secs(1);
+            }
+            pauses.push((now - begun).as_secs());
+        }
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60]);
+        slow.end_one();
+        assert!(!slow.must_wait("a"));
     }
 
     #[test]

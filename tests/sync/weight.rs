@@ -686,3 +686,40 @@ async fn g5_a_heavy_agent_with_a_lock_ends_no_connections() {
         )
         .await;
 }
+
+/// GIVEN a lock on the configurations that stops writes alone, WHEN heavy agents are saved, so that
+/// the connection ends with its turn, THEN the lock is told, and the agents are in sync after it.
+#[tokio::test]
+async fn g16_a_lock_that_stops_heavy_writes_is_told() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n' FROM generate_series(1, 3) i;
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+        )
+        .await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    let holder = platform.connect().await;
+    holder
+        .batch_execute("BEGIN; LOCK TABLE agent_configurations IN SHARE MODE")
+        .await
+        .unwrap();
+    platform
+        .run(&format!(
+            "UPDATE agents SET system_prompt = {}",
+            random(3_000_000)
+        ))
+        .await;
+    daemon
+        .logged("another session holds a lock on a table; changes wait for its end")
+        .await;
+    holder.batch_execute("COMMIT").await.unwrap();
+    daemon.logged("the lock is gone; changes are applied").await;
+    platform
+        .holds(
+            "SELECT count(*) = 3 FROM agent_configurations c JOIN agents a
+             ON a.slug = c.agent_slug AND a.system_prompt = c.system_prompt",
+        )
+        .await;
+}

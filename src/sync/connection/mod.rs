@@ -39,6 +39,7 @@ use leader::LeaderSeen;
 pub(super) use open::{batch_size, connect};
 use server_recheck::ServerRecheck;
 use table_lock::Locked;
+pub(super) use table_lock::finding as lock_finding;
 use wake_up::LEFT_PAUSE;
 
 use super::backlog_poll::BacklogPoll;
@@ -113,8 +114,6 @@ struct ConnectionLoop<'a> {
     rules: Arc<Rules>,
     /// The lock of another session that was met.
     locked: Locked,
-    /// Since when the scans have left slugs in the outbox, and whether that was reported.
-    left_since: Option<(Instant, bool)>,
     /// The last check of the leader, on a standby.
     leader_seen: Option<LeaderSeen>,
     /// The checks of the server that a new connection reaches.
@@ -192,7 +191,6 @@ impl<'a> ConnectionLoop<'a> {
             foreign_code: ForeignCode::None,
             rules: Arc::clone(&context.rules.borrow()),
             locked: Locked::default(),
-            left_since: None,
             leader_seen: None,
             server_recheck: ServerRecheck::default(),
             in_force: Vec::new(),
@@ -364,7 +362,10 @@ impl<'a> ConnectionLoop<'a> {
     fn report_drained(&mut self, left_rows: bool) {
         let left = self.drain.take_left();
         if left_rows {
-            let (since, told) = self.left_since.get_or_insert((Instant::now(), false));
+            let (since, told) = self
+                .health
+                .left_since
+                .get_or_insert((Instant::now(), false));
             if let Some((key, holdup)) = left
                 && !*told
                 && since.elapsed() >= REPORT_LEFT_AFTER
@@ -378,7 +379,7 @@ impl<'a> ConnectionLoop<'a> {
                 });
             }
         } else {
-            self.left_since = None;
+            self.health.left_since = None;
             self.left_pause = LEFT_PAUSE;
             self.context.observer.tell(Event::Emptied);
         }

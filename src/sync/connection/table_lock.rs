@@ -6,16 +6,13 @@ use super::{ConnectionLoop, FIRST_SWEEP, Phase};
 use crate::observe::{Finding, event, pulse};
 use crate::sync::protocol::Input;
 
-/// The time after which an event reports a lock of another session.
-const REPORT_LOCK_AFTER: Duration = Duration::from_secs(5);
 /// The pause between two tries while another session holds a lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// The lock of another session, as far as it was met.
+/// The lock of another session, as far as this connection has met it. Its beginning outlives the
+/// connection (`Health::locked_since`).
 #[derive(Debug)]
 pub(super) struct Locked {
-    /// Its beginning, and whether it was reported.
-    since: Option<(Instant, bool)>,
     /// Whether it keeps batches from being written, as far as the last one shows. Otherwise it
     /// stops the sweep alone.
     pub(super) stops_batches: bool,
@@ -27,7 +24,6 @@ pub(super) struct Locked {
 impl Default for Locked {
     fn default() -> Self {
         Self {
-            since: None,
             stops_batches: true,
             owes_sweep: false,
         }
@@ -49,13 +45,9 @@ impl ConnectionLoop<'_> {
         }
     }
 
-    /// A short pause, and an event when the lock has lasted for [`REPORT_LOCK_AFTER`].
+    /// A short pause, and an event when the lock has lasted for a while (`Health::note_lock`).
     pub(super) async fn pause_for_lock(&mut self) {
-        let now = Instant::now();
-        let (since, told) = self.locked.since.get_or_insert((now, false));
-        if !*told && now - *since >= REPORT_LOCK_AFTER {
-            *told = true;
-            let lasted = now - *since;
+        if let Some(lasted) = self.health.note_lock() {
             let event = if self.locked.stops_batches {
                 event::Tables::LockedOut(lasted)
             } else {
@@ -76,7 +68,7 @@ impl ConnectionLoop<'_> {
         if self.locked.owes_sweep {
             return;
         }
-        if let Some((since, true)) = self.locked.since.take() {
+        if let Some((since, true)) = self.health.locked_since.take() {
             self.context
                 .observer
                 .tell(event::Tables::LockGone(since.elapsed()));
@@ -86,19 +78,24 @@ impl ConnectionLoop<'_> {
 
     /// The lock as a finding, once it was reported.
     pub(super) fn lock_in_force(&self) -> Option<Finding> {
-        let (_, true) = self.locked.since? else {
+        let (_, true) = self.health.locked_since? else {
             return None;
         };
-        let what = if self.locked.stops_batches {
-            "a lock of another session on a table keeps changes from being applied"
-        } else {
-            "a lock of another session on a table or row keeps the sweep from its end, so changes \
-            that were missed are not looked for"
-        };
-        Some(Finding {
-            what: what.to_owned(),
-            remedy: event::Tables::LOCKED_OUT_REMEDY.to_owned(),
-            misses_changes: false,
-        })
+        Some(finding(self.locked.stops_batches))
+    }
+}
+
+/// The finding about a lock that keeps batches from being written, or the sweep from its end.
+pub(in crate::sync) fn finding(stops_batches: bool) -> Finding {
+    let what = if stops_batches {
+        "a lock of another session on a table keeps changes from being applied"
+    } else {
+        "a lock of another session on a table or row keeps the sweep from its end, so changes that \
+        were missed are not looked for"
+    };
+    Finding {
+        what: what.to_owned(),
+        remedy: event::Tables::LOCKED_OUT_REMEDY.to_owned(),
+        misses_changes: false,
     }
 }

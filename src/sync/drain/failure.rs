@@ -163,7 +163,11 @@ impl Drain {
             Class::Slow if self.slow.is_to_be_tried_again(key, &self.allowed) => Refusal::Slow,
             _ => Refusal::of(cause),
         };
-        self.slow.end_one();
+        if refusal == Refusal::Locked && self.turn.is_some() {
+            self.slow.met_lock_in_turn(key, Instant::now());
+        } else {
+            self.slow.end_one();
+        }
         match refusal {
             Refusal::Locked | Refusal::Slow => {
                 // No problem is noted: the slug stays in the outbox and is tried again, and the
