@@ -38,7 +38,7 @@ pub enum LockWait {
 impl Claim<'_> {
     /// Whether it is a batch of one slug.
     pub fn is_one(&self) -> bool {
-        !matches!(self.part, Part::From(_))
+        !matches!(self.part, Part::From { .. })
     }
 }
 
@@ -46,7 +46,12 @@ impl Claim<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part<'a> {
     /// The rows from this position on.
-    From(Tid),
+    From {
+        /// The position.
+        place: Tid,
+        /// The keys whose rows are passed over.
+        without: &'a [String],
+    },
     /// All rows of the suspect of the connection, the slug that is noted.
     Suspect,
     /// All rows of this slug.

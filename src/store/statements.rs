@@ -25,7 +25,10 @@ impl Claims {
         let (part, suspect) = (queries::claim(layout), queries::claim_suspect(layout));
         let (slug, page) = (queries::claim_slug(layout), queries::claim_page(layout));
         let (part, suspect, slug, page) = tokio::try_join!(
-            db.prepare(&part, &[Type::TID, Type::INT8, Type::FLOAT8]),
+            db.prepare(
+                &part,
+                &[Type::TID, Type::INT8, Type::FLOAT8, Type::TEXT_ARRAY],
+            ),
             db.prepare(&suspect, &[Type::FLOAT8]),
             db.prepare(&slug, &[Type::TEXT, Type::FLOAT8]),
             db.prepare(&page, &[Type::TEXT, Type::TID_ARRAY, Type::OID_ARRAY]),

@@ -81,18 +81,20 @@ impl Store {
         Ok(slug.map(|slug| slug.0))
     }
 
-    /// Takes the first row of the outbox from a place on, which cannot even be read with what it is
-    /// about, and notes why. Returns its slug, for a reader; none if there is no row.
+    /// Takes the first row of the outbox from a place on, without those of some keys, which cannot
+    /// even be read with what it is about, and notes why. Returns its slug, for a reader; none if
+    /// there is no row.
     pub async fn set_aside_row(
         &self,
-        from: Tid,
+        (from, without): (Tid, &[String]),
         detail: &str,
         sqlstate: &str,
     ) -> Result<Option<String>, QueryError> {
-        let parameters: [Parameter<'_>; 3] = [
+        let parameters: [Parameter<'_>; 4] = [
             (&from, Type::TID),
             (&detail, Type::TEXT),
             (&sqlstate, Type::TEXT),
+            (&without, Type::TEXT_ARRAY),
         ];
         let set_aside = queries::set_aside_row(self.layout.keys());
         let slug: Option<Lossy> = self.db.opt_value(&set_aside, &parameters).await?;

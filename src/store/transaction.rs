@@ -75,7 +75,9 @@ impl Store {
         };
         let (limit, budget) = (i64::from(claim.limit), budget_of(claim.budget));
         let (statement, parameters): (_, Vec<&(dyn ToSql + Sync)>) = match &claim.part {
-            Part::From(place) => (&self.claims.part, vec![place, &limit, &budget]),
+            Part::From { place, without } => {
+                (&self.claims.part, vec![place, &limit, &budget, without])
+            }
             Part::Suspect => (&self.claims.suspect, vec![&budget]),
             Part::Slug(slug) => (&self.claims.slug, vec![slug, &budget]),
         };

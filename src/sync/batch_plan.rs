@@ -60,9 +60,8 @@ pub(super) struct BatchPlan<'a> {
     pub(super) missing: Vec<&'a str>,
     /// The first of the slugs that are left because connections have ended on them.
     pub(super) dangerous: Option<&'a str>,
-    /// The first of the slugs that are left (glossary). A heavy one without its turn is in
-    /// `Drain::left` alone.
-    pub(super) left: Option<&'a str>,
+    /// The slugs that are left (glossary). A heavy one without its turn is in `Drain::left` alone.
+    pub(super) left: Vec<&'a str>,
     /// The slugs that are left because a configuration is locked.
     pub(super) busy: Vec<&'a str>,
 }
@@ -99,7 +98,7 @@ impl<'a> BatchPlan<'a> {
     /// Leaves a slug in the outbox.
     pub(super) fn leave(&mut self, key: &'a str) {
         self.totals.left += 1;
-        self.left.get_or_insert(key);
+        self.left.push(key);
     }
 
     /// Leaves a slug in the outbox because another session has a configuration locked.

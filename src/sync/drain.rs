@@ -30,7 +30,7 @@ use super::error::AttemptError;
 use super::fast_path;
 use super::heavy::{Place, Turn};
 use super::protocol::{Command, Input, Next, Protocol};
-use super::remembered::{Requested, Settled};
+use super::remembered::{PASSED, Remembered, Requested, Settled};
 use super::slow::{Allowed, Slow};
 use crate::observe::Totals;
 use crate::observe::event::Holdup;
@@ -78,6 +78,8 @@ pub(super) struct Drain {
     slow: Slow,
     /// The slugs whose configurations are locked.
     busy: Busy,
+    /// The keys that this scan has left.
+    passed: Remembered<()>,
     /// A slug that was left in the outbox since the last [`Self::take_left`], and for what.
     left: Option<(String, Holdup)>,
     /// A slug that was left because connections have ended on it. It is tried alone after this
@@ -141,6 +143,7 @@ impl Drain {
             requested: Requested::default(),
             slow,
             busy: Busy::default(),
+            passed: Remembered::new(PASSED),
             left: None,
             dangerous: None,
             no_danger_before: Instant::now(),
@@ -288,6 +291,7 @@ impl Drain {
         }
         self.suspect_is_done = true;
         self.busy.end_scan();
+        self.passed.retain(|()| false);
         self.settled.clear();
         self.requested = Requested::default();
         (self.from, self.scan_began) = (Tid::START, None);

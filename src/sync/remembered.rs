@@ -21,6 +21,12 @@ pub(super) const TRIED_ALONE: Most = Most {
     bytes: 512 * 1024,
 };
 
+/// The most keys that a scan passes over: they are sent with each claim.
+pub(super) const PASSED: Most = Most {
+    keys: 100,
+    bytes: 64 * 1024,
+};
+
 /// The most requested agents of a scan. Of others, a problem that is noted is logged again.
 const REQUESTED: Most = Most {
     keys: 10_000,

@@ -230,7 +230,10 @@ async fn g13_no_table_is_rewritten_within_a_batch() {
     for_each_rewrite!(platform, store, what, statements, {
         let claim = Claim {
             idle_lock: IdleLockAction::Keep,
-            part: Part::From(Tid::START),
+            part: Part::From {
+                place: Tid::START,
+                without: &[],
+            },
             limit: 3,
             budget: 1 << 20,
             wait: LockWait::Usual,

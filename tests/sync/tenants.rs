@@ -882,10 +882,10 @@ async fn t5_an_index_on_tenant_and_slug_is_used() {
         platform
             .run(&format!(
                 "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; PREPARE claim \
-                (pg_catalog.tid, pg_catalog.int8, pg_catalog.float8) AS {claim}"
+                (pg_catalog.tid, pg_catalog.int8, pg_catalog.float8, pg_catalog.text[]) AS {claim}"
             ))
             .await;
-        let explain = "EXPLAIN EXECUTE claim ('(0,0)', 500, 1e9)";
+        let explain = "EXPLAIN EXECUTE claim ('(0,0)', 500, 1e9, '{}')";
         let plan = platform.client.query(explain, &[]).await.unwrap();
         let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
         let lines = plan.iter();

@@ -723,3 +723,49 @@ async fn g16_a_lock_that_stops_heavy_writes_is_told() {
         )
         .await;
 }
+
+/// GIVEN a slug with very many rows of the outbox and as many configurations, one of them locked,
+/// WHEN another agent is saved, THEN it is in sync after few batches: the scan looks at the slug
+/// once.
+#[tokio::test]
+async fn g5_a_locked_slug_with_many_rows_is_looked_at_once_in_a_scan() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agents (slug, name) VALUES ('many', 'n'), ('other', 'n');
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+        )
+        .await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    let holder = platform.connect().await;
+    holder
+        .batch_execute(
+            "BEGIN; SELECT FROM agent_configurations WHERE agent_slug = 'many' FOR UPDATE",
+        )
+        .await
+        .unwrap();
+    platform
+        .run(
+            "INSERT INTO agent_configurations (agent_slug)
+               SELECT 'many' FROM generate_series(1, 3000);
+             UPDATE agents SET name = 'm' WHERE slug = 'other'",
+        )
+        .await;
+    platform
+        .holds("SELECT agent_name = 'm' FROM agent_configurations WHERE agent_slug = 'other'")
+        .await;
+    let batches = daemon
+        .lines("batch committed")
+        .iter()
+        .filter_map(|line| line["batch"].as_u64())
+        .max();
+    assert!(batches.is_some_and(|number| number < 300), "{batches:?}");
+    holder.batch_execute("COMMIT").await.unwrap();
+    platform
+        .holds(
+            "SELECT count(*) = 3001 FROM agent_configurations
+             WHERE agent_slug = 'many' AND agent_name = 'n'",
+        )
+        .await;
+}

@@ -13,8 +13,8 @@ pub const MOST_CONFIGURATIONS: u32 = 10_000;
 /// The most rows of the outbox that a claim of one slug reads.
 const MOST_ROWS: &str = "100000";
 
-/// Reads up to `$2` rows of the outbox, from the ctid `$1` on, with their agents and
-/// configurations, in one snapshot. The rows leave the outbox at the end of the batch, by
+/// Reads up to `$2` rows of the outbox, from the ctid `$1` on, without those of the keys `$4`, with
+/// their agents and configurations, in one snapshot. The rows leave the outbox at the end of the batch, by
 /// [`write()`](super::write()) or [`take()`](super::take()).
 ///
 /// One row per slug and configuration, those of a slug together; the columns are those of
@@ -32,9 +32,10 @@ const MOST_ROWS: &str = "100000";
 /// it: so where indexes allow, the plan is three look-ups for each slug. Where they do not, the
 /// tables are read once and hashed.
 pub fn claim(layout: &Layout) -> String {
+    let key = key_of_claimed(layout.keys());
     claim_of(
         layout,
-        "ctid >= $1",
+        &format!("ctid >= $1 AND {key} <> ALL ($4::text[])"),
         "$2",
         "$3::float8",
         Weighed::ByEstimate,

@@ -211,15 +211,15 @@ pub fn set_aside_suspect(keys: Keys) -> String {
     )
 }
 
-/// Takes the first row of the outbox from the place `$1` on, and notes that its slug failed for the
-/// reason `$2` with the SQLSTATE `$3`: gives the slug.
+/// Takes the first row of the outbox from the place `$1` on, without those of the keys `$4`, and
+/// notes that its slug failed for the reason `$2` with the SQLSTATE `$3`: gives the slug.
 pub fn set_aside_row(keys: Keys) -> String {
     let key = keys.of_row("o");
     note(
         keys,
         &format!(
             "first AS (SELECT o.ctid AS place, {key} AS slug FROM agent_sync.outbox o
-              WHERE o.ctid >= $1 LIMIT 1), taken AS (
+              WHERE o.ctid >= $1 AND {key} <> ALL ($4::text[]) LIMIT 1), taken AS (
              DELETE FROM agent_sync.outbox o USING first
              WHERE o.ctid = ANY (ARRAY(SELECT first.place FROM first)) AND {key} = first.slug
              RETURNING {key} AS slug), "

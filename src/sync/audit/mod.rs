@@ -27,7 +27,7 @@ use self::pass::{Ground, LONGEST, Pass};
 use self::remembered::Remembered;
 use self::reports::Reports;
 use self::second_look::Standing;
-use self::when::{Cause, Next, Patience, changed, due, rest};
+use self::when::{Cause, Next, PAUSE, Patience, changed, due, rest};
 use super::context::{Context, InSync, Lead};
 use super::error::AttemptError;
 use crate::mapping::Rules;
@@ -39,10 +39,6 @@ use crate::session::{Limits, Session};
 use crate::store::audited::{note_audit, note_position};
 use crate::store::{Layout, avoid_wrong_index};
 use crate::survey::Step;
-
-/// The first and the longest pause between two passes while a configuration differs. Of a large
-/// database, such passes take a hundredth of the time at most.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The interval at which the position is noted in `agent_sync.install`, for another daemon.
 const NOTED: Duration = Duration::from_secs(5);
@@ -85,6 +81,9 @@ struct Auditor<'a> {
     patience: Patience,
     /// The last result of this process.
     concluded: Option<(Instant, Compared)>,
+    /// Whether the effect of another mapping is still to be reported, by a pass that meets no
+    /// pending agent.
+    owes_report: bool,
 }
 
 /// Audits a database until its task has to stop. The drift in `reported` is not reported again
@@ -118,6 +117,7 @@ impl<'a> Auditor<'a> {
             remembered: Remembered::default(),
             patience: Patience::default(),
             concluded: None,
+            owes_report: false,
         };
         auditor.rules.mark_unchanged();
         auditor.next = auditor.at_interval(0.1);
@@ -172,7 +172,9 @@ impl<'a> Auditor<'a> {
                 }
                 () = self.context.mapping_changed.notified() => return Cause::Mapping,
                 Ok(_) = other_lead.wait_for(|lead| (*lead != Lead::None) != leads) => {}
-                () = due(self.next, &mut self.lead) => return Cause::Due,
+                () = due(self.next, &mut self.lead) => {
+                    return if self.owes_report { Cause::Mapping } else { Cause::Due };
+                }
             }
             self.leads = !leads;
             if self.leads {
@@ -344,7 +346,12 @@ impl<'a> Auditor<'a> {
         let (observer, counts, at) = (&self.context.observer, pass.found.counts, SystemTime::now());
         observer.tell(event::Audit::Finished(Compared { at, counts }));
         self.concluded = Some((Instant::now(), Compared { at, counts }));
-        if cause == Cause::Mapping && self.reported == Reported::Nothing {
+        let is_settled = standing == Standing::Settled;
+        // A batch that began before the change may write under the former mapping yet.
+        let passed_over = !is_settled && counts.differing == 0 && counts.pending > 0;
+        let owes_report = cause == Cause::Mapping && self.reported == Reported::Nothing;
+        self.owes_report = owes_report && passed_over;
+        if owes_report && !passed_over {
             observer.tell(event::Mapping::Changed(Totals {
                 written: counts.differing,
                 unchanged: counts.equal,
@@ -363,7 +370,6 @@ impl<'a> Auditor<'a> {
             .pass(observer, &pass, at, self.context.options.audit.repair);
         self.patience.note(standing, Instant::now());
         self.remembered.merge(pass.seen);
-        let is_settled = standing == Standing::Settled;
         if let (false, Some(noted)) = (is_settled, pass.noted)
             && (counts.differing, counts.pending, counts.enqueued) == (0, 0, 0)
         {
@@ -373,7 +379,7 @@ impl<'a> Auditor<'a> {
                 counts,
             }));
         }
-        let repeats = differs || self.remembered.is_to_verify;
+        let repeats = differs || passed_over || self.remembered.is_to_verify;
         let next = self.after(pass.worked, repeats, is_settled);
         // The next pass tells whether the full check has come.
         let again = pass.is_excused.then(Next::awaited);
@@ -387,12 +393,7 @@ impl<'a> Auditor<'a> {
             self.pause = PAUSE.0;
             return regular;
         }
-        let longer = self.pause.max(worked * 100);
-        self.pause = (self.pause * 2).min(PAUSE.1);
-        let again = Next {
-            at: Instant::now() + longer,
-            needs_lead: is_settled,
-        };
+        let again = Next::repeated(&mut self.pause, worked, is_settled);
         let both = regular.into_iter().chain([again]);
         both.min_by_key(|next| next.at)
     }

@@ -9,6 +9,10 @@ use super::second_look::Standing;
 use crate::mapping::Rules;
 use crate::sync::context::Lead;
 
+/// The first and the longest pause between two passes while a configuration differs. Of a large
+/// database, such passes take a hundredth of the time at most.
+pub(super) const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
 /// The pauses for each portion, as multiples of its duration: while changes are pending, and
 /// otherwise. So an audit takes a tenth or a quarter of the time.
 const RESTS: (u32, u32) = (9, 3);
@@ -36,6 +40,16 @@ pub(super) struct Next {
 }
 
 impl Next {
+    /// The repetition of a pass that has read for this long, after a pause that grows.
+    pub(super) fn repeated(pause: &mut Duration, worked: Duration, needs_lead: bool) -> Self {
+        let longer = (*pause).max(worked * 100);
+        *pause = (*pause * 2).min(PAUSE.1);
+        Self {
+            at: Instant::now() + longer,
+            needs_lead,
+        }
+    }
+
     /// The pass that tells whether the full check has come that a difference was left to.
     pub(super) fn awaited() -> Self {
         Self {

@@ -79,7 +79,9 @@ impl Drain {
         let read = Instant::now();
         self.take_turn(tools);
         let alone = self.slow.alone().or(self.busy.alone()).map(str::to_owned);
-        let claim = self.claim(action, self.batch_size.is_bisecting(), alone.as_deref());
+        let passed = self.passed();
+        let bisecting = self.batch_size.is_bisecting();
+        let claim = self.claim(action, bisecting, (alone.as_deref(), &passed));
         if self.turn.is_some() {
             store.answer_limit().raise(session::LARGE);
         }
@@ -162,7 +164,9 @@ impl Drain {
         plan: &mut BatchPlan<'a>,
         end: End,
     ) -> Result<Option<Batch>, AttemptError> {
-        if claim.limit > 1 {
+        let has_others = claimed.groups().nth(1).is_some()
+            || claimed.is_incomplete().map_err(QueryError::from)?;
+        if claim.limit > 1 && has_others {
             tools.store.abandon().await?;
             self.batch_size.on_too_heavy(0, plan.heavy);
             return Ok(Some(Batch::Again));
@@ -262,11 +266,14 @@ impl Drain {
         &self,
         idle_lock: IdleLockAction,
         bisecting: bool,
-        alone: Option<&'a str>,
+        (alone, without): (Option<&'a str>, &'a [String]),
     ) -> Claim<'a> {
+        let place = self.from;
         let (part, limit) = match alone {
             Some(key) => (Part::Slug(key), 1),
-            None if self.suspect_is_done => (Part::From(self.from), self.batch_size.limit()),
+            None if self.suspect_is_done => {
+                (Part::From { place, without }, self.batch_size.limit())
+            }
             None => (Part::Suspect, 1),
         };
         Claim {
@@ -291,12 +298,19 @@ impl Drain {
     /// Notes that a slug stays in the outbox, and for what.
     pub(super) fn leave(&mut self, key: &str, holdup: Holdup) {
         self.tell(Input::LeftRows);
+        self.passed.insert(key, ());
         self.left.get_or_insert_with(|| (key.to_owned(), holdup));
+    }
+
+    /// The keys that this scan has left, as far as they are remembered. It passes their further rows
+    /// over: each would be looked at with all configurations again.
+    pub(super) fn passed(&self) -> Vec<String> {
+        self.passed.iter().map(|(key, ())| key.to_owned()).collect()
     }
 
     /// Notes that slugs stay in the outbox.
     pub(super) fn note_left(&mut self, plan: &BatchPlan<'_>) {
-        if let Some(key) = plan.left {
+        for key in &plan.left {
             self.leave(key, Holdup::Write);
         }
         let now = Instant::now();

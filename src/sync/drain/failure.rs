@@ -74,7 +74,9 @@ impl Drain {
                     cause.code().map_or("", |state| state.code()),
                 );
                 let set_aside = if self.suspect_is_done {
-                    store.set_aside_row(self.from, &detail, sqlstate).await?
+                    store
+                        .set_aside_row((self.from, &self.passed()), &detail, sqlstate)
+                        .await?
                 } else {
                     store.set_aside_suspect(&detail, Some(sqlstate)).await?
                 };
@@ -235,7 +237,9 @@ impl Drain {
             return Ok(Batch::Again);
         }
         let store = tools.store;
-        let set_aside = store.set_aside_row(self.from, NOT_TAKEN, "").await?;
+        let set_aside = store
+            .set_aside_row((self.from, &self.passed()), NOT_TAKEN, "")
+            .await?;
         if let Some(key) = set_aside {
             self.was_set_aside(tools, &key, false, NOT_TAKEN, "");
             return Ok(Batch::Again);

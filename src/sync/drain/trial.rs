@@ -40,8 +40,8 @@ impl Drain {
         let store = tools.store;
         store.abandon().await?;
         let read = Instant::now();
-        let alone = self.slow.alone().map(str::to_owned);
-        let claim = self.claim(IdleLockAction::Keep, true, alone.as_deref());
+        let (alone, passed) = (self.slow.alone().map(str::to_owned), self.passed());
+        let claim = self.claim(IdleLockAction::Keep, true, (alone.as_deref(), &passed));
         let begun = match store.begin(claim).await {
             Ok(Some(begun)) => begun,
             Ok(None) => return Err(AttemptError::LostLead),
