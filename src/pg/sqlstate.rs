@@ -177,9 +177,9 @@ const NO_STATE: &str =
 const OUT_OF_NUMBERS: [&str; 2] = ["GetNewTransactionId", "GetNewMultiXactId"];
 const WRAPAROUND: Policy = Policy {
     class: Class::Fault,
-    remedy: "The server refuses writes until old transaction numbers are free: end old and prepared \
-        transactions (pg_stat_activity, pg_prepared_xacts), drop unused replication slots, and run \
-        VACUUM in the databases that its log names.",
+    remedy: "The server refuses writes until old transaction numbers are free: end old and \
+        prepared transactions (pg_stat_activity, pg_prepared_xacts), drop unused replication slots, \
+        and run VACUUM in the databases that its log names.",
 };
 const UNKNOWN: Policy = Policy {
     class: Class::Fault,

@@ -313,27 +313,6 @@ mod tests {
             agents: None,
         };
         one.tell(Event::Backlog(&Arc::new(backlog)));
-        let status = |differing: [u64; 2], messages: &mut Messages| {
-            for (observer, differing) in [&one, &two].into_iter().zip(differing) {
-                let counts = Counts {
-                    differing,
-                    ..Counts::default()
-                };
-                let at = SystemTime::now();
-                observer.tell(event::Audit::Finished(Compared { at, counts }));
-            }
-            messages.next_message(&board.snapshot()).text
-        };
-        for (differing, end) in [
-            ([0, 0], ""),
-            ([1, 0], "; 1 configuration differs"),
-            ([1200, 5000], "; 6,200 configurations differ"),
-            ([0, 0], ""),
-        ] {
-            let message = status(differing, &mut messages);
-            let expected = format!("2 of 2 databases served; 2 agents not in sync{end}\n");
-            assert!(message.ends_with(&expected), "{message}");
-        }
         let cause = format!("no\nroute {}", "x".repeat(1000));
         two.tell(event::Connection::Lost {
             cause: &cause,

@@ -54,7 +54,10 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
 
 /// Reports a lock that a connection has met before it could work. Returns the pause before the next
 /// one, which is a quarter of the time that the lock has lasted, within bounds.
-fn after_lock(context: &Context, health: &mut Health) -> Duration {
+fn after_lock(context: &Context, health: &mut Health, error: &AttemptError) -> Duration {
+    if !error.is_locked() {
+        return SHORT_PAUSE;
+    }
     if let Some(lasted) = health.note_lock() {
         context.observer.tell(event::Tables::LockedOut(lasted));
         context
@@ -96,10 +99,7 @@ fn after_error(
         if !is_in_outage && error.is_layout_change() {
             context.observer.tell(event::Tables::Changed(&cause));
         }
-        if error.is_locked() {
-            return after_lock(context, health);
-        }
-        return SHORT_PAUSE;
+        return after_lock(context, health, error);
     }
     // The next connection does not listen, and so does not end in the same way.
     let pause = if matches!(error, AttemptError::Unreadable(_)) {

@@ -166,8 +166,8 @@ impl Noticed {
 }
 
 impl Health {
-    /// Notes that another session has a table or row locked. Returns how long that has lasted, once,
-    /// when it is to be reported.
+    /// Notes that another session has a table or row locked. Returns how long that has lasted,
+    /// once, when it is to be reported.
     pub(super) fn note_lock(&mut self) -> Option<Duration> {
         let now = Instant::now();
         let (since, told) = self.locked_since.get_or_insert((now, false));

@@ -14,8 +14,8 @@ pub const MOST_CONFIGURATIONS: u32 = 10_000;
 const MOST_ROWS: &str = "100000";
 
 /// Reads up to `$2` rows of the outbox, from the ctid `$1` on, without those of the keys `$4`, with
-/// their agents and configurations, in one snapshot. The rows leave the outbox at the end of the batch, by
-/// [`write()`](super::write()) or [`take()`](super::take()).
+/// their agents and configurations, in one snapshot. The rows leave the outbox at the end of the
+/// batch, by [`write()`](super::write()) or [`take()`](super::take()).
 ///
 /// One row per slug and configuration, those of a slug together; the columns are those of
 /// `batch::Claimed`. The configurations come locked (G4). A configuration that another session has

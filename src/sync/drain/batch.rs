@@ -79,8 +79,7 @@ impl Drain {
         let read = Instant::now();
         self.take_turn(tools);
         let alone = self.slow.alone().or(self.busy.alone()).map(str::to_owned);
-        let passed = self.passed();
-        let bisecting = self.batch_size.is_bisecting();
+        let (passed, bisecting) = (self.passed(), self.batch_size.is_bisecting());
         let claim = self.claim(action, bisecting, (alone.as_deref(), &passed));
         if self.turn.is_some() {
             store.answer_limit().raise(session::LARGE);
@@ -302,8 +301,8 @@ impl Drain {
         self.left.get_or_insert_with(|| (key.to_owned(), holdup));
     }
 
-    /// The keys that this scan has left, as far as they are remembered. It passes their further rows
-    /// over: each would be looked at with all configurations again.
+    /// The keys that this scan has left, as far as they are remembered. It passes their further
+    /// rows over: each would be looked at with all configurations again.
     pub(super) fn passed(&self) -> Vec<String> {
         self.passed.iter().map(|(key, ())| key.to_owned()).collect()
     }
