@@ -21,8 +21,8 @@ pub const UNLOGGED: &str = "
 /// A table is published, as PostgreSQL takes it, with each table that it is a partition of, with
 /// the schema of one of them, or with all tables. Only a superuser publishes schemas or all tables,
 /// and only the owner a table. So this begins at our tables, and reads the publications of others
-/// at most once (S30): the view pg_publication_tables would expand each of them. PostgreSQL 14 has
-/// no catalog of published schemas, which `pg_depend` has as well.
+/// at most once (S30): the view `pg_publication_tables` would expand each of them. PostgreSQL 14
+/// has no catalog of published schemas, which `pg_depend` has as well.
 pub fn unpublishable() -> String {
     format!(
         "
