@@ -119,8 +119,8 @@ fn warnings() -> BTreeSet<String> {
     said
 }
 
-/// A line break eats the blanks before it and after it, so an option that is wrapped as SQL comments
-/// are is torn: `-- sample`. Only SQL has a comment in a literal.
+/// An option that is wrapped as an SQL comment is torn: `-- sample`. Only SQL has a comment in a
+/// literal.
 #[test]
 fn no_text_has_a_torn_option() {
     let mut files = Vec::new();

@@ -1237,9 +1237,9 @@ async fn s5_a_table_of_a_stranger_is_neither_read_nor_written() {
     }
 }
 
-/// GIVEN an extension that a role with CREATE on the database has put into the schema, WHEN `doctor`,
-/// an install and an uninstall meet it, THEN they name it, and the remedy moves it and keeps the
-/// install.
+/// GIVEN an extension that a role with CREATE on the database has put into the schema, WHEN
+/// `doctor`, an install and an uninstall meet it, THEN they name it, and the remedy moves it and
+/// keeps the install.
 #[tokio::test]
 async fn s5_an_extension_of_another_is_moved_out_and_the_install_stays() {
     let platform = Platform::installed().await;
