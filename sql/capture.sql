@@ -8,7 +8,9 @@
 --   /* notify */    the value after it, by that of capture.notify
 --   /* filter */    the comment itself, by a statement or by nothing. Agents: a return if no mapped
 --                   column has changed; nothing where the trigger has a WHEN clause.
---                   Configurations: take the former slug if the row has none any more.
+--                   Configurations: take the former slug if the row has none any more. Both:
+--                   where tenants are set, also the assignment of new_tenant. So the mark stands
+--                   before each append.
 --   /* key */       where tenants are set, the text beside it, by one with the tenant (key_parts in
 --                   attach.sql); otherwise the comment itself, by nothing
 -- A marked text is this comment and the text beside it. attach.sql raises an exception if one of

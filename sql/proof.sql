@@ -46,6 +46,7 @@ DECLARE
     mine    oid[]; -- The tables of agent-sync.
     wanted  record; -- A lock.
     strange record;
+    extensions record; -- Those in the schema, and what moves them out.
     whole   boolean := false; -- Whether an install made the table agent_sync.install.
     held    text;
 BEGIN
@@ -162,6 +163,24 @@ BEGIN
         ) AS o
         WHERE o.owner <> ALL (trusted);
     IF strange.found IS NOT NULL THEN
+        -- CREATE on the database lets a role put a trusted extension into any schema.
+        SELECT string_agg(format('%I (%I)', e.extname, pg_get_userbyid(e.extowner)), ', '
+                 ORDER BY e.extname) AS found,
+               string_agg(format('ALTER EXTENSION %1$I SET SCHEMA ...; or, if it is not needed: '
+                                 'DROP EXTENSION %1$I;', e.extname), ' ' ORDER BY e.extname)
+                 AS moves
+            INTO extensions
+            FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+            WHERE n.oid = home AND n.nspowner = ANY (trusted)
+              AND (e.extowner <> ALL (trusted) OR NOT rooted);
+        IF extensions.found IS NOT NULL THEN
+            RAISE EXCEPTION
+              'the schema agent_sync has an extension, whose objects this role does not trust: '
+              'expected none, found %', extensions.found
+                USING ERRCODE = 'insufficient_privilege',
+                HINT = concat('Nothing of it was run. As the owner of the extension or as a '
+                              'superuser: ', extensions.moves, ' Then run this again.');
+        END IF;
         RAISE EXCEPTION
           'the schema agent_sync has objects that this role does not trust: expected it and every '
           'object in it to belong to %, found %',

@@ -1,6 +1,6 @@
 //! The mapped columns, written once (M1): the columns of `agents` that the mapping reads, the
 //! columns of `agent_configurations` that it computes, and one value for each of them. The slug
-//! columns and the time columns are not among them.
+//! columns, the tenant columns and the time columns are not among them.
 //!
 //! Authority: the queries, the mapping, the privileges and the reports are computed from
 //! [`AgentColumn`] and [`Column`]. `settings::columns`, `sql/names.sql` and `sql/attach.sql` have
@@ -77,8 +77,8 @@ pub enum AgentColumn {
     VoiceSettings,
 }
 
-/// The columns of `agent_configurations` that agent-sync writes, in the order of the parameters of
-/// the statements that write them.
+/// The columns of `agent_configurations` that the mapping computes, in the order of the parameters
+/// of the statements that write them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Column {
     /// `agent_name`

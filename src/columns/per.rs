@@ -19,7 +19,7 @@ pub struct Per<C, T, const N: usize> {
 /// One value for each column of `agents` that the mapping reads.
 pub type PerAgentColumn<T> = Per<AgentColumn, T, { AgentColumn::ALL.len() }>;
 
-/// One value for each column of `agent_configurations` that agent-sync writes.
+/// One value for each column of `agent_configurations` that the mapping computes.
 pub type PerColumn<T> = Per<Column, T, { Column::ALL.len() }>;
 
 impl<C: MappedColumn, T, const N: usize> Per<C, T, N> {

@@ -207,7 +207,7 @@ async fn connect(database: &Database, settings: &Settings) -> anyhow::Result<Ses
 }
 
 /// Connects with the application name `agent-sync COMMAND` and refuses a schema `agent_sync` of an
-/// untrusted owner. Answers are as large as those that the daemon asks for.
+/// untrusted owner. Answers have at most 16 MiB, as most of those that the daemon asks for.
 async fn open(
     command: &str,
     database: &Database,
@@ -232,8 +232,9 @@ async fn open_bounded(
 type Opened = (Session, Option<MayRead>);
 
 /// Like [`open`], for a command that does not need the rows of the two tables. Code of another role
-/// gets no rights of a superuser by it (S27): an install of another role is refused to a superuser,
-/// and the permission to read the two tables is given only where their owners gain nothing.
+/// gets no rights by it (S27): an install of another role is refused to a session with rights that
+/// this role does not have, such as those of a superuser, and the permission to read the two tables
+/// is given only where their owners gain nothing.
 async fn open_with_care(
     command: &str,
     database: &Database,

@@ -9,9 +9,11 @@ pub mod identifier;
 pub mod password;
 pub mod sqlstate;
 mod tid;
+mod told;
 mod value;
 
 pub use db::{AnswerLimit, Db, Parameter, SENT, without_sent};
 pub use error::QueryError;
 pub use tid::{RowRef, Tid, Version};
+pub use told::{told, unmarked};
 pub use value::{List, Seconds};

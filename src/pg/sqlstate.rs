@@ -7,6 +7,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
 
 use super::identifier::plain;
+use super::unmarked;
 use crate::show::{TEXT, bounded};
 
 /// The SQLSTATE (`connection_failure`) of the problem of an agent on which connections have ended.
@@ -206,8 +207,9 @@ pub fn policy(error: &Error) -> Policy {
         .find(|(prefix, ..)| code.starts_with(prefix));
     let policy = known.map_or(UNKNOWN, |&(_, class, remedy)| Policy { class, remedy });
     match policy.class {
-        // A function raised it. No function of agent-sync runs in the statements of the daemon, so
-        // it is code of others, which concerns the row.
+        // A function raised it. The functions of agent-sync that run in the statements of the
+        // daemon (`sent`, the capture) raise no error of their own, so it is code of others, which
+        // concerns the row.
         Class::Fault | Class::Connection | Class::Layout | Class::Transient
             if is_raised_by_a_function(db) =>
         {
@@ -275,10 +277,10 @@ const NAME: usize = 255;
 /// The most bytes of a code, which has five.
 const CODE: usize = 16;
 
-/// A text of a server, bounded. The guard of its connection has masked the passwords
-/// (`pg::password`).
+/// A text of a server, bounded and without a mark of a command. The guard of its connection has
+/// masked the passwords (`pg::password`).
 fn said(text: &str, most: usize) -> String {
-    bounded(text, most).into_owned()
+    unmarked(bounded(text, most).into_owned())
 }
 
 /// The error of the write of one agent, of any class: the code, its name and the object. The

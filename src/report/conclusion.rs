@@ -82,8 +82,10 @@ fn weigh(database: &Database, look: &Look, story: &Story, key: &Key<'_>) -> Conc
                 None => "The agent and its configuration are in sync.",
             }
             .to_owned(),
-            story.problem.as_ref().map(|_| format!("Run `agent-sync reconcile \
-                {}`.", problem::arguments(&database.name, key))),
+            story
+                .problem
+                .as_ref()
+                .map(|_| format!("Run {}.", problem::reconcile(&database.name, key))),
         ),
         (_, Some(broken)) => say(
             format!("The configuration differs, and agent-sync is not able to work here: \
@@ -103,8 +105,8 @@ fn without_verdict(database: &Database, story: &Story, key: &Key<'_>) -> Conclus
         (Some(_), _) => (
             "The agent and its configuration are too large to be compared here.".to_owned(),
             Some(format!(
-                "Run `agent-sync why {}`, which reads more.",
-                problem::arguments(&database.name, key)
+                "Run {}, which reads more.",
+                problem::why(&database.name, key)
             )),
         ),
         (None, 1..) => (

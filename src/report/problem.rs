@@ -34,13 +34,10 @@ pub fn remedy_of(
         Verdict::InSync => None,
         Verdict::Pending if led => None,
         Verdict::Pending => Some(format!(
-            "{START}, or run `agent-sync reconcile {}`.",
-            arguments(&database.name, key)
+            "{START}, or run {}.",
+            reconcile(&database.name, key)
         )),
-        Verdict::Drifted => Some(format!(
-            "Run `agent-sync reconcile {}`.",
-            arguments(&database.name, key)
-        )),
+        Verdict::Drifted => Some(format!("Run {}.", reconcile(&database.name, key))),
         Verdict::Missing | Verdict::Rejected | Verdict::Ambiguous => Some(remedy(
             database,
             (verdict.problem().unwrap_or_default(), noted),
@@ -50,39 +47,66 @@ pub fn remedy_of(
     }
 }
 
-/// The arguments that name an agent of this database to a command, quoted for a shell.
+/// The command that brings an agent of this database in sync, to run. A slug that no shell takes as
+/// text comes from standard input, one a line.
+pub fn reconcile(database: &str, key: &Key<'_>) -> String {
+    if let Some(arguments) = arguments(database, key) {
+        return format!("`agent-sync reconcile {arguments}`");
+    }
+    let scope = scope(database);
+    if key.slug.contains(['\n', '\r']) {
+        return format!("`agent-sync reconcile {scope}--all`");
+    }
+    let tenant = key.tenant.as_deref().map(quoted_for_shell);
+    let (tenant, name) = match tenant {
+        None => (String::new(), "the slug"),
+        Some(Some(tenant)) => (format!("--tenant={tenant} "), "the slug"),
+        Some(None) => (String::new(), "tenant/slug"),
+    };
+    format!("`agent-sync reconcile {scope}{tenant}--slugs-from -` with {name} on standard input")
+}
+
+/// The command that tells of an agent of this database, to run.
+pub fn why(database: &str, key: &Key<'_>) -> String {
+    arguments(database, key).map_or_else(
+        || "`agent-sync why` with this slug".to_owned(),
+        |arguments| format!("`agent-sync why {arguments}`"),
+    )
+}
+
+/// The arguments that name an agent of this database to a command, quoted for a shell; none where a
+/// shell could take them for something else.
 ///
 /// The name of the database is left out where a connection string alone has made it, because there
 /// is no other one then.
-pub fn arguments(database: &str, key: &Key<'_>) -> String {
+fn arguments(database: &str, key: &Key<'_>) -> Option<String> {
     let database = scope(database);
     let dashes = if key.slug.starts_with('-') { "-- " } else { "" };
-    let slug = format!("{dashes}{}", quoted_for_shell(key.slug));
-    match &key.tenant {
-        Some(tenant) => format!("{database}--tenant={} {slug}", quoted_for_shell(tenant)),
+    let slug = format!("{dashes}{}", quoted_for_shell(key.slug)?);
+    Some(match &key.tenant {
+        Some(tenant) => format!("{database}--tenant={} {slug}", quoted_for_shell(tenant)?),
         None => format!("{database}{slug}"),
-    }
+    })
 }
 
 /// The option that names the database to a command, with a blank behind it.
 pub fn scope(database: &str) -> String {
-    if database == UNNAMED {
-        String::new()
-    } else {
-        format!("--database={} ", quoted_for_shell(database))
+    match quoted_for_shell(database) {
+        Some(name) if database != UNNAMED => format!("--database={name} "),
+        _ => String::new(),
     }
 }
 
-fn quoted_for_shell(text: &str) -> String {
+/// The text as one word for any POSIX shell; none for a text that a message cannot hold as it is.
+/// An escape in `$'…'` is text to a shell such as dash, and an end of the word can follow it.
+fn quoted_for_shell(text: &str) -> Option<String> {
     let plain = |c: char| c.is_alphanumeric() || "._/:@%+-".contains(c);
-    let escaped = crate::mapping::quoted(text);
-    let inner = escaped.get(1..escaped.len() - 1).unwrap_or_default();
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else if text.contains(crate::mapping::disturbs_message) {
-        format!("$'{}'", inner.replace('\'', r"\'"))
+    if text.contains(crate::mapping::disturbs_message) {
+        None
+    } else if !text.is_empty() && text.chars().all(plain) {
+        Some(text.to_owned())
     } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
+        Some(format!("'{}'", text.replace('\'', r"'\''")))
     }
 }
 
@@ -143,21 +167,48 @@ mod tests {
             ("-x", "-- -x"),
             ("", "''"),
             ("$(rm)", "'$(rm)'"),
-            ("\u{1b}'", r"$'\u001b\''"),
-            ("a\u{200e}", r"$'a\u200e'"),
-            ("a`curl x | sh`b", r"$'a\u0060curl x | sh\u0060b'"),
         ] {
             let mut key = Key { tenant: None, slug };
-            assert_eq!(arguments("default", &key), shell);
-            assert_eq!(arguments("eu", &key), format!("--database=eu {shell}"));
+            let are = |database: &str, key: &Key<'_>, expected: String| {
+                let command = format!("`agent-sync reconcile {expected}`");
+                assert_eq!(reconcile(database, key), command);
+                assert_eq!(why(database, key), format!("`agent-sync why {expected}`"));
+            };
+            are("default", &key, shell.to_owned());
+            are("eu", &key, format!("--database=eu {shell}"));
             key.tenant = Some("it's".into());
             let tenant = r"--tenant='it'\''s'";
-            assert_eq!(arguments("default", &key), format!("{tenant} {shell}"));
+            are("default", &key, format!("{tenant} {shell}"));
+            are("eu", &key, format!("--database=eu {tenant} {shell}"));
+        }
+    }
+
+    #[test]
+    fn s10_a_slug_that_a_shell_could_run_is_no_part_of_a_command() {
+        for slug in ["\u{1b}'", "a\u{200e}", "a`curl x | sh`b", r"x`\'; id; #"] {
+            let mut key = Key { tenant: None, slug };
+            let input = "with the slug on standard input";
             assert_eq!(
-                arguments("eu", &key),
-                format!("--database=eu {tenant} {shell}")
+                reconcile("eu", &key),
+                format!("`agent-sync reconcile --database=eu --slugs-from -` {input}")
+            );
+            assert_eq!(why("eu", &key), "`agent-sync why` with this slug");
+            key.tenant = Some("it's".into());
+            assert_eq!(
+                reconcile("default", &key),
+                format!(r"`agent-sync reconcile --tenant='it'\''s' --slugs-from -` {input}")
             );
         }
+        let mut key = Key {
+            tenant: Some("`id`".into()),
+            slug: "a",
+        };
+        assert_eq!(
+            reconcile("default", &key),
+            "`agent-sync reconcile --slugs-from -` with tenant/slug on standard input"
+        );
+        key.slug = "a\nb";
+        assert_eq!(reconcile("default", &key), "`agent-sync reconcile --all`");
     }
 
     #[test]

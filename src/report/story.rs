@@ -11,7 +11,7 @@ use super::reach::Reach;
 use crate::columns::Column;
 use crate::key::Keys;
 use crate::mapping::{Configuration, Difference, Rules, Value, diff, fields_of, fields_of_agent};
-use crate::pg::{Db, List, Parameter, QueryError};
+use crate::pg::{Db, List, Parameter, QueryError, told};
 use crate::show::{bounded, plural};
 use crate::store::Layout;
 use crate::store::report;
@@ -167,8 +167,8 @@ impl Write {
             configuration: row.try_get("configuration")?,
             columns: row.try_get::<_, List<_>>("columns")?.0,
             differences,
-            application_name: row.try_get("application_name")?,
-            role: row.try_get("role")?,
+            application_name: told(row, "application_name")?,
+            role: told(row, "role")?,
         };
         Ok((write, left))
     }

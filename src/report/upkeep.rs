@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio_postgres::Row;
 
 use super::note::Note;
-use crate::pg::{Db, QueryError};
+use crate::pg::{Db, QueryError, told};
 use crate::show::{age, count, quoted};
 use crate::store::queries::LOST_SAVE;
 use crate::store::report;
@@ -53,10 +53,10 @@ async fn server(db: &Db) -> Result<Vec<Note>, QueryError> {
     let before = now();
     let row = db.one(report::UPKEEP, &[]).await?;
     let middle = f64::midpoint(before, now());
-    let timeouts: Option<String> = row.try_get("timeouts")?;
+    let timeouts: Option<String> = told(&row, "timeouts")?;
     let oldest: Option<f64> = row.try_get("oldest")?;
     let writing: Option<f64> = row.try_get("writing")?;
-    let (holder, writer) = (row.try_get("holder")?, row.try_get("writer")?);
+    let (holder, writer) = (told(&row, "holder")?, told(&row, "writer")?);
     let sees_others = row.try_get("sees_others")?;
     // `None` from half full on: a finding of the daemon's checks reports that.
     let queue = queue(row.try_get("queue")?);
@@ -215,8 +215,8 @@ fn dead_rows(row: &Row) -> Result<Note, QueryError> {
 }
 
 fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
-    let slot: Option<String> = row.try_get("slot")?;
-    let all: Option<String> = row.try_get("publications")?;
+    let slot: Option<String> = told(row, "slot")?;
+    let all: Option<String> = told(row, "publications")?;
     let mut notes = vec![dead_rows(row)?];
     let lost: i64 = row.try_get("lost")?;
     if lost > 0 {
@@ -233,13 +233,25 @@ fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
             ),
         ));
     }
-    let grants: Option<String> = row.try_get("grants")?;
+    let grants: Option<String> = told(row, "grants")?;
     if let Some(grants) = grants {
         notes.push(Note::warn(
             "lost saves",
             "the owner of the capture may not call a function that it needs after a failure, so a \
             save that cannot be noted may leave no trace",
             grants,
+        ));
+    }
+    let extensions: Option<String> = told(row, "extensions")?;
+    if let Some(extensions) = extensions {
+        notes.push(Note::warn(
+            "install",
+            format!(
+                "the schema agent_sync has extensions, and an install or uninstall refuses those \
+                of others: {extensions}"
+            ),
+            "As the owner of the extension or as a superuser: ALTER EXTENSION … SET SCHEMA …; or, \
+            if it is not needed: DROP EXTENSION …;",
         ));
     }
     if let Some(all) = all {

@@ -89,8 +89,8 @@ pub(super) const DEADLOCK_TIMEOUT: &str =
 
 impl Limits {
     /// The limits with a `lock_timeout` of at most half the server's `deadlock_timeout`, and at
-    /// least 1 ms. The session that has waited for so long looks for a deadlock, and is its victim.
-    /// A wait of the daemon ends before, so the transaction of a platform is not (G3).
+    /// least 1 ms. A session that has waited for `deadlock_timeout` looks for a deadlock, and is
+    /// its victim. A wait of the daemon ends before, so the transaction of a platform is not (G3).
     pub(super) fn below(self, deadlock_timeout: i64) -> Self {
         let half = u64::try_from(deadlock_timeout / 2).unwrap_or_default();
         Self {

@@ -206,8 +206,8 @@ section! {
     /// How the daemon stops.
     #[derive(Copy)]
     Shutdown = "shutdown" {
-        /// The time for a running batch to finish when the daemon stops; then the server rolls it
-        /// back.
+        /// The time for a running batch to finish when the daemon stops, of which 4.25 s count at
+        /// most; then the server rolls it back.
         #[serde(with = "duration")]
         grace_period: Duration = duration("100ms", "5s"), Text("4s");
     }

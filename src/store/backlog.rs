@@ -13,7 +13,7 @@ use super::{ProblemKind, Remedies, Store, report};
 use crate::key::{Key, Keys};
 use crate::observe::state::{DaemonSession, LISTED, PROBLEMS, STANDBYS, Sessions};
 use crate::observe::{Backlog, Kinds, Problem};
-use crate::pg::{Parameter, QueryError, Seconds};
+use crate::pg::{Parameter, QueryError, Seconds, told};
 
 /// How many rows are counted; the numbers are no larger, and say so.
 pub const COUNTED: i64 = 100_000;
@@ -133,8 +133,8 @@ fn sessions(leader: i32, rows: &[Row]) -> Result<Sessions, tokio_postgres::Error
         if leads || is_intruder || standbys.len() >= STANDBYS {
             continue;
         }
-        let (host, program): (Option<&str>, Option<&str>) =
-            (row.try_get("host")?, row.try_get("program")?);
+        let (host, program): (Option<String>, Option<String>) =
+            (told(row, "host")?, told(row, "program")?);
         standbys.push(DaemonSession {
             pid: row.try_get("pid")?,
             host: host.map(Into::into),

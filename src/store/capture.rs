@@ -8,7 +8,7 @@ use postgres_types::Type;
 use tokio_postgres::{Error, Row};
 
 use super::{Layout, Store, queries};
-use crate::pg::{Db, Parameter, QueryError};
+use crate::pg::{Db, Parameter, QueryError, told};
 
 /// A fault of a trigger of the capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,10 +72,10 @@ impl CaptureFault {
             _ => FaultKind::Broken,
         };
         Ok(Self {
-            trigger: row.try_get(0)?,
-            fault: row.try_get(1)?,
+            trigger: told(row, 0)?,
+            fault: told(row, 1)?,
             kind,
-            special: row.try_get(3)?,
+            special: told(row, 3)?,
         })
     }
 

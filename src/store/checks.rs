@@ -19,7 +19,7 @@ use super::layout::Layout;
 use super::privileges::{missing_privileges, others_may_write};
 use super::rivals;
 use super::{MayRead, Store, index_check, queries, trust};
-use crate::pg::{Db, Parameter, QueryError};
+use crate::pg::{Db, Parameter, QueryError, told};
 use crate::settings::Database;
 
 /// The relations of the install that are gone: those that the daemon works with, or those that only
@@ -91,7 +91,7 @@ pub async fn install(
 async fn rules(db: &Db, layout: &Layout) -> Result<Vec<Finding>, QueryError> {
     let table = [(&layout.configurations.table as _, Type::TEXT)];
     each(db, &queries::rules(), &table, |row| {
-        let (table, rule) = (row.try_get(0)?, row.try_get(1)?);
+        let (table, rule) = (told(row, 0)?, told(row, 1)?);
         Ok(finding::Table::HasRule { table, rule }.into())
     })
     .await
@@ -114,11 +114,11 @@ pub async fn types(
     ];
     each(db, &queries::foreign_types(), &parameters, |row| {
         Ok(finding::Rights::ForeignType {
-            table: row.try_get(0)?,
-            column: row.try_get(1)?,
-            of_type: row.try_get(2)?,
-            owner: row.try_get(3)?,
-            table_owner: row.try_get(4)?,
+            table: told(row, 0)?,
+            column: told(row, 1)?,
+            of_type: told(row, 2)?,
+            owner: told(row, 3)?,
+            table_owner: told(row, 4)?,
         }
         .into())
     })
@@ -140,12 +140,12 @@ async fn each(
 pub async fn publications(db: &Db, layout: &Layout) -> Result<Vec<Finding>, QueryError> {
     let table: [Parameter<'_>; 1] = [(&layout.configurations.table, Type::TEXT)];
     let mut findings = each(db, &queries::unpublishable(), &table, |row| {
-        let (table, is_ours) = (row.try_get(0)?, row.try_get(1)?);
+        let (table, is_ours) = (told(row, 0)?, row.try_get(1)?);
         Ok(finding::Table::Unpublishable { table, is_ours }.into())
     })
     .await?;
     let in_part = each(db, queries::PUBLISHED_IN_PART, &table, |row| {
-        let (table, publication) = (row.try_get(0)?, row.try_get(1)?);
+        let (table, publication) = (told(row, 0)?, told(row, 1)?);
         Ok(finding::Table::PublishedInPart { table, publication }.into())
     });
     findings.extend(in_part.await?);
@@ -160,11 +160,11 @@ async fn own_rows(db: &Db) -> Result<Option<Finding>, QueryError> {
     };
     let tables = rows
         .iter()
-        .map(|row| row.try_get(0))
+        .map(|row| told(row, 0))
         .collect::<Result<_, _>>()?;
     Ok(Some(
         finding::Rights::OwnRowsHidden {
-            role: first.try_get(1)?,
+            role: told(first, 1)?,
             tables,
         }
         .into(),
@@ -198,10 +198,10 @@ pub async fn own_tables(
 async fn rights_of_others(db: &Db, layout: &Layout) -> Result<Vec<Finding>, QueryError> {
     let mut findings = each(db, queries::LENDS_RIGHTS, &layout.tables(), |row| {
         Ok(finding::Rights::LendsRights {
-            function: row.try_get(0)?,
-            owner: row.try_get(1)?,
-            table: row.try_get(2)?,
-            table_owner: row.try_get(3)?,
+            function: told(row, 0)?,
+            owner: told(row, 1)?,
+            table: told(row, 2)?,
+            table_owner: told(row, 3)?,
         }
         .into())
     })
@@ -225,18 +225,18 @@ pub async fn cautions(
     .await?;
     findings.extend(own_rows(db).await?.filter(|finding| !finding.is_fatal()));
     let unlogged = each(db, queries::UNLOGGED, &tables, |row| {
-        Ok(finding::Table::Unlogged(row.try_get(0)?).into())
+        Ok(finding::Table::Unlogged(told(row, 0)?).into())
     });
     findings.extend(unlogged.await?);
     let row = db.one(queries::NOTIFICATION_QUEUE, &[]).await?;
     if row.try_get(0)? {
-        let (percent, holder) = (row.try_get(1)?, row.try_get(2)?);
+        let (percent, holder) = (row.try_get(1)?, told(&row, 2)?);
         findings.push(finding::Server::QueueFull { percent, holder }.into());
     }
     let row = db.one(&queries::server(), &[]).await?;
     let max: i32 = row.try_get("most_prepared")?;
     if row.try_get("is_superuser")? {
-        let role = row.try_get("role")?;
+        let role = told(&row, "role")?;
         findings.push(finding::Rights::Superuser(role).into());
     }
     findings.extend(rights_of_others(db, layout).await?);

@@ -4,7 +4,7 @@ use postgres_types::Type;
 
 use super::queries::{self, KeyColumns};
 use super::{Layout, MayRead, finding, finding::Finding};
-use crate::pg::{Db, Parameter, QueryError};
+use crate::pg::{Db, Parameter, QueryError, told};
 
 /// The findings about the columns and their indexes. Without the permission, those of the catalog
 /// alone.
@@ -42,7 +42,7 @@ async fn without_tenant(
         Err(error) => Err(error),
         Ok(None) => Ok(None),
         Ok(Some(row)) => {
-            let (table, column) = (row.try_get(0)?, row.try_get(1)?);
+            let (table, column) = (told(&row, 0)?, told(&row, 1)?);
             Ok(Some(finding::Column::NoTenant { table, column }.into()))
         }
     }
@@ -72,7 +72,7 @@ async fn misses(db: &Db, layout: &Layout, may_read: MayRead) -> Result<Vec<Findi
             let query = queries::index_misses(key, may_read);
             let names: [Parameter<'_>; 2] = [(&key.table, Type::TEXT), (&key.slug, Type::TEXT)];
             if let Some(row) = db.opt(&query, &names).await? {
-                let (table, column) = (row.try_get(0)?, row.try_get(1)?);
+                let (table, column) = (told(&row, 0)?, told(&row, 1)?);
                 findings.push(finding::Column::IndexMisses { table, column }.into());
             }
         }

@@ -15,7 +15,7 @@ use postgres_types::Type;
 use tokio_postgres::error::SqlState;
 
 use super::{Finding, Layout, enqueue, finding, queries};
-use crate::pg::{Db, Parameter, QueryError};
+use crate::pg::{Db, Parameter, QueryError, told};
 
 /// The number of rows between two looks at the time.
 const ROWS: u64 = 4096;
@@ -52,7 +52,7 @@ pub async fn avoid_wrong_index(
                 let names: [Parameter<'_>; 2] =
                     [(&agents.table, Type::TEXT), (&agents.slug.name, Type::TEXT)];
                 let row = db.one(queries::NAMES, &names).await?;
-                let (table, column) = (row.try_get(0)?, row.try_get(1)?);
+                let (table, column) = (told(&row, 0)?, told(&row, 1)?);
                 return Ok(Some(finding::Column::IndexMisses { table, column }.into()));
             }
         }

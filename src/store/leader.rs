@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Store, queries};
 use crate::observe::state::DaemonSession;
-use crate::pg::{QueryError, Seconds};
+use crate::pg::{QueryError, Seconds, told};
 
 /// The holder of the leader lock, and whether it applies changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,15 +60,15 @@ impl Store {
     pub async fn leader(&self) -> Result<Leader, QueryError> {
         let row = self.db.one(&queries::leader(), &[]).await?;
         let age = |seconds: Option<Seconds>| seconds.map(|Seconds(time)| time);
-        let gid: Option<String> = row.try_get("gid")?;
-        let owner: Option<String> = row.try_get("owner")?;
+        let gid: Option<String> = told(&row, "gid")?;
+        let owner: Option<String> = told(&row, "owner")?;
         Ok(Leader {
             pid: row.try_get("pid")?,
-            role: row.try_get("role")?,
+            role: told(&row, "role")?,
             is_able: row.try_get("is_able")?,
             is_named: row.try_get("is_named")?,
-            program: row.try_get("program")?,
-            host: row.try_get("host")?,
+            program: told(&row, "program")?,
+            host: told(&row, "host")?,
             is_others: row.try_get("is_others")?,
             oldest: age(row.try_get("seconds")?),
             quiet: age(row.try_get("quiet")?),

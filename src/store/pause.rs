@@ -9,7 +9,7 @@ use postgres_types::Type;
 
 use super::{Store, queries};
 use crate::observe::Pause;
-use crate::pg::{Db, Parameter, QueryError};
+use crate::pg::{Db, Parameter, QueryError, told};
 use crate::time::Until;
 
 /// A pause to begin.
@@ -68,12 +68,12 @@ pub async fn in_force(db: &Db) -> Result<Option<Pause>, QueryError> {
     let Some(row) = db.opt(queries::PAUSE, &[]).await? else {
         return Ok(None);
     };
-    let by: Option<String> = row.try_get("by")?;
+    let by: Option<String> = told(&row, "by")?;
     Ok(Some(Pause {
         since: row.try_get("since")?,
         until: row.try_get("until")?,
         by: by.unwrap_or_else(|| "?".to_owned()),
-        reason: row.try_get("reason")?,
+        reason: told(&row, "reason")?,
         releases: row.try_get("releases")?,
     }))
 }

@@ -3,7 +3,7 @@
 use postgres_types::Type;
 
 use super::{Finding, Layout, finding, queries};
-use crate::pg::{Db, Parameter, QueryError};
+use crate::pg::{Db, Parameter, QueryError, told};
 use crate::settings::Database;
 
 /// Whether the role of this session is a monitoring role: one that an install has granted what it
@@ -41,14 +41,14 @@ pub(super) async fn missing_privileges(
     };
     Ok(Some(
         finding::Rights::Unprivileged {
-            role: first.try_get(2)?,
+            role: told(first, 2)?,
             missing: rows
                 .iter()
-                .map(|row| row.try_get(0))
+                .map(|row| told(row, 0))
                 .collect::<Result<_, _>>()?,
             grants: rows
                 .iter()
-                .map(|row| row.try_get(1))
+                .map(|row| told(row, 1))
                 .collect::<Result<_, _>>()?,
             reads_only,
         }
@@ -207,7 +207,7 @@ pub(super) async fn others_may_write(db: &Db, layout: &Layout) -> Result<Vec<Fin
         if noted.contains(&row.try_get(1)?) {
             continue;
         }
-        let (role, tables, revokes) = (row.try_get(0)?, row.try_get(2)?, row.try_get(3)?);
+        let (role, tables, revokes) = (told(&row, 0)?, told(&row, 2)?, told(&row, 3)?);
         findings.push(
             finding::Rights::OthersMayWrite {
                 role,

@@ -5,7 +5,7 @@ use postgres_types::Type;
 use super::finding::{Finding, Install};
 use super::queries;
 use crate::pg::identifier::Quoted;
-use crate::pg::{Db, Parameter, QueryError};
+use crate::pg::{Db, Parameter, QueryError, told};
 use crate::settings::Database;
 
 /// The installs that serve the same configurations, or have the same locks.
@@ -17,7 +17,7 @@ pub(super) async fn rivals(db: &Db, database: &Database) -> Result<Vec<Finding>,
     let rows = db.all(&queries::rivals(), &tables).await?;
     let mut findings = Vec::new();
     for row in &rows {
-        let (schema, table): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+        let (schema, table): (String, Option<String>) = (told(row, 0)?, told(row, 1)?);
         findings.push(match table {
             Some(table) => Install::Rival { schema, table }.into(),
             None => Install::SharedLocks(schema).into(),

@@ -19,7 +19,7 @@ use postgres_types::Type;
 use super::queries::{IS_WITHIN_REACH, OWN_FUNCTIONS, OWN_RELATIONS};
 use super::{Finding, finding};
 use crate::pg::identifier::{Literal, Quoted};
-use crate::pg::{Db, List, Parameter, QueryError};
+use crate::pg::{Db, List, Parameter, QueryError, told};
 use crate::settings::Database;
 
 /// The objects in the schema `agent_sync`, and the schema, that belong neither to a superuser nor
@@ -169,8 +169,8 @@ pub async fn owners(db: &Db, database: &Database) -> Result<Owners, QueryError> 
         (&configurations.table, Type::TEXT),
     ];
     let row = db.one(&query_of_owners(), &tables).await?;
-    let untrusted: Option<String> = row.try_get(0)?;
-    let taken: Option<String> = row.try_get(1)?;
+    let untrusted: Option<String> = told(&row, 0)?;
+    let taken: Option<String> = told(&row, 1)?;
     let List(oids): List<u32> = row.try_get(2)?;
     let own = ["outbox", "problem", "install", "history"].map(|name| format!("agent_sync.{name}"));
     let served = [
@@ -190,16 +190,17 @@ pub async fn owners(db: &Db, database: &Database) -> Result<Owners, QueryError> 
     })
 }
 
-/// The install, if it belongs to a role that is no superuser, and this session can act as one: a
-/// query on its tables would run code of that role with the rights of the superuser (S27).
+/// The install, if it belongs to a role that is no superuser, and this session has rights that this
+/// role does not have, such as those of a superuser: a query on its tables would run code of that
+/// role with these rights (S27).
 pub async fn of_others(db: &Db) -> Result<Option<Finding>, QueryError> {
     let Some(row) = db.opt(&query_of_others(), &[]).await? else {
         return Ok(None);
     };
     let of_others = finding::Rights::OfOthers {
-        owners: row.try_get(0)?,
-        role: row.try_get(1)?,
-        rights: row.try_get(2)?,
+        owners: told(&row, 0)?,
+        role: told(&row, 1)?,
+        rights: told(&row, 2)?,
     };
     Ok(Some(of_others.into()))
 }

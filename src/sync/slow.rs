@@ -1,9 +1,9 @@
 //! Slow writes (G5). Usually a trigger makes them slow.
 //!
-//! There is one session, so all other writes wait for a running one. A write beside others may take
-//! [`BESIDE_OTHERS`]. A slower write is left in the outbox and tried alone. Its time limit doubles
-//! from try to try up to `sync.statement_timeout`, and it gets at most a fifth of the time of the
-//! session. A write that exceeds the full limit becomes a problem.
+//! There is one session, so all other writes wait for a running one. All writes of a batch may take
+//! [`BESIDE_OTHERS`] together. A slower write is left in the outbox and tried alone. Its time limit
+//! doubles from try to try up to `sync.statement_timeout`, and it gets at most a fifth of the time
+//! of the session. A write that exceeds the full limit becomes a problem.
 //!
 //! A slug that is read and written page by page (`sync::large`) has one limit for all pages. Where
 //! large agents of other databases wait for the turn that it has, that is [`LONGEST_TURN`] at the

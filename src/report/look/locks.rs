@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 
 use super::OVERDUE;
 use super::asking::{Asking, Over};
-use crate::pg::QueryError;
+use crate::pg::{QueryError, told};
 use crate::report::note::Note;
 use crate::show::age;
 use crate::store::report;
@@ -32,12 +32,12 @@ struct Lock {
 impl Lock {
     fn of(row: &Row) -> Result<Self, tokio_postgres::Error> {
         Ok(Self {
-            table: row.try_get(0)?,
-            mode: row.try_get(1)?,
+            table: told(row, 0)?,
+            mode: told(row, 1)?,
             pid: row.try_get(2)?,
             is_granted: row.try_get(3)?,
             holder: row.try_get(4)?,
-            held: row.try_get(5)?,
+            held: told(row, 5)?,
             seconds: row.try_get(6)?,
             is_age_hidden: row.try_get(7)?,
         })

@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 use super::{Daemon, Group, Look, OVERDUE, Outbox};
 use crate::key::Key;
 use crate::pg::identifier::Literal;
+use crate::pg::told;
 use crate::report::note::{Level, Note};
 use crate::report::problem;
 use crate::settings::Database;
@@ -34,7 +35,7 @@ impl Transaction {
     pub(super) fn of(row: &Row) -> Result<Self, tokio_postgres::Error> {
         Ok(Self {
             pid: row.try_get(0)?,
-            prepared: row.try_get(1)?,
+            prepared: told(row, 1)?,
             since: row.try_get::<_, Option<SystemTime>>(2)?.map(time::rfc3339),
             seconds: row.try_get(3)?,
         })

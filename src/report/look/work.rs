@@ -9,7 +9,7 @@ use super::asking::{Asking, Over};
 use super::words::{Transaction, in_trouble, pending, who_leads};
 use super::{Counted, Daemon, Group, OVERDUE, Outbox};
 use crate::pg::identifier::plain;
-use crate::pg::{List, QueryError};
+use crate::pg::{List, QueryError, told};
 use crate::report::note::Note;
 use crate::store::{Lossy, report};
 use crate::time;
@@ -148,12 +148,10 @@ fn daemon(row: &Row) -> Result<Daemon, tokio_postgres::Error> {
     Ok(Daemon {
         // 0 is a prepared transaction; `program` is its name.
         pid: row.try_get("pid")?,
-        host: row.try_get("host")?,
+        host: told(row, "host")?,
         knows_host: row.try_get("told_where")?,
-        user: row.try_get("role")?,
-        program: row
-            .try_get::<_, Option<String>>("program")?
-            .unwrap_or_default(),
+        user: told(row, "role")?,
+        program: told::<Option<String>>(row, "program")?.unwrap_or_default(),
         connected_since: row
             .try_get::<_, Option<SystemTime>>("connected_since")?
             .map(time::rfc3339),

@@ -2,7 +2,7 @@
 //! tenants of the settings.
 
 use crate::pg::identifier::plain;
-use crate::pg::{Db, QueryError};
+use crate::pg::{Db, QueryError, unmarked};
 use crate::settings::Database;
 use crate::store::finding::{self, Finding};
 use crate::store::queries;
@@ -58,7 +58,7 @@ fn other_tables(database: &Database, installed: (String, String)) -> Option<Find
     );
     (installed != expected).then_some(
         finding::Install::OtherTables {
-            installed,
+            installed: (unmarked(installed.0), unmarked(installed.1)),
             expected,
         }
         .into(),
@@ -78,7 +78,7 @@ fn other_tenants(database: &Database, installed: &Tenants) -> Option<Finding> {
         _ => "no tenants".to_owned(),
     };
     (*installed != expected).then(|| {
-        let (installed, expected) = (named(installed), named(&expected));
+        let (installed, expected) = (unmarked(named(installed)), named(&expected));
         finding::Install::OtherTenants {
             installed,
             expected,

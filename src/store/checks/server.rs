@@ -1,6 +1,6 @@
 //! The check of the server.
 
-use crate::pg::{Db, QueryError};
+use crate::pg::{Db, QueryError, told};
 use crate::store::finding::{self, Finding};
 use crate::store::queries;
 
@@ -12,7 +12,7 @@ const OLDEST: i32 = 140_000;
 pub async fn server(db: &Db) -> Result<Vec<Finding>, QueryError> {
     let row = db.one(&queries::server(), &[]).await?;
     Ok(judge_server(
-        row.try_get("version")?,
+        told(&row, "version")?,
         row.try_get("number")?,
         row.try_get("is_standby")?,
         row.try_get("is_read_only")?,

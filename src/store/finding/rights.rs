@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use tokio_postgres::{Error, Row};
 
 use super::Consequence;
-use crate::pg::identifier::plain;
+use crate::pg::{identifier::plain, told};
 
 /// The remedy for objects of others.
 const STRANGERS: &str = "Find its owner. If it is not needed: DROP SCHEMA agent_sync CASCADE; \
@@ -144,11 +144,11 @@ impl Rights {
     /// From a row of `queries::HIDDEN_ROWS`.
     pub(in crate::store) fn rows_may_be_hidden(row: &Row) -> Result<Self, Error> {
         Ok(Self::RowsMayBeHidden {
-            table: row.try_get(0)?,
-            command: row.try_get(1)?,
-            role: row.try_get(2)?,
-            restrictive: row.try_get(3)?,
-            policy: row.try_get(4)?,
+            table: told(row, 0)?,
+            command: told(row, 1)?,
+            role: told(row, 2)?,
+            restrictive: told(row, 3)?,
+            policy: told(row, 4)?,
         })
     }
 

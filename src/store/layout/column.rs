@@ -5,6 +5,7 @@ use tokio_postgres::{Error, Row};
 use super::SqlColumn;
 use crate::mapping::NumberColumn;
 use crate::pg::identifier::Quoted;
+use crate::pg::told;
 
 /// The columns of a table, their types by name and by length, whether one can be written, whether
 /// it is indexed, and whether it is of a primary key that can be read; then its collation, if the
@@ -140,7 +141,7 @@ impl Found {
     pub(super) fn of(row: &Row) -> Result<Self, Error> {
         Ok(Found {
             name: row.try_get("name")?,
-            sql_type: row.try_get("sql_type")?,
+            sql_type: told(row, "sql_type")?,
             cast: row.try_get("cast_type")?,
             modifier: row.try_get("modifier")?,
             generated: row.try_get("generated")?,
@@ -148,9 +149,9 @@ impl Found {
             of_key: row.try_get("of_key")?,
             stale: match row.try_get("recorded")? {
                 Some(recorded) => Some(Stale {
-                    collation: row.try_get("collation_name")?,
+                    collation: told(row, "collation_name")?,
                     recorded,
-                    actual: row.try_get("actual")?,
+                    actual: told(row, "actual")?,
                 }),
                 None => None,
             },

@@ -11,7 +11,7 @@ use super::tenant::Tenant;
 use super::{LayoutError, SqlColumn};
 use crate::columns::{MappedColumn, Per};
 use crate::pg::identifier::{Quoted, plain};
-use crate::pg::{Db, Parameter, QueryError};
+use crate::pg::{Db, Parameter, QueryError, unmarked};
 use crate::store::finding::{self, Finding};
 
 pub(super) struct Table {
@@ -214,7 +214,11 @@ impl Table {
         (!columns.is_empty()).then(|| Lacking {
             table: self.shown.clone(),
             columns,
-            found: self.found.iter().map(|found| plain(&found.name)).collect(),
+            found: self
+                .found
+                .iter()
+                .map(|found| unmarked(plain(&found.name)))
+                .collect(),
         })
     }
 

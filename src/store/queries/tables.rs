@@ -17,6 +17,12 @@ pub const UNLOGGED: &str = "
 /// The tables that are published without a replica identity, so that PostgreSQL refuses what the
 /// daemon does in them: updates of the configurations, the quoted table `$1` with its partitions,
 /// and deletes and updates in tables of ours. The table, and whether it is ours.
+///
+/// A table is published, as PostgreSQL takes it, with each table that it is a partition of, with
+/// the schema of one of them, or with all tables. Only a superuser publishes schemas or all tables,
+/// and only the owner a table. So this begins at our tables, and reads the publications of others
+/// at most once (S30): the view `pg_publication_tables` would expand each of them. PostgreSQL 14
+/// has no catalog of published schemas, which `pg_depend` has as well.
 pub fn unpublishable() -> String {
     format!(
         "
@@ -24,20 +30,45 @@ pub fn unpublishable() -> String {
         SELECT to_regclass($1::text)::oid
         UNION
         SELECT i.inhrelid FROM written w JOIN pg_inherits i ON i.inhparent = w.relation
+    ), bare AS MATERIALIZED (
+        SELECT c.oid, c.relnamespace = to_regnamespace('agent_sync') AS is_ours
+        FROM pg_class c
+        WHERE c.oid = ANY (ARRAY(SELECT w.relation FROM written w) || {OWN_RELATIONS})
+          AND c.relkind = 'r' AND c.relpersistence = 'p'
+          AND NOT CASE c.relreplident
+              WHEN 'f' THEN true
+              WHEN 'd' THEN EXISTS (SELECT FROM pg_index i
+                WHERE i.indrelid = c.oid AND i.indisprimary)
+              WHEN 'i' THEN EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid
+                AND i.indisreplident)
+              ELSE false END
+    ), place (oid, is_ours, relation) AS MATERIALIZED (
+        SELECT b.oid, b.is_ours, b.oid FROM bare b
+        UNION
+        SELECT b.oid, b.is_ours, a.relid::oid FROM bare b
+          CROSS JOIN LATERAL pg_partition_ancestors(b.oid) AS a (relid)
+    ), published (relation, namespace, updates, deletes) AS (
+        SELECT r.prrelid, null::oid, bool_or(p.pubupdate), bool_or(p.pubdelete)
+        FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+        WHERE r.prrelid = ANY (ARRAY(SELECT x.relation FROM place x))
+        GROUP BY r.prrelid
+        UNION ALL
+        SELECT null, s.refobjid, bool_or(p.pubupdate), bool_or(p.pubdelete)
+        FROM pg_depend s
+        JOIN pg_depend o ON o.classid = s.classid AND o.objid = s.objid
+          AND o.refclassid = 'pg_publication'::regclass
+        JOIN pg_publication p ON p.oid = o.refobjid
+        WHERE s.classid = to_regclass('pg_catalog.pg_publication_namespace')
+          AND s.refclassid = 'pg_namespace'::regclass
+        GROUP BY s.refobjid
+        UNION ALL
+        SELECT null, null, bool_or(p.pubupdate), bool_or(p.pubdelete)
+        FROM pg_publication p WHERE p.puballtables
     )
-    SELECT DISTINCT c.oid::regclass::text, c.relnamespace = to_regnamespace('agent_sync')
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_publication_tables t ON t.schemaname = n.nspname AND t.tablename = c.relname
-    JOIN pg_publication p ON p.pubname = t.pubname AND (p.pubupdate OR p.pubdelete
-      AND n.nspname = 'agent_sync')
-    WHERE c.oid = ANY (ARRAY(SELECT w.relation FROM written w) || {OWN_RELATIONS})
-      AND c.relkind = 'r'
-      AND NOT CASE c.relreplident
-          WHEN 'f' THEN true
-          WHEN 'd' THEN EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
-          WHEN 'i' THEN EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid
-            AND i.indisreplident)
-          ELSE false END
+    SELECT DISTINCT x.oid::regclass::text, x.is_ours
+    FROM place x JOIN pg_class c ON c.oid = x.relation
+    JOIN published p ON coalesce(p.relation = x.relation, p.namespace = c.relnamespace, true)
+      AND (p.updates OR p.deletes AND x.is_ours)
     ORDER BY 1"
     )
 }

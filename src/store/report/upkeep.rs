@@ -131,8 +131,9 @@ pub const RECORD_HOLDER: &str = "
     ORDER BY w.is_awaited DESC, s.xact_start LIMIT 1";
 
 /// How the outbox is kept: its size in bytes, its dead rows, whether vacuum comes by itself, the
-/// replication slot that holds back cleaning up furthest, and the publications of all tables. And
-/// the GRANTs of the functions that the capture may not call after a failure.
+/// replication slot that holds back cleaning up furthest, and the publications of all tables. The
+/// extensions in the schema, and the GRANTs of the functions that the capture may not call after a
+/// failure.
 pub fn tables() -> String {
     let after_a_failure = queries::CALLED_AFTER_A_FAILURE.join("', '");
     let lost_saves = queries::lost_saves();
@@ -156,7 +157,9 @@ pub fn tables() -> String {
             WHERE NOT r.active AND greatest(age(r.xmin), age(r.catalog_xmin)) > 1000000
             ORDER BY greatest(age(r.xmin), age(r.catalog_xmin)) DESC LIMIT 1) AS slot,
            (SELECT string_agg(quote_ident(p.pubname), ', ' ORDER BY p.pubname)
-             FROM pg_publication p WHERE p.puballtables) AS publications
+             FROM pg_publication p WHERE p.puballtables) AS publications,
+           (SELECT string_agg(quote_ident(e.extname), ', ' ORDER BY e.extname)
+             FROM pg_extension e WHERE e.extnamespace = to_regnamespace('agent_sync')) AS extensions
     FROM pg_class o
     WHERE o.oid = to_regclass('agent_sync.outbox')"
     )

@@ -76,7 +76,7 @@ enum Phase {
         pause: Duration,
     },
     /// Asleep until a notification arrives or something is due: the next sweep, the next retry,
-    /// another attempt at what was left, or a timed wake-up.
+    /// another attempt at what was left, the turn of heavy work, or a timed wake-up.
     Waiting {
         /// Whether slugs are left in the outbox (glossary: left).
         left_rows: bool,

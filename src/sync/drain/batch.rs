@@ -41,7 +41,7 @@ pub(super) struct End {
     pub(super) last: Tid,
     /// Whether the next batch begins at the same place: slugs were left out, because the batch
     /// would have been too heavy, or the batch had one slug alone (the suspect of the connection,
-    /// or a slow one).
+    /// a slow one, or a busy one).
     pub(super) stays_here: bool,
     /// Whether it has reached the end of the outbox.
     pub(super) is_last: bool,
