@@ -118,7 +118,7 @@ Examples:
 leading daemon processes them, or this command if no daemon leads. It waits
 for the end and reports failures. Above reconcile.confirm_above configurations
 it asks first. A change of the rules can be applied to some agents first, with
--- sample or --slugs-from.
+--sample or --slugs-from.
 
 Examples:
   agent-sync reconcile reception        one agent

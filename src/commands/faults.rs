@@ -68,7 +68,7 @@ pub(super) fn no_layout(database: &Database, error: LayoutError) -> anyhow::Erro
 
 /// The remedy where the role of a command lacks a privilege.
 const AS_ANOTHER_ROLE: &str = "Run this as the role of the daemon, which `agent-sync install \
-    -- role NAME` grants its privileges. A role of `--monitor` can run `status`, `databases`, \
+    --role NAME` grants its privileges. A role of `--monitor` can run `status`, `databases`, \
     `wait` and `doctor`.";
 
 /// The remedy of a command for a lock. A daemon would try again.

@@ -50,7 +50,7 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
                     if told.more {
                         page.note(format_args!(
                             "database {}: more than {MOST} tenants have this slug; name one with \
-                            -- tenant",
+                            --tenant",
                             database.name
                         ));
                     }

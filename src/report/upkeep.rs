@@ -262,7 +262,7 @@ fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
                 lacks them stops: {all}"
             ),
             "Create the schema agent_sync on each subscriber (pg_dump --schema-only \
-            -- schema=agent_sync), or publish tables or schemas by name.",
+            --schema=agent_sync), or publish tables or schemas by name.",
         ));
     }
     if let Some(slot) = slot {

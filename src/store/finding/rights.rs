@@ -226,7 +226,7 @@ impl Rights {
             Self::OthersMayWrite { revokes, .. } => format!(
                 "Run `agent-sync install` for this database, which revokes this, or as the owner \
                 of the schema: {revokes} If it is a role of the daemon, run `agent-sync install \
-                -- role NAME`."
+                --role NAME`."
             )
             .into(),
         }
