@@ -174,13 +174,10 @@ const ENDED: &str = "See the server's log for what ended the connection: a trigg
     time limit of the server or of a proxy. The daemon retries, at once when the agent is saved.";
 const NO_STATE: &str =
     "Look for other faults of this database with `agent-sync doctor`; the daemon retries.";
-/// The functions of PostgreSQL that refuse a new transaction number, with the code 54000.
-const OUT_OF_NUMBERS: [&str; 2] = ["GetNewTransactionId", "GetNewMultiXactId"];
 const WRAPAROUND: Policy = Policy {
     class: Class::Fault,
-    remedy: "The server refuses writes until old transaction numbers are free: end old and \
-        prepared transactions (pg_stat_activity, pg_prepared_xacts), drop unused replication slots, \
-        and run VACUUM in the databases that its log names.",
+    remedy: "End old and prepared transactions (pg_stat_activity, pg_prepared_xacts), drop unused \
+        replication slots, and run VACUUM in the databases that the log of the server names.",
 };
 const UNKNOWN: Policy = Policy {
     class: Class::Fault,
@@ -196,10 +193,11 @@ pub fn policy(error: &Error) -> Policy {
         };
     };
     let code = db.code().code();
-    if db
-        .routine()
-        .is_some_and(|routine| OUT_OF_NUMBERS.contains(&routine))
-    {
+    // The functions that refuse a new transaction number, with the code 54000.
+    if matches!(
+        db.routine(),
+        Some("GetNewTransactionId" | "GetNewMultiXactId")
+    ) {
         return WRAPAROUND;
     }
     let known = POLICIES
