@@ -34,9 +34,23 @@ impl Store {
 
     /// Puts every agent into the outbox that is not there yet.
     pub async fn enqueue_absent(&self) -> Result<(), QueryError> {
-        self.db
-            .run(&queries::enqueue_absent(&self.layout), &[])
-            .await
+        let enqueue = queries::enqueue_absent(&self.layout);
+        self.planned(queries::WHOLE_TABLES, &enqueue).await
+    }
+
+    /// Runs a statement with settings of the planner of its own, in one round trip.
+    async fn planned(&self, settings: &str, query: &str) -> Result<(), QueryError> {
+        let settings = format!("BEGIN; {settings}");
+        // After an error PostgreSQL takes COMMIT for ROLLBACK.
+        let (begun, done, committed) = tokio::join!(
+            biased;
+            self.db.batch(&settings),
+            self.db.run(query, &[]),
+            self.db.batch("COMMIT"),
+        );
+        begun?;
+        done?;
+        committed
     }
 
     /// Puts every agent into the outbox because of `uncaptured` missed changes, and notes in
@@ -90,15 +104,10 @@ impl Store {
 
     /// Puts the problems that a new check may clear into the outbox.
     pub async fn sweep_problems(&self) -> Result<(), QueryError> {
-        self.db
-            .run(&queries::enqueue_orphans(&self.layout), &[])
-            .await?;
-        self.db
-            .run(&queries::enqueue_unambiguous(&self.layout), &[])
-            .await?;
-        self.db
-            .run(&queries::enqueue_found(&self.layout), &[])
-            .await
+        for (settings, look) in queries::looks(&self.layout) {
+            self.planned(settings, &look).await?;
+        }
+        Ok(())
     }
 
     /// Puts the slugs whose retry is due into the outbox. Returns the time until the next retry.

@@ -126,6 +126,21 @@ fn is_for(layout: &Layout) -> String {
     format!("{same_slug} AND {same_tenant}")
 }
 
+/// The condition that the slug of the configuration `c` is between those of the keys `$2` and `$3`,
+/// so that a join by order reads no other part of an index. None where the two tables have another
+/// order.
+fn within_bounds(layout: &Layout) -> String {
+    if !layout.have_one_order() {
+        return String::new();
+    }
+    let (slug, keys) = (layout.configurations.lookup("c"), layout.keys());
+    format!(
+        " AND ($2::text IS NULL OR {slug} >= {}) AND ($3::text IS NULL OR {slug} <= {})",
+        keys.slug("$2::text"),
+        keys.slug("$3::text"),
+    )
+}
+
 /// The condition that the agent `a` is one of those that `$1` names.
 fn is_named(agents: &Agents, named: Named) -> String {
     let (slug, key) = (agents.lookup("a"), agents.key("a"));
@@ -239,7 +254,7 @@ pub fn survey(layout: &Layout, read: Extent, named: Named) -> String {
         "SELECT {result} AS slug, {is_sent} IS NOT NULL AS is_sent, {said}, {},
                 c.ctid IS NOT NULL AS is_configured, {},
                 {number} AS agents, heavy.weight, {versions}
-         FROM {} a LEFT JOIN {} c ON {}
+         FROM {} a LEFT JOIN {} c ON {}{}
          {from} {counting} CROSS JOIN LATERAL {heavy}
          WHERE a.{own} IS NOT NULL AND {asked}
          ORDER BY {}, c.tableoid, c.ctid",
@@ -248,12 +263,13 @@ pub fn survey(layout: &Layout, read: Extent, named: Named) -> String {
         agents.table,
         configurations.table,
         is_for(layout),
+        within_bounds(layout),
         order(agents),
     )
 }
 
 /// How many configurations with a slug match no agent, and the first `$1` of their keys; of a
-/// longer one than any may be, the beginning. Both tables are read once, and joined by hash.
+/// longer one than any may be, the beginning. Both tables are read once, and joined by order.
 pub fn unmatched(layout: &Layout) -> String {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
     let begun = queries::beginning("u.key");

@@ -31,6 +31,7 @@ pub use walk::{Step, Walk};
 
 use crate::mapping::Rules;
 use crate::pg::{Db, Parameter, QueryError};
+use crate::store::queries::{NAMED_ROWS, WHOLE_TABLES};
 use crate::store::surveyed::{self, Extent, Named, Surveyed};
 use crate::store::{Layout, enqueue};
 
@@ -111,7 +112,11 @@ async fn survey_range(
 ) -> Result<Ended, QueryError> {
     let within = scope.within.unwrap_or(LONGEST);
     let db = &db.with_time_limit(within + Duration::from_secs(5));
-    db.batch(&begin(within)).await?;
+    let planned = match scope.named {
+        None | Some((Named::Tenant, _)) => WHOLE_TABLES,
+        Some(_) => NAMED_ROWS,
+    };
+    db.batch(&begin(within, planned)).await?;
     let outcome = read(db, layout, rules, scope, range, visit).await;
     // After an early end the callback may wait for its reader, so the transaction ends first. After
     // an error, that error counts.
@@ -119,15 +124,16 @@ async fn survey_range(
     outcome.and_then(|outcome| ended.map(|()| outcome))
 }
 
-/// The statements that begin the transaction with its own limits, because those of the session are
-/// for small batches. All rows are read, so the planner must not optimize for the first ones, as it
+/// The statements that begin the transaction with these settings of the planner and its own limits,
+/// because those of the session are for small batches. All rows are read, so the planner must not optimize for the first ones, as it
 /// does for a cursor.
-fn begin(longest: Duration) -> String {
+fn begin(longest: Duration, planned: &str) -> String {
     format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
          SET LOCAL statement_timeout = {};
          SET LOCAL idle_in_transaction_session_timeout = {};
-         SET LOCAL cursor_tuple_fraction = 1",
+         SET LOCAL cursor_tuple_fraction = 1;
+         {planned}",
         longest.as_millis(),
         IDLE.as_millis(),
     )

@@ -9,6 +9,7 @@ use postgres_types::Type;
 use super::{Comparison, Ended, IDLE, ROWS, YIELD, begin, next_portion};
 use crate::mapping::Rules;
 use crate::pg::{Db, Parameter, QueryError};
+use crate::store::queries::NAMED_ROWS;
 use crate::store::surveyed::{self, Extent, Named, Surveyed};
 use crate::store::{Layout, MOST_CONFIGURATIONS, enqueue};
 
@@ -42,7 +43,7 @@ pub async fn compare(
     let db = &db.with_time_limit(reading.time + IDLE);
     loop {
         let mut found = None;
-        db.batch(&begin(reading.time)).await?;
+        db.batch(&begin(reading.time, NAMED_ROWS)).await?;
         let outcome = read(db, layout, rules, key, reading, &mut found, &mut visit).await;
         let ended = db.batch("ROLLBACK").await;
         match outcome {

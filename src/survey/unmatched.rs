@@ -10,6 +10,7 @@ use postgres_types::Type;
 use crate::key::{Key, Keys};
 use crate::pg::sqlstate::{self, Class};
 use crate::pg::{Db, List, Parameter, QueryError};
+use crate::store::queries::WHOLE_TABLES;
 use crate::store::{Layout, Lossy, surveyed};
 
 /// The number of keys that are read.
@@ -41,7 +42,7 @@ pub async fn unmatched(
     let db = &db.with_time_limit(limit + Duration::from_secs(5));
     let limit = limit.as_millis();
     db.batch(&format!(
-        "BEGIN READ ONLY; SET LOCAL statement_timeout = {limit}"
+        "BEGIN READ ONLY; SET LOCAL statement_timeout = {limit}; {WHOLE_TABLES}"
     ))
     .await?;
     let some: [Parameter<'_>; 1] = [(&SOME, Type::INT8)];

@@ -595,16 +595,10 @@ async fn every_query_can_be_prepared(platform: Platform) {
         queries::write_change(&layout, true),
     );
     let bare_write_change = queries::write_change(&layout, false);
-    let (all, orphans) = (
+    let [(_, orphans), (_, unambiguous), (_, found)] = queries::looks(&layout);
+    let (all, absent, uncaptured) = (
         queries::enqueue_all(&layout),
-        queries::enqueue_orphans(&layout),
-    );
-    let (absent, unambiguous) = (
         queries::enqueue_absent(&layout),
-        queries::enqueue_unambiguous(&layout),
-    );
-    let (found, uncaptured) = (
-        queries::enqueue_found(&layout),
         queries::enqueue_uncaptured(&layout),
     );
     let (agents, configurations) = (

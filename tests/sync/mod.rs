@@ -2,6 +2,7 @@
 
 mod audit;
 mod basics;
+mod collisions;
 mod columns;
 mod encoding;
 mod fast_path;

@@ -67,6 +67,15 @@ impl Agents {
         self.slug_is_indexed || self.pair_is_indexed
     }
 
+    /// Whether an index finds each key without a look at the rows of others.
+    pub fn is_found_by_index(&self) -> bool {
+        if self.tenant.is_some() {
+            self.pair_is_indexed
+        } else {
+            self.slug_is_indexed
+        }
+    }
+
     /// Whether indexes find each key, and each slug of whatever tenant, without a look at the rows
     /// of others.
     pub fn names_are_indexed(&self) -> bool {

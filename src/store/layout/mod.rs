@@ -150,6 +150,13 @@ impl Layout {
         })
     }
 
+    /// Whether the slugs of the two tables have one order.
+    pub fn have_one_order(&self) -> bool {
+        !self.collations_differ
+            && self.agents.lookup == Lookup::Column
+            && self.configurations.lookup == Lookup::Column
+    }
+
     /// Whether keys have a tenant.
     pub fn keys(&self) -> Keys {
         self.agents.keys()

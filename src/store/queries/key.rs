@@ -54,6 +54,15 @@ impl Keys {
         }
     }
 
+    /// The same, compared byte by byte.
+    pub(super) fn exact_columns(self, alias: &str) -> String {
+        let slug = format!("{alias}.slug COLLATE \"C\" AS slug");
+        match self {
+            Self::Slugs => slug,
+            Self::Tenants => format!("{alias}.tenant COLLATE \"C\" AS tenant, {slug}"),
+        }
+    }
+
     /// The values of these columns for the key `key`.
     pub(in crate::store) fn values(self, key: &str) -> String {
         match self {

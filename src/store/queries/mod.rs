@@ -14,6 +14,7 @@ mod fast_path;
 mod hidden;
 mod history;
 mod install;
+mod joins;
 pub(in crate::store) mod key;
 mod lead;
 mod near;
@@ -39,6 +40,7 @@ pub(super) use columns::{As, agent_columns, configuration_columns, is_result_nam
 pub use fast_path::*;
 pub use history::{NOTE_LAST_SYNC, PRUNE_HISTORY};
 pub use install::*;
+pub use joins::*;
 pub use lead::*;
 pub use near::near_misses;
 pub use outbox::*;

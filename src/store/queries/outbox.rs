@@ -2,6 +2,8 @@
 //! audit, due retries, every agent, and agents whose problem may be over. And the notes and
 //! notifications that go with it.
 
+use super::joins::{BY_INDEX_ALONE, WHOLE_TABLES};
+use super::requested::exact_columns;
 use crate::key::Keys;
 use crate::store::layout::Layout;
 
@@ -73,15 +75,21 @@ pub fn enqueue_all(layout: &Layout) -> String {
 }
 
 /// Every agent into the outbox that is not in it: for a look that comes again and again, and must
-/// not pile up. What waits there is read later than this.
+/// not pile up. What waits there is read later than this. Planned with [`WHOLE_TABLES`].
 pub fn enqueue_absent(layout: &Layout) -> String {
-    let (all, slug) = (enqueue_all(layout), &layout.agents.slug.name);
-    let (own, key) = (layout.keys().of_row("o"), layout.agents.key("a"));
-    let is_there = match layout.keys() {
-        Keys::Slugs => format!("{own} = a.{slug}::text"),
-        Keys::Tenants => format!("{own} = {key}"),
-    };
-    format!("{all} AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE {is_there})")
+    let (table, slug, keys) = (
+        &layout.agents.table,
+        &layout.agents.slug.name,
+        layout.keys(),
+    );
+    format!(
+        "INSERT INTO agent_sync.outbox ({})
+         SELECT {} FROM {table} a WHERE a.{slug} IS NOT NULL
+         EXCEPT SELECT {} FROM agent_sync.outbox o",
+        keys.names(),
+        exact_columns(&layout.agents),
+        keys.exact_columns("o"),
+    )
 }
 
 /// Every agent into the outbox after `$1` saves that could not be captured, and says so in
@@ -92,60 +100,103 @@ pub fn enqueue_uncaptured(layout: &Layout) -> String {
     format!("WITH settled AS (UPDATE agent_sync.install SET uncaptured_seen = $1) {all}")
 }
 
-/// Puts the keys of the problems `p` into the outbox that meet this condition and are not in it.
-fn enqueue_problems(keys: Keys, condition: &str) -> String {
-    let (names, columns) = (keys.names(), keys.columns("p"));
-    let (waiting, key) = (keys.of_row("o"), keys.of_row("p"));
+/// The looks of a sweep: each puts the problems that a new check may clear into the outbox, unless
+/// they are there. With the settings of the planner for it.
+pub fn looks(layout: &Layout) -> [(&'static str, String); 3] {
+    let planned = |by_index| {
+        if by_index {
+            BY_INDEX_ALONE
+        } else {
+            WHOLE_TABLES
+        }
+    };
+    let of_agents = planned(layout.agents.is_found_by_index());
+    let of_configurations = planned(layout.configurations.key_is_indexed);
+    [
+        (of_agents, enqueue_orphans(layout)),
+        (of_agents, enqueue_unambiguous(layout)),
+        (of_configurations, enqueue_found(layout)),
+    ]
+}
+
+/// Puts the keys of the problems `p` into the outbox that this ending of their query leaves, and
+/// that are not in it. EXCEPT compares them sorted, whatever the planner takes for the size of the
+/// outbox. Where no problem is left, the outbox is not read.
+fn enqueue_problems(keys: Keys, ending: &str) -> String {
+    let (names, columns) = (keys.names(), keys.exact_columns("p"));
     format!(
-        "INSERT INTO agent_sync.outbox ({names}) SELECT {columns} FROM agent_sync.problem p
-         WHERE {condition}
-           AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE {waiting} = {key})"
+        "WITH found AS MATERIALIZED (SELECT {columns} FROM agent_sync.problem p {ending})
+         INSERT INTO agent_sync.outbox ({names})
+         SELECT {names} FROM found
+         EXCEPT SELECT {} FROM agent_sync.outbox o WHERE EXISTS (SELECT FROM found)",
+        keys.exact_columns("o")
     )
 }
 
 /// Problems of agents that are not found. Whether one is gone is for the batch to say, which has
 /// proof, so its problem is not deleted here.
-pub fn enqueue_orphans(layout: &Layout) -> String {
+fn enqueue_orphans(layout: &Layout) -> String {
     let (table, agents) = (&layout.agents.table, &layout.agents);
-    let mut condition = format!(
-        "NOT EXISTS (SELECT FROM {table} a WHERE {})",
-        agents.is("a", "p.tenant", "p.slug")
-    );
-    if let Some(without) = agents.lacks_tenant("a", "p.slug") {
-        condition = format!(
-            "{condition} AND NOT (p.tenant IS NULL AND EXISTS (SELECT FROM {table} a \
-             WHERE {without}))"
-        );
-    }
-    enqueue_problems(layout.keys(), &condition)
+    let is = agents.is("a", "p.tenant", "p.slug");
+    let without = agents.lacks_tenant("a", "p.slug");
+    let ending = if agents.is_found_by_index() {
+        let mut conditions = vec![is];
+        conditions.extend(without.map(|without| format!("p.tenant IS NULL AND {without}")));
+        let found: Vec<String> = conditions
+            .iter()
+            .map(|one| format!("SELECT true AS found FROM {table} a WHERE {one} LIMIT 1"))
+            .collect();
+        // The ending keeps the planner from a join that reads the table.
+        format!(
+            "LEFT JOIN LATERAL (({})) AS agent ON true WHERE agent.found IS NULL",
+            found.join(") UNION ALL (")
+        )
+    } else {
+        let absent = |one: &str| format!("NOT EXISTS (SELECT FROM {table} a WHERE {one})");
+        let tenant = agents.tenant.as_ref().map(|tenant| &tenant.column.name);
+        // An equality, so that a join by order serves.
+        let without = without.zip(tenant).map(|(without, tenant)| {
+            let one = format!("{without} AND (a.{tenant} IS NULL) = (p.tenant IS NULL)");
+            format!(" AND {}", absent(&one))
+        });
+        format!("WHERE {}{}", absent(&is), without.unwrap_or_default())
+    };
+    enqueue_problems(layout.keys(), &ending)
 }
 
 /// Problems of agents that shared their key with another, which has gone: the capture does not
 /// note that.
-pub fn enqueue_unambiguous(layout: &Layout) -> String {
-    let (table, key) = (&layout.agents.table, layout.agents.key("a"));
-    let (keys, own) = (layout.keys(), layout.keys().of_row("q"));
-    let condition = format!(
-        "p.kind = 'ambiguous'
-           AND NOT EXISTS (
-               SELECT FROM (SELECT {key} AS slug FROM {table} a
-                            WHERE {key} IN (SELECT {own} FROM agent_sync.problem q
-                              WHERE q.kind = 'ambiguous')
-                            GROUP BY 1 HAVING count(*) > 1) AS shared
-               WHERE shared.slug = {})",
-        keys.of_row("p")
-    );
-    enqueue_problems(keys, &condition)
+fn enqueue_unambiguous(layout: &Layout) -> String {
+    let (agents, keys) = (&layout.agents, layout.keys());
+    let (table, is) = (&agents.table, agents.is("a", "p.tenant", "p.slug"));
+    let ending = if agents.is_found_by_index() {
+        format!(
+            "JOIN LATERAL (SELECT count(*) AS agents FROM (SELECT FROM {table} a WHERE {is}
+               LIMIT 2) AS two) AS same ON same.agents < 2 WHERE p.kind = 'ambiguous'"
+        )
+    } else {
+        format!(
+            "LEFT JOIN {table} a ON {is} WHERE p.kind = 'ambiguous'
+             GROUP BY {} HAVING count(a.{}) < 2",
+            keys.columns("p"),
+            agents.slug.name,
+        )
+    };
+    enqueue_problems(keys, &ending)
 }
 
 /// Agents whose missing configuration has come, noted or not (C2 can be switched off).
-pub fn enqueue_found(layout: &Layout) -> String {
+fn enqueue_found(layout: &Layout) -> String {
     let configurations = &layout.configurations;
-    let condition = format!(
-        "p.kind = 'missing_configuration'
-           AND EXISTS (SELECT FROM {} c WHERE {})",
-        configurations.table,
-        configurations.is("c", "p.tenant", "p.slug")
-    );
-    enqueue_problems(layout.keys(), &condition)
+    let is = configurations.is("c", "p.tenant", "p.slug");
+    let found = format!("SELECT FROM {} c WHERE {is}", configurations.table);
+    let ending = if configurations.key_is_indexed {
+        format!(
+            "JOIN LATERAL ({found} LIMIT 1) AS found ON true
+             WHERE p.kind = 'missing_configuration'"
+        )
+    } else {
+        format!("WHERE p.kind = 'missing_configuration' AND EXISTS ({found})")
+    };
+    enqueue_problems(layout.keys(), &ending)
 }

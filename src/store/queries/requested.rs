@@ -24,7 +24,7 @@ pub fn enqueue_known(layout: &Layout) -> String {
     };
     let problem = format!(
         "SELECT {} FROM agent_sync.problem p WHERE",
-        columns_of_problem(keys)
+        keys.exact_columns("p")
     );
     let of_every_tenant = match keys {
         Keys::Slugs => String::new(),
@@ -44,7 +44,7 @@ pub fn enqueue_known(layout: &Layout) -> String {
 
 /// Finds each key, and each slug, by an index.
 fn by_index(agents: &Agents) -> String {
-    let (table, columns, keys) = (&agents.table, columns(agents), agents.keys());
+    let (table, columns, keys) = (&agents.table, exact_columns(agents), agents.keys());
     let (tenant, slug) = keys.parts_of("given");
     let by_key = format!(
         "SELECT one.* FROM {} CROSS JOIN LATERAL (
@@ -63,7 +63,7 @@ fn by_index(agents: &Agents) -> String {
 
 /// Reads the table once.
 fn by_reading(agents: &Agents) -> String {
-    let (table, columns) = (&agents.table, columns(agents));
+    let (table, columns) = (&agents.table, exact_columns(agents));
     let is_one = match agents.keys() {
         Keys::Slugs => format!("{} IN ({})", agents.lookup("a"), texts("$1")),
         Keys::Tenants => format!(
@@ -79,7 +79,7 @@ fn by_reading(agents: &Agents) -> String {
 /// The agents with one of the slugs in `parameter`, each slug with this ending of its look-up: by
 /// an index on the slug, or else by one read of the table.
 fn by_slug(agents: &Agents, parameter: &str, ending: &str) -> String {
-    let (table, columns, slugs) = (&agents.table, columns(agents), texts(parameter));
+    let (table, columns, slugs) = (&agents.table, exact_columns(agents), texts(parameter));
     if agents.slug_is_indexed {
         let is = agents.has_slug("a", "u.slug");
         // The ending keeps the planner from a join that reads the table.
@@ -96,7 +96,7 @@ fn by_slug(agents: &Agents, parameter: &str, ending: &str) -> String {
 /// what a key without tenant is about.
 pub fn enqueue_tenants(layout: &Layout) -> Option<String> {
     layout.agents.tenant.as_ref()?;
-    let columns = columns_of_problem(Keys::Tenants);
+    let columns = Keys::Tenants.exact_columns("p");
     Some(format!(
         "INSERT INTO agent_sync.outbox (tenant, slug)
          SELECT DISTINCT f.tenant, f.slug
@@ -113,18 +113,10 @@ fn texts(parameter: &str) -> String {
 }
 
 /// The key of the agent `a` in the columns of the outbox, byte by byte.
-fn columns(agents: &Agents) -> String {
+pub(super) fn exact_columns(agents: &Agents) -> String {
     let slug = format!("a.{}::text COLLATE \"C\" AS slug", agents.slug.name);
     match &agents.tenant {
         Some(tenant) => format!("{} AS tenant, {slug}", tenant.text("a")),
         None => slug,
-    }
-}
-
-/// The same of the problem `p`.
-fn columns_of_problem(keys: Keys) -> &'static str {
-    match keys {
-        Keys::Slugs => "p.slug COLLATE \"C\"",
-        Keys::Tenants => "p.tenant COLLATE \"C\" AS tenant, p.slug COLLATE \"C\" AS slug",
     }
 }
