@@ -125,8 +125,8 @@ async fn survey_range(
 }
 
 /// The statements that begin the transaction with these settings of the planner and its own limits,
-/// because those of the session are for small batches. All rows are read, so the planner must not optimize for the first ones, as it
-/// does for a cursor.
+/// because those of the session are for small batches. All rows are read, so the planner must not
+/// optimize for the first ones, as it does for a cursor.
 fn begin(longest: Duration, planned: &str) -> String {
     format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
