@@ -104,10 +104,7 @@ impl Drain {
         }
         self.note_left(&plan);
         if !plan.takes_any() {
-            self.end_one();
-            store.abandon().await?;
-            self.forget_suspect(tools).await?;
-            return Ok(Batch::Done(end));
+            return self.nothing_taken(tools, end).await;
         }
         self.mark_requested(store, &mut plan.outcome.problems);
         let time = self.time_to_finish(tools, is_large);
@@ -127,6 +124,14 @@ impl Drain {
             }
             Err(error) => self.write_failed(tools, error, &plan, end).await,
         }
+    }
+
+    /// Ends a batch that takes nothing out of the outbox.
+    async fn nothing_taken(&mut self, tools: Tools<'_>, end: End) -> Result<Batch, AttemptError> {
+        self.end_one();
+        tools.store.abandon().await?;
+        self.forget_suspect(tools).await?;
+        Ok(Batch::Done(end))
     }
 
     /// Plans the claimed batch.
