@@ -40,6 +40,22 @@ async fn behind_a_proxy() -> (Platform, Proxy) {
     (platform, Proxy::start(tcp_cluster().port()).await)
 }
 
+/// A server of its own that is reached by TCP, as the one behind the proxy.
+fn another_server() -> Cluster {
+    Cluster::start(Options {
+        tcp: true,
+        ..Options::default()
+    })
+    .unwrap()
+}
+
+/// Makes an empty database there with the name of this one.
+async fn create_database(server: &Cluster, platform: &Platform) {
+    let (admin, _) = connect(&server.url("postgres")).await;
+    let create = format!("CREATE DATABASE {}", platform.name());
+    admin.batch_execute(&create).await.unwrap();
+}
+
 /// The daemon behind the proxy, with short intervals.
 fn daemon(platform: &Platform, proxy: &Proxy) -> Daemon {
     let mut command = platform.command(&["run"]);
@@ -470,16 +486,8 @@ async fn a_host_that_does_not_exist_is_named() {
 async fn g14_a_daemon_follows_the_name_of_its_server() {
     for leads in [true, false] {
         let (platform, proxy) = behind_a_proxy().await;
-        let other = Cluster::start(Options {
-            tcp: true,
-            ..Options::default()
-        })
-        .unwrap();
-        let (admin, _) = connect(&other.url("postgres")).await;
-        admin
-            .batch_execute(&format!("CREATE DATABASE {}", platform.name()))
-            .await
-            .unwrap();
+        let other = another_server();
+        create_database(&other, &platform).await;
         let url = other.url(platform.name());
         let (client, _) = connect(&url).await;
         client.batch_execute(TABLES).await.unwrap();
@@ -534,14 +542,8 @@ async fn g14_a_daemon_follows_the_name_of_its_server() {
 #[tokio::test]
 async fn g14_the_result_of_a_server_check_counts_at_once() {
     let (platform, proxy) = behind_a_proxy().await;
-    let other = Cluster::start(Options {
-        tcp: true,
-        ..Options::default()
-    })
-    .unwrap();
-    let (admin, _) = connect(&other.url("postgres")).await;
-    let create = format!("CREATE DATABASE {}", platform.name());
-    admin.batch_execute(&create).await.unwrap();
+    let other = another_server();
+    create_database(&other, &platform).await;
     // The first sweep waits for the lock, and the check begins with it. There is no second sweep.
     let (locker, _) = connect(&platform.url).await;
     locker
@@ -628,11 +630,7 @@ async fn g9_the_lock_of_a_daemon_that_is_silent_is_freed() {
 #[tokio::test]
 async fn g14_another_server_that_refuses_the_daemon_is_told() {
     let (platform, proxy) = behind_a_proxy().await;
-    let other = Cluster::start(Options {
-        tcp: true,
-        ..Options::default()
-    })
-    .unwrap();
+    let other = another_server();
     let mut command = http::command(&platform);
     command.env("DATABASE_URL", proxy.url(platform.name()));
     let daemon = Daemon::start(command);

@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use tokio_postgres::Client;
+
 use crate::support::{Daemon, Platform, Said};
 
 /// The memory limit of a daemon in these tests, in KiB.
@@ -17,6 +19,19 @@ fn random(bytes: u32) -> String {
         "(SELECT string_agg(md5(random()::text || j), '') FROM generate_series(1, {}) j)",
         bytes / 32
     )
+}
+
+/// A session that has the last configuration of a slug locked, in an open transaction.
+async fn lock_last_configuration(platform: &Platform, slug: &str) -> Client {
+    let holder = platform.connect().await;
+    holder
+        .batch_execute(&format!(
+            "BEGIN; SELECT FROM agent_configurations c WHERE c.ctid =
+               (SELECT max(ctid) FROM agent_configurations WHERE agent_slug = '{slug}') FOR UPDATE"
+        ))
+        .await
+        .unwrap();
+    holder
 }
 
 async fn fits(agents: &str) -> (Platform, Daemon) {
@@ -620,14 +635,7 @@ async fn g5_many_configurations_wait_for_a_lock_beside_the_others() {
         .await;
     let _daemon = platform.caught_up_daemon().await;
     platform.drained().await;
-    let holder = platform.connect().await;
-    holder
-        .batch_execute(
-            "BEGIN; SELECT FROM agent_configurations c WHERE c.ctid =
-               (SELECT max(ctid) FROM agent_configurations WHERE agent_slug = 'agent-7') FOR UPDATE",
-        )
-        .await
-        .unwrap();
+    let holder = lock_last_configuration(&platform, "agent-7").await;
     platform.run("UPDATE agents SET name = 'm'").await;
     platform
         .holds("SELECT count(*) = 29 FROM agent_configurations WHERE agent_name = 'm'")
@@ -656,14 +664,7 @@ async fn g5_a_heavy_agent_with_a_lock_ends_no_connections() {
         .await;
     let _daemon = platform.caught_up_daemon().await;
     platform.drained().await;
-    let holder = platform.connect().await;
-    holder
-        .batch_execute(
-            "BEGIN; SELECT FROM agent_configurations c WHERE c.ctid =
-               (SELECT max(ctid) FROM agent_configurations WHERE agent_slug = 'agent-7') FOR UPDATE",
-        )
-        .await
-        .unwrap();
+    let holder = lock_last_configuration(&platform, "agent-7").await;
     let prompt = format!(
         "UPDATE agents SET system_prompt = {} WHERE slug = 'agent-7'",
         random(300_000)
@@ -738,13 +739,7 @@ async fn g5_a_locked_slug_with_many_rows_is_looked_at_once_in_a_scan() {
         .await;
     let daemon = platform.caught_up_daemon().await;
     platform.drained().await;
-    let holder = platform.connect().await;
-    holder
-        .batch_execute(
-            "BEGIN; SELECT FROM agent_configurations WHERE agent_slug = 'many' FOR UPDATE",
-        )
-        .await
-        .unwrap();
+    let holder = lock_last_configuration(&platform, "many").await;
     platform
         .run(
             "INSERT INTO agent_configurations (agent_slug)
