@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use agent_sync_testbed::{Cluster, Options};
 
-use crate::support::Platform;
+use crate::support::{Platform, eventually};
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 
 /// The server. It listens on its socket and on 127.0.0.1.
@@ -14,7 +14,7 @@ pub fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(|| {
         Cluster::start(Options {
             tcp: true,
-            settings: "hba_file = 'pg_hba.conf'",
+            settings: "hba_file = 'pg_hba.conf'\nlog_connections = on",
             files: &[(
                 "pg_hba.conf",
                 "local all postgres trust\nlocal all all scram-sha-256\n\
@@ -55,6 +55,19 @@ impl DaemonRole {
             self.name
         );
         self.platform.value::<i64>(&sql).await;
+    }
+
+    /// Waits until the check of the server beside the first sweep has its connection. The daemon
+    /// begins no other one by itself before the next sweep.
+    pub async fn server_is_rechecked(&self) {
+        let authorized = format!("connection authorized: user={} ", self.name);
+        eventually("the check of the server has a connection", async || {
+            cluster()
+                .log()
+                .lines()
+                .any(|line| line.contains(&authorized) && line.contains("=agent-sync probe"))
+        })
+        .await;
     }
 
     /// Saves the agent and waits for its configuration.

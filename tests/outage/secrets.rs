@@ -122,6 +122,7 @@ async fn g15_the_next_connection_uses_a_rotated_secret() {
         let daemon = Daemon::start(world.command("run", what, &file));
         daemon.logged("caught up").await;
         // No connection starts between the change of the password and that of the file.
+        world.role.server_is_rechecked().await;
         daemon.signal("STOP");
         world.role.change_password("new").await;
         how.put(world.folder.path(), &world.content(what, "new"));
