@@ -18,6 +18,7 @@ use super::{TIMEOUT, procfs, until};
 pub struct Daemon {
     process: Process,
     agents: u32,
+    databases: u32,
 }
 
 /// A database in the settings.
@@ -126,6 +127,7 @@ impl Daemon {
         Ok(Self {
             process: Process::spawn(&command),
             agents: entries.iter().map(|entry| entry.agents).sum(),
+            databases: u32::try_from(entries.len())?,
         })
     }
 
@@ -157,7 +159,8 @@ impl Daemon {
 
     /// Waits until the daemon has caught up, as [`Daemon::caught_up`] does.
     pub async fn catch_up(&self) -> anyhow::Result<()> {
-        let time_limit = TIMEOUT + Duration::from_micros(500) * self.agents;
+        let (agent, database) = (Duration::from_micros(500), Duration::from_millis(200));
+        let time_limit = TIMEOUT + agent * self.agents + database * self.databases;
         let address = self.address().await?;
         // The log has no line for each of many databases.
         let waiting = until(

@@ -117,6 +117,11 @@ impl Database {
         dsn::describe(&self.access.config)
     }
 
+    /// Its servers, in the order of the connection string: "db.example.com:5432".
+    pub fn servers(&self) -> String {
+        dsn::servers(&self.access.config)
+    }
+
     /// Whether secrets of this database come from files. They are read before each connection.
     pub fn has_secret_files(&self) -> bool {
         self.access.secrets.is_some()

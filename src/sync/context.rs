@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
+use super::connect_queue::ConnectQueue;
 use super::heavy::HeavyWork;
 use crate::mapping::Rules;
 use crate::observe::Observer;
@@ -130,6 +131,8 @@ pub(super) struct Turns {
     pub(super) batches: HeavyWork,
     /// Of comparisons of all agents: each of their answers may hold the largest agent.
     pub(super) comparisons: HeavyWork,
+    /// Of connections that are set up.
+    pub(super) connects: ConnectQueue,
 }
 
 impl Context {

@@ -22,7 +22,8 @@
 //!   `batch_size` limits the next batch.
 //! - `remembered` has the slugs with a problem, and the requested ones, of a scan.
 //! - `context` and `error` are the data that the others share.
-//! - `heavy` gives one database at a time the turn to use much memory.
+//! - `heavy` gives one database at a time the turn to use much memory, and `connect_queue` limits
+//!   the connections that are set up on a server at a time.
 //!
 //! A module names only modules below it in this list, and the modules below `sync` in
 //! `ARCHITECTURE.md` (`tests/docs/order.rs`). `not_text` adds methods to the plan of `batch_plan`,
@@ -35,6 +36,7 @@ mod batch_events;
 mod batch_plan;
 mod batch_size;
 mod busy;
+mod connect_queue;
 mod connection;
 mod context;
 mod database;

@@ -582,12 +582,10 @@ async fn g12_a_large_backlog_drains_with_flat_memory() {
     assert!(peak < 64 * 1024, "the daemon took {peak} KiB at most");
 }
 
-/// A cluster with enough connections for three daemons in this number of databases.
-async fn crowd(databases: usize) -> (Cluster, Vec<Client>, File) {
-    let settings = format!(
-        "max_connections = {}\nshared_buffers = 128MB",
-        databases * 4 + 50
-    );
+/// A cluster with this number of databases and connections, a client of each database, and the
+/// settings of a daemon for all.
+async fn crowd(databases: usize, connections: usize) -> (Cluster, Vec<Client>, File) {
+    let settings = format!("max_connections = {connections}\nshared_buffers = 128MB");
     let (cluster, template) = Platform::on_own_server(&settings).await;
     template.configure("a").await;
     template.save("a", "{}").await;
@@ -613,11 +611,34 @@ async fn crowd(databases: usize) -> (Cluster, Vec<Client>, File) {
     (cluster, clients, File::new(&text))
 }
 
+/// A daemon of many databases of one server sets up few connections at a time: each needs a second
+/// one for its checks, and the server has not that many.
+#[tokio::test]
+async fn g8_a_crowd_of_databases_connects_a_few_at_a_time() {
+    const DATABASES: usize = 100;
+    let (cluster, clients, file) = crowd(DATABASES, 2 * DATABASES + 30).await;
+    let daemon = file.daemon();
+    for client in &clients {
+        eventually("every database is in sync", async || {
+            let led =
+                "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1
+                  AND d.datname = current_database())
+              AND NOT EXISTS (SELECT FROM agent_sync.outbox)";
+            client.query_one(led, &[]).await.unwrap().get(0)
+        })
+        .await;
+    }
+    assert_eq!(daemon.outages(), Vec::<serde_json::Value>::new());
+    let log = cluster.log();
+    assert!(!log.contains("too many clients"), "{log}");
+}
+
 /// Three daemons in two hundred databases converge after kills.
 #[tokio::test]
 async fn three_daemons_in_two_hundred_databases_converge() {
     const DATABASES: usize = 200;
-    let (cluster, clients, file) = crowd(DATABASES).await;
+    let (cluster, clients, file) = crowd(DATABASES, 4 * DATABASES + 50).await;
     let mut daemons = [file.daemon(), file.daemon(), file.daemon()];
     for (round, victim) in [Some(0), Some(1), None].into_iter().enumerate() {
         if let Some(victim) = victim {

@@ -30,7 +30,7 @@ use super::mistake::Mistake;
 
 pub(crate) use self::sorted::{Origin, Parameter};
 pub(crate) use self::target::{
-    database_name, describe, is_local, is_local_by_name, is_same_database, logins,
+    database_name, describe, is_local, is_local_by_name, is_same_database, logins, servers,
 };
 
 /// A parsed connection string, with the parameters that it lacks from the sources of libpq.

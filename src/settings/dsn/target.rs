@@ -138,13 +138,19 @@ pub(crate) fn is_same_database(one: &Config, other: &Config) -> bool {
 /// The target of a connection, without secrets: "user app at db.example.com:5432, database
 /// platform".
 pub(crate) fn describe(config: &Config) -> String {
-    let places: Vec<_> = endpoints(config)
-        .map(|endpoint| endpoint.describe())
-        .collect();
+    let servers = servers(config);
     let user = config.get_user().map(|user| format!("user {user} at "));
     let database = config.get_dbname().map(|name| format!(", database {name}"));
     let (user, database) = (user.unwrap_or_default(), database.unwrap_or_default());
-    format!("{user}{}{database}", places.join(", "))
+    format!("{user}{servers}{database}")
+}
+
+/// The servers of a connection: "db.example.com:5432".
+pub(crate) fn servers(config: &Config) -> String {
+    let servers: Vec<_> = endpoints(config)
+        .map(|endpoint| endpoint.describe())
+        .collect();
+    servers.join(", ")
 }
 
 #[cfg(test)]

@@ -28,8 +28,15 @@ pub(in crate::sync) async fn batch_size(
     })
 }
 
-/// Opens a connection, or refuses a database that does not fit (G10).
+/// Opens a connection once its server takes one more, or refuses a database that does not fit
+/// (G10).
 pub(in crate::sync) async fn connect(context: &Context) -> Result<(Session, Store), AttemptError> {
+    let servers = context.database.servers();
+    let connects = &context.turns.connects;
+    connects.run(&servers, Box::pin(set_up(context))).await
+}
+
+async fn set_up(context: &Context) -> Result<(Session, Store), AttemptError> {
     let sync = &context.options.sync;
     let limits = Limits::of(sync);
     let database = &context.database;

@@ -67,9 +67,11 @@ impl ConnectionLoop<'_> {
         if self.server_recheck.running.is_empty() && !self.server_recheck.has_ended() {
             let database = self.context.database.clone();
             let own = self.session.backend().clone();
-            self.server_recheck
-                .running
-                .spawn(async move { Session::backend_of_a_new_one(&database, &own).await });
+            let connects = self.context.turns.connects.clone();
+            self.server_recheck.running.spawn(async move {
+                let check = Session::backend_of_a_new_one(&database, &own);
+                connects.run(&database.servers(), check).await
+            });
         }
     }
 
