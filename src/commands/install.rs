@@ -13,6 +13,7 @@ use crate::pg::{Db, QueryError};
 use crate::report::{Left, left, not_in_sync};
 use crate::session::Session;
 use crate::settings::{self, Database, ONE_INSTALL, Settings};
+use crate::store::finding::argument;
 use crate::store::{Finding, Layout, LayoutError, report};
 
 /// Installs into the databases in turn. A failure in one database does not stop the others.
@@ -152,7 +153,8 @@ impl<'a> Meant<'a> {
             say(format_args!(
                 "{name}: the role {role} was granted nothing: it is not the role of that name that \
             an earlier install has noted. If it is for the daemon, run `agent-sync install --role \
-            {role}`."
+            {}`.",
+                argument(&role)
             ))?;
         }
         for role in reported.closed {

@@ -1,6 +1,7 @@
 //! The state of every database, for `status` and `databases`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -11,6 +12,10 @@ use crate::report::{Look, Note, look};
 use crate::session::SessionError;
 use crate::settings::{Database, Settings};
 use crate::store::MayRead;
+
+/// The longest time for one database, so that a server that answers slowly does not keep the lines
+/// of the others back.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// The command that asks.
 #[derive(Debug, Clone, Copy)]
@@ -70,8 +75,10 @@ pub(super) async fn ask(
     for (index, one) in watched.drain(..).enumerate() {
         let (settings, rules) = (Arc::clone(settings), Arc::clone(rules));
         asking.spawn(async move {
-            let (one, state) =
-                Box::pin(ask_one(one, asker, &settings, rules.as_ref().as_ref())).await;
+            let database = one.database.clone();
+            let asked = Box::pin(ask_one(one, asker, &settings, rules.as_ref().as_ref()));
+            let answer = tokio::time::timeout(LONGEST, asked).await;
+            let (one, state) = answer.unwrap_or_else(|_| unanswered(database));
             (index, one, state)
         });
     }
@@ -84,6 +91,25 @@ pub(super) async fn ask(
             state
         })
         .collect()
+}
+
+/// The state of a database that has not answered in time.
+fn unanswered(database: Database) -> (Watched, State) {
+    let state = unreachable(&database, &SessionError::Silent(LONGEST));
+    let one = Watched {
+        database,
+        session: None,
+    };
+    (one, state)
+}
+
+fn unreachable(database: &Database, error: &SessionError) -> State {
+    State {
+        name: database.name.clone(),
+        condition: Condition::Unreachable,
+        look: None,
+        trouble: vec![Note::unreachable(database, error)],
+    }
 }
 
 async fn ask_one(
@@ -102,16 +128,8 @@ async fn ask_one(
         None => match asker.open(&one.database, settings).await {
             Ok(opened) => opened,
             Err(error) => {
-                let trouble = vec![Note::unreachable(&one.database, &error)];
-                return (
-                    one,
-                    State {
-                        name,
-                        condition: Condition::Unreachable,
-                        look: None,
-                        trouble,
-                    },
-                );
+                let state = unreachable(&one.database, &error);
+                return (one, state);
             }
         },
     };

@@ -36,6 +36,14 @@ pub enum LockWait {
 }
 
 impl Claim<'_> {
+    /// The most keys that it can have.
+    pub(super) fn most_keys(&self) -> usize {
+        match self.part {
+            Part::From { .. } => self.limit as usize,
+            Part::Suspect | Part::Slug(_) => 1,
+        }
+    }
+
     /// Whether it is a batch of one slug.
     pub fn is_one(&self) -> bool {
         !matches!(self.part, Part::From { .. })

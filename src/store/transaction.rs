@@ -106,7 +106,7 @@ impl Store {
         let leads = leads?;
         let begun = Begun {
             got_idle_lock: got_idle_lock?,
-            claimed: Claimed::new(rows?)?,
+            claimed: Claimed::new(rows?)?.with_at_most(claim.most_keys())?,
         };
         if leads {
             return Ok(Some(begun));
@@ -151,13 +151,14 @@ impl Store {
             .db
             .all_prepared(&self.claims.slug, &[&slug, &0.0_f64])
             .await?;
-        Ok(Claimed::new(rows)?)
+        Claimed::new(rows)?.with_at_most(1)
     }
 
     /// Those of the slugs that an agent has, although a claim does not find it by the index.
     pub async fn missed_by_index(&self, slugs: &[&str]) -> Result<Vec<String>, QueryError> {
         let query = queries::missed_by_index(&self.layout.agents);
-        self.db.column(&query, &[(&slugs, Type::TEXT_ARRAY)]).await
+        let slugs: [Parameter<'_>; 1] = [(&slugs, Type::TEXT_ARRAY)];
+        self.db.column(&query, &slugs).await
     }
 
     /// Reads a slug with some of its configurations, which this transaction has claimed and locked.
@@ -168,7 +169,7 @@ impl Store {
             .db
             .all_prepared(&self.claims.page, &[&slug, &places, &relations])
             .await?;
-        Ok(Claimed::new(rows)?)
+        Claimed::new(rows)?.with_at_most(1)
     }
 
     /// Writes configurations that this transaction has claimed, and takes nothing out of the

@@ -128,7 +128,10 @@ impl Comparison {
     pub(super) fn unreadable(keys: Keys, key: &str, error: &QueryError) -> Self {
         let cause = match error {
             QueryError::Postgres(error) => sqlstate::describe_read(error),
-            QueryError::Silent(_) | QueryError::Large(_) | QueryError::Split => error.to_string(),
+            QueryError::Silent(_)
+            | QueryError::Large(_)
+            | QueryError::TooMany { .. }
+            | QueryError::Split => error.to_string(),
         };
         Self {
             key: key.to_owned(),

@@ -2,7 +2,7 @@
 //!
 //! No I/O: the plan follows from the rules, the layout, the claim, and the settled and the slow
 //! slugs. The clock only decides when a large batch gives way to the other databases of the
-//! process, between two agents (G5). `batch_events` turns a committed plan into events.
+//! process, between two configurations (G5). `batch_events` turns a committed plan into events.
 //!
 //! Invariants:
 //! - A slug is tried once in a batch, however many of its rows are in the batch, and its rows are
@@ -12,7 +12,7 @@
 
 mod refusal;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 pub(super) use refusal::Refusal;
@@ -31,8 +31,26 @@ use crate::store::{
 };
 
 /// The time slice of the mapping on the event loop, which all databases share (G5). The mapping of
-/// one agent is not interrupted.
+/// one configuration is not interrupted.
 const TIME_SLICE: Duration = Duration::from_millis(5);
+
+/// The time slice that began at this moment.
+pub(super) struct Slice(Instant);
+
+impl Slice {
+    /// A slice that begins now.
+    pub(super) fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Lets the other tasks run if the slice is over.
+    async fn pause_if_over(&mut self) {
+        if self.0.elapsed() >= TIME_SLICE {
+            tokio::task::yield_now().await;
+            *self = Self::begin();
+        }
+    }
+}
 
 /// The plan of a batch: the outcome that the store writes, and the facts to report once it is
 /// committed.
@@ -43,7 +61,7 @@ pub(super) struct BatchPlan<'a> {
     /// The numbers.
     pub(super) totals: Totals,
     /// The warnings of the mapping: slug and warning.
-    pub(super) remarks: Vec<(&'a str, String)>,
+    pub(super) remarks: BTreeSet<(&'a str, String)>,
     /// The settings that no rule reads, each with one agent that has it; the first [`SETTINGS`].
     pub(super) unmapped: BTreeMap<String, &'a str>,
     /// For each slug that is taken, how long its oldest change had been waiting, in seconds.
@@ -84,9 +102,11 @@ impl<'a> BatchPlan<'a> {
     /// Ends the work of the slugs whose agents are gone. Those that an agent has are problems: the
     /// index misses it.
     pub(super) fn end_gone(&mut self, missed_by_index: &[String]) {
+        let missed: BTreeSet<&str> = missed_by_index.iter().map(String::as_str).collect();
+        let cleared = &mut self.outcome.cleared;
+        cleared.retain(|key| !missed.contains(key.as_str()));
         for key in std::mem::take(&mut self.gone) {
-            if missed_by_index.iter().any(|missed| missed == key) {
-                self.outcome.cleared.retain(|cleared| cleared != key);
+            if missed.contains(key) {
                 let problem = Problem::failed(key, MISSED_BY_INDEX, sqlstate::INDEX_DAMAGED);
                 self.outcome.problems.push(problem);
             } else {
@@ -138,12 +158,9 @@ impl<'a> BatchPlan<'a> {
 
     /// Adds what the mapping makes of one configuration of a slug.
     fn write(&mut self, key: &'a str, place: RowRef, plan: Plan<'a>) {
-        for warning in plan.warnings {
-            let remark = (key, warning.to_string());
-            if !self.remarks.contains(&remark) {
-                self.remarks.push(remark);
-            }
-        }
+        let warnings = plan.warnings.iter();
+        let remarks = warnings.map(|warning| (key, warning.to_string()));
+        self.remarks.extend(remarks);
         for setting in plan.unmapped.settings {
             self.note_unmapped(setting, key);
         }
@@ -176,11 +193,9 @@ impl<'a> BatchPlan<'a> {
         for setting in page.unmapped.into_keys() {
             self.note_unmapped(setting, key);
         }
-        for (_, remark) in page.remarks {
-            if self.remarks.iter().all(|(_, known)| *known != remark) {
-                self.remarks.push((key, remark));
-            }
-        }
+        let remarks = page.remarks.into_iter();
+        self.remarks
+            .extend(remarks.map(|(_, remark)| (key, remark)));
     }
 }
 
@@ -195,12 +210,9 @@ pub(super) async fn plan_batch<'a>(
     is_one: bool,
 ) -> Result<BatchPlan<'a>, Error> {
     let mut batch = BatchPlan::default();
-    let mut slice = Instant::now();
+    let mut slice = Slice::begin();
     for group in claimed.groups() {
-        if slice.elapsed() >= TIME_SLICE {
-            tokio::task::yield_now().await;
-            slice = Instant::now();
-        }
+        slice.pause_if_over().await;
         let Ok(key) = group.key() else {
             batch.set_aside(group)?;
             continue;
@@ -234,7 +246,7 @@ pub(super) async fn plan_batch<'a>(
             batch.leave_locked(key);
         } else {
             batch.take(group, key)?;
-            plan_key(rules, &layout.targets, group, key, &mut batch)?;
+            plan_key(rules, &layout.targets, group, key, &mut batch, &mut slice).await?;
         }
     }
     if claimed.is_incomplete()? {
@@ -264,16 +276,18 @@ fn plan_no_tenant<'a>(
 }
 
 /// Decides on one key, which is taken already: adds its writes, and its problem or the end of one.
-pub(super) fn plan_key<'a>(
+pub(super) async fn plan_key<'a>(
     rules: &Rules,
     targets: &Targets,
     group: Group<'a>,
     key: &'a str,
     batch: &mut BatchPlan<'a>,
+    slice: &mut Slice,
 ) -> Result<(), Error> {
     let may_be_hidden = group.may_be_hidden()?.unwrap_or(false);
     let mut rejection: Option<(String, bool)> = None;
     for pair in group.pairs() {
+        slice.pause_if_over().await;
         let Pair {
             agent,
             configuration,

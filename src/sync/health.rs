@@ -13,6 +13,9 @@ const NOT_LISTENING: Duration = Duration::from_secs(600);
 /// The time after which an event reports a lock of another session.
 const REPORT_LOCK_AFTER: Duration = Duration::from_secs(5);
 
+/// The most faults, and the most findings, that are told. A false server has any number.
+const MOST_TOLD: usize = 1000;
+
 /// How the database is doing, over all attempts.
 #[derive(Debug, Default)]
 pub(super) struct Health {
@@ -143,11 +146,7 @@ impl Noticed {
         &mut self,
         faults: &'a [CaptureFault],
     ) -> Vec<&'a CaptureFault> {
-        let told = std::mem::replace(&mut self.faults, faults.to_vec());
-        faults
-            .iter()
-            .filter(|fault| !told.contains(fault))
-            .collect()
+        untold(&mut self.faults, faults)
     }
 
     /// The findings of the last check.
@@ -157,12 +156,16 @@ impl Noticed {
 
     /// The same for findings.
     pub(super) fn untold_findings<'a>(&mut self, findings: &'a [Finding]) -> Vec<&'a Finding> {
-        let told = std::mem::replace(&mut self.findings, findings.to_vec());
-        findings
-            .iter()
-            .filter(|finding| !told.contains(finding))
-            .collect()
+        untold(&mut self.findings, findings)
     }
+}
+
+/// The present ones that are not told. Notes the present ones as told, [`MOST_TOLD`] at most.
+fn untold<'a, T: Clone + PartialEq>(told: &mut Vec<T>, present: &'a [T]) -> Vec<&'a T> {
+    let present = present.get(..MOST_TOLD).unwrap_or(present);
+    let former = std::mem::replace(told, present.to_vec());
+    let is_news = |one: &&T| !former.contains(*one);
+    present.iter().filter(is_news).collect()
 }
 
 impl Health {

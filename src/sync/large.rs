@@ -8,7 +8,7 @@
 //! One time limit holds for all pages, reads included, because code of others may run with both (a
 //! trigger, a policy). A statement without time left ends with 57014, as a slow write does (G5).
 
-use super::batch_plan::{BatchPlan, plan_key};
+use super::batch_plan::{BatchPlan, Slice, plan_key};
 use super::context::Tools;
 use super::heavy::within;
 use super::reasons::AMBIGUOUS;
@@ -54,13 +54,14 @@ pub(super) async fn run<'a>(
             store.read_page(key, &page).await
         });
         let read = read.await?;
-        let mut of_page = BatchPlan::default();
+        let (mut of_page, mut slice) = (BatchPlan::default(), Slice::begin());
         for group in read.groups() {
             if group.is_ambiguous()? {
                 plan.note(key, ProblemKind::Ambiguous, AMBIGUOUS);
                 return Ok(());
             }
-            plan_key(rules, &store.layout().targets, group, key, &mut of_page)?;
+            let targets = &store.layout().targets;
+            plan_key(rules, targets, group, key, &mut of_page, &mut slice).await?;
         }
         let time = allowed.left();
         within(time, store.write_page(&of_page.outcome, time)).await?;

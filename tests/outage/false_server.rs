@@ -449,6 +449,41 @@ async fn g12_a_flood_leaves_another_database_its_time() {
     }
 }
 
+/// GIVEN a server whose answer to a claim has more slugs than were asked for, WHEN the daemon leads
+/// there, THEN that connection ends with the cause, and another database is in sync.
+#[tokio::test]
+async fn g5_more_slugs_than_a_claim_asks_for_end_the_connection() {
+    for way in Way::ALL {
+        let more = |row: &Message<'_>| {
+            let with_slug = |number: usize| {
+                changed_row(row, |_, value| {
+                    (value? == b"a").then(|| format!("a{number}").into_bytes())
+                })
+            };
+            let first = with_slug(0)?;
+            let has_slug = first != message(row.tag, row.body);
+            has_slug.then(|| {
+                (0..2_000)
+                    .filter_map(with_slug)
+                    .collect::<Vec<_>>()
+                    .concat()
+            })
+        };
+        let mut fleet = Fleet::start(way, vec![more], NO_LIMIT).await;
+        fleet.goes_on(1).await;
+        let daemon = &fleet.daemon;
+        eventually("the cause is told", async || {
+            let is_cause = |line: &serde_json::Value| {
+                let cause = line["cause"].as_str().unwrap_or_default();
+                cause.starts_with("expected at most ")
+                    && cause.contains(" keys in an answer, found")
+            };
+            daemon.log().iter().any(is_cause)
+        })
+        .await;
+    }
+}
+
 /// GIVEN a server that puts the password of the daemon into its version, WHEN the daemon leads
 /// there, THEN its status has the version without the password.
 #[tokio::test]

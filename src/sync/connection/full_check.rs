@@ -1,5 +1,6 @@
 //! The check of every agent because of changes that may have been missed (G1).
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::ConnectionLoop;
@@ -135,6 +136,7 @@ impl ConnectionLoop<'_> {
         let (left, is_news) = match known {
             Some((before, mut left)) if before == saves => {
                 let waited_for = left.len();
+                let open: BTreeSet<&String> = open.iter().collect();
                 left.retain(|saver| open.contains(saver));
                 let some_ended = left.len() < waited_for;
                 (left, some_ended)
