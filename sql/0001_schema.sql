@@ -32,7 +32,11 @@ EXCEPTION WHEN untranslatable_character OR character_not_in_repertoire THEN
 END$body$;
     agents   CONSTANT regclass := pg_catalog.to_regclass(
         pg_catalog.current_setting('agent_sync.agents'));
-    in_sync_body text :=
+    -- The digest of the text %s (store::queries::key): of its bytes, whatever they are. A doubled
+    -- backslash is one byte of the result, and every other byte stays.
+    digest   CONSTANT text := $sql$pg_catalog.sha256(pg_catalog.decode(
+        pg_catalog.replace(%s COLLATE pg_catalog."C", E'\\', E'\\\\'), 'escape'))$sql$;
+    in_sync_body text := pg_catalog.format(
         $body$-- Whether an agent and its configuration are in sync, as far as is known.
 SELECT CASE WHEN $1 IS NOT NULL THEN
     NOT EXISTS (SELECT FROM agent_sync.outbox o
@@ -40,7 +44,7 @@ SELECT CASE WHEN $1 IS NOT NULL THEN
                   AND (o.tenant IS NULL OR given.tenant IS NULL
                        OR o.tenant OPERATOR(pg_catalog.=) given.tenant))
     AND NOT EXISTS (SELECT FROM agent_sync.problem p
-                    WHERE p.slug OPERATOR(pg_catalog.=) given.slug
+                    WHERE %1$s OPERATOR(pg_catalog.=) %2$s
                       -- A problem without tenant is one of the agent without tenant, while such a
                       -- row of the outbox may be about any.
                       AND (given.tenant IS NULL
@@ -52,7 +56,8 @@ SELECT CASE WHEN $1 IS NOT NULL THEN
                     WHERE u.is_called
                       AND i.uncaptured_seen OPERATOR(pg_catalog.=) u.last_value))
 END
-FROM (SELECT /* slug */$1 AS slug, /* tenant */$2 AS tenant) AS given$body$;
+FROM (SELECT /* slug */$1 AS slug, /* tenant */$2 AS tenant) AS given$body$,
+        pg_catalog.format(digest, 'p.slug'), pg_catalog.format(digest, 'given.slug'));
     -- A part of the key as the server writes a value of the type, and so as the outbox has it; %1$s
     -- is the parameter. store::layout::lookup does the same.
     as_uuid  CONSTANT text := $sql$CASE
@@ -340,28 +345,31 @@ BEGIN
         END IF;
         EXECUTE format('COMMENT ON COLUMN agent_sync.%I.tenant IS %L', part.relation, part.comment);
     END LOOP;
-    -- A btree holds no value over 2,704 bytes, so an agent with a long slug would fail its batch. A
-    -- hash index holds the hash alone, and the constraint compares the rows with the same hash. The
-    -- expression is the key (store::queries::key): a constraint of this kind takes one value. An
-    -- escaped tenant has no "/", and "%" only before "25" or "2F", so "%" alone is no tenant, and
-    -- no two keys have the same text.
-    IF NOT EXISTS (SELECT FROM pg_constraint c
-                   WHERE c.conrelid = 'agent_sync.problem'::regclass
-                     AND c.conname = 'problem_key_is_unique')
-    THEN
-        ALTER TABLE agent_sync.problem ADD CONSTRAINT problem_key_is_unique EXCLUDE USING hash
-            ((coalesce(replace(replace(tenant, '%', '%25'), '/', '%2F'), '%') || '/' || slug)
-             WITH =);
+    -- Hash indexes of a former state of this file: a writer chooses the hash values of the slugs,
+    -- and each look-up reads every row with the same value.
+    FOR part IN
+        SELECT c.conname FROM pg_constraint c
+        WHERE c.conrelid = 'agent_sync.problem'::regclass
+          AND c.conname IN ('problem_key_is_unique', 'problem_slug_is_unique')
+    LOOP
+        EXECUTE format('ALTER TABLE agent_sync.problem DROP CONSTRAINT %I', part.conname);
+    END LOOP;
+    IF to_regclass('agent_sync.problem_slug') IS NOT NULL THEN
+        DROP INDEX agent_sync.problem_slug;
+    END IF;
+    -- A btree holds no value over 2,704 bytes, so an agent with a long slug would fail its batch.
+    -- It holds any digest, and nobody makes two texts with the same one. The text is the key
+    -- (store::queries::key). An escaped tenant has no "/", and "%" only before "25" or "2F", so "%"
+    -- alone is no tenant, and no two keys have the same text.
+    IF to_regclass('agent_sync.problem_key_is_unique') IS NULL THEN
+        EXECUTE format('CREATE UNIQUE INDEX problem_key_is_unique ON agent_sync.problem (%s)',
+                       format(digest, $sql$(coalesce(replace(replace(tenant, '%', '%25'),
+                           '/', '%2F'), '%') || '/' || slug)$sql$));
     END IF;
     -- The same for look-ups by the slug alone.
-    IF EXISTS (SELECT FROM pg_constraint c
-               WHERE c.conrelid = 'agent_sync.problem'::regclass
-                 AND c.conname = 'problem_slug_is_unique')
-    THEN
-        ALTER TABLE agent_sync.problem DROP CONSTRAINT problem_slug_is_unique;
-    END IF;
-    IF to_regclass('agent_sync.problem_slug') IS NULL THEN
-        CREATE INDEX problem_slug ON agent_sync.problem USING hash (slug);
+    IF to_regclass('agent_sync.problem_slug_digest') IS NULL THEN
+        EXECUTE format('CREATE INDEX problem_slug_digest ON agent_sync.problem (%s)',
+                       format(digest, 'slug'));
     END IF;
 
     -- A sequence that was set back, or restored without its value, would give numbers that the

@@ -129,6 +129,9 @@ DECLARE
     key            CONSTANT text := 'COALESCE(pg_catalog.replace(pg_catalog.replace(r.tenant, '
         '''%'', ''%25''), ''/'', ''%2F''), ''%'') OPERATOR(pg_catalog.||) ''/'' '
         'OPERATOR(pg_catalog.||) r.slug';
+    -- The digest of the text %s: the same as in 0001_schema.sql, whose indexes have it.
+    digest         CONSTANT text := $sql$pg_catalog.sha256(pg_catalog.decode(
+        pg_catalog.replace(%s COLLATE pg_catalog."C", E'\\', E'\\\\'), 'escape'))$sql$;
     -- The parts of the statement that capture.sql marks, beside key_parts.
     marked_parts   CONSTANT text[] := ARRAY['/* function */capture_agent', '/* slug */slug',
         '/* renamed */false', '/* notify */true', '/* filter */'];
@@ -395,8 +398,8 @@ BEGIN
                               pg_catalog.min(o.at) FILTER (WHERE pg_catalog.isfinite(o.at)) AS since
                        FROM agent_sync.outbox o GROUP BY o.slug) waiting
                 ON waiting.slug = a.slug
-            LEFT JOIN agent_sync.problem p ON p.slug = a.slug
-            $view$, slug_collation)
+            LEFT JOIN agent_sync.problem p ON %2$s = %3$s
+            $view$, slug_collation, format(digest, 'p.slug'), format(digest, 'a.slug'))
         -- An outbox row without tenant is about every tenant's agent with its slug.
         ELSE format($view$
             CREATE OR REPLACE VIEW agent_sync.state AS
@@ -419,9 +422,10 @@ BEGIN
                               pg_catalog.min(r.at) FILTER (WHERE pg_catalog.isfinite(r.at)) AS since
                        FROM agent_sync.outbox r WHERE r.tenant IS NULL GROUP BY r.slug) loose
                 ON loose.slug = a.slug
-            LEFT JOIN (SELECT %2$s AS key, r.kind, r.since FROM agent_sync.problem r) p
-                ON p.key = a.key
-            $view$, slug_collation, key) END,
+            LEFT JOIN (SELECT %3$s AS digest, r.kind, r.since FROM agent_sync.problem r) p
+                ON p.digest = %4$s
+            $view$, slug_collation, key, format(digest, format('(%s)', key)),
+            format(digest, 'a.key')) END,
         -- By this comment other installs know which configurations this one writes (guard.sql).
         format('COMMENT ON COLUMN agent_sync.install.tables IS %L',
                format('The tables and columns that the triggers were made for: %s and %s.',
@@ -694,9 +698,10 @@ BEGIN
         -- The row below, if no daemon has taken it.
         DELETE FROM agent_sync.outbox o WHERE o.tenant = '' AND o.slug = '';
         DELETE FROM agent_sync.problem p WHERE p.tenant = '' AND p.slug = '';
-        DELETE FROM agent_sync.problem p USING agent_sync.problem o
-            WHERE p.tenant IS NOT NULL AND o.slug = p.slug
-              AND (o.tenant IS NULL OR o.tenant < p.tenant COLLATE "C");
+        EXECUTE format('DELETE FROM agent_sync.problem p USING agent_sync.problem o '
+                       'WHERE p.tenant IS NOT NULL AND %s = %s '
+                       'AND (o.tenant IS NULL OR o.tenant < p.tenant COLLATE "C")',
+                       format(digest, 'o.slug'), format(digest, 'p.slug'));
         UPDATE agent_sync.problem p SET tenant = NULL WHERE p.tenant IS NOT NULL;
     ELSE
         INSERT INTO agent_sync.outbox (slug)

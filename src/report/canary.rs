@@ -60,7 +60,7 @@ pub async fn canary(db: &Db, settings: &Settings, is_paused: bool) -> Note {
         Ok(Outcome::Back(after)) => {
             // Usually there is no problem to delete; the daemon notes one if row-level security may
             // hide agents from it.
-            let _ = delete(db, enqueue::FORGET_CANARY, &slug).await;
+            let _ = delete(db, &enqueue::forget_canary(), &slug).await;
             Note::pass(
                 "round trip",
                 format!("outbox, wake-up and daemon took {} together", time(after)),

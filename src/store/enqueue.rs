@@ -27,7 +27,10 @@ pub const TAKE_BACK: &str = "DELETE FROM agent_sync.outbox o WHERE o.slug = $1::
 
 /// Takes away the problem of the slug `$1`: where row-level security may hide agents, the daemon
 /// notes one for a canary.
-pub const FORGET_CANARY: &str = "DELETE FROM agent_sync.problem p WHERE p.slug = $1::text";
+pub fn forget_canary() -> String {
+    let is = Keys::Slugs.is("p", "$1::text");
+    format!("DELETE FROM agent_sync.problem p WHERE {is}")
+}
 
 /// Puts keys into the outbox and wakes the daemon, as a save does.
 pub async fn put(db: &Db, keys: Keys, texts: &[&str]) -> Result<(), QueryError> {

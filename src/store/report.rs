@@ -125,13 +125,13 @@ pub fn problems(keys: Keys) -> String {
 /// The problem of the key `$1`: kind, reason, SQLSTATE, since when, how often, and in how many
 /// seconds it is tried again.
 pub fn problem_of(keys: Keys) -> String {
-    let key = keys.of_row("p");
+    let is = keys.is("p", "$1::text");
     format!(
         "
     SELECT p.kind, p.detail, p.sqlstate, p.since,
            extract(epoch FROM clock_timestamp() - p.since)::float8 AS seconds, p.attempts,
            extract(epoch FROM p.next_attempt - clock_timestamp())::float8 AS next_attempt_seconds
-    FROM agent_sync.problem p WHERE {key} = $1::text"
+    FROM agent_sync.problem p WHERE {is}"
     )
 }
 

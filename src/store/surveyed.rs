@@ -75,7 +75,8 @@ pub enum Named {
     Tenant,
 }
 
-/// What is noted of the agent `a`: the columns, and the joins.
+/// What is noted of the agent `a`: the columns, and the joins. Each problem is found by its digest
+/// and by its key: the first is for an index, the other for a join by order.
 fn noted_of(agents: &Agents) -> (&'static str, String) {
     let (slug, keys) = (agents.lookup("a"), agents.keys());
     if !keys.have_tenants() {
@@ -83,7 +84,8 @@ fn noted_of(agents: &Agents) -> (&'static str, String) {
             "o.slug IS NOT NULL AS pending, p.kind, p.detail, p.sqlstate",
             format!(
                 "LEFT JOIN (SELECT DISTINCT slug FROM agent_sync.outbox) o ON o.slug = {slug}
-                 LEFT JOIN agent_sync.problem p ON p.slug = {slug}"
+                 LEFT JOIN agent_sync.problem p ON p.slug = {slug} AND {}",
+                keys.is("p", &slug)
             ),
         );
     }
@@ -97,7 +99,8 @@ fn noted_of(agents: &Agents) -> (&'static str, String) {
              LEFT JOIN (SELECT DISTINCT r.slug FROM agent_sync.outbox r
                         WHERE r.tenant IS NULL) every
                ON every.slug = {slug}::text
-             LEFT JOIN agent_sync.problem p ON {of_problem} = {key}"
+             LEFT JOIN agent_sync.problem p ON {of_problem} = {key} AND {}",
+            keys.is("p", &key)
         ),
     )
 }

@@ -19,9 +19,9 @@ const MADE_UP_OLDER: &str = "
         DROP COLUMN paused_until, DROP COLUMN paused_by, DROP COLUMN pause_reason, DROP COLUMN pause_releases;
     ALTER TABLE agent_sync.outbox DROP COLUMN tenant;
     ALTER TABLE agent_sync.history DROP COLUMN tenant;
-    DROP INDEX agent_sync.problem_slug;
-    ALTER TABLE agent_sync.problem DROP CONSTRAINT problem_key_is_unique, DROP COLUMN tenant,
-        DROP CONSTRAINT problem_kind_is_known, REPLICA IDENTITY DEFAULT;
+    DROP INDEX agent_sync.problem_key_is_unique, agent_sync.problem_slug_digest;
+    ALTER TABLE agent_sync.problem DROP COLUMN tenant, DROP CONSTRAINT problem_kind_is_known,
+        REPLICA IDENTITY DEFAULT;
     ALTER TABLE agent_sync.problem ADD CONSTRAINT problem_kind_is_known
         CHECK (kind IN ('missing_configuration', 'rejected', 'failed'));
     UPDATE agent_sync.install SET version = 0, uncaptured_seen = -1";

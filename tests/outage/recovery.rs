@@ -682,7 +682,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         enqueue::WAKE,
         enqueue::BLOCKS,
         enqueue::TAKE_BACK,
-        enqueue::FORGET_CANARY,
+        &enqueue::forget_canary(),
         report::LED,
         report::NEARBY,
         queries::STAND_DOWN,

@@ -1,9 +1,11 @@
-//! Slugs that a writer chooses against the statements that join tables as a whole: with one hash
-//! value, or where the planner takes a table for almost empty. No such cost grows with the square
-//! of the number of agents (S34).
+//! Slugs that a writer chooses, with one hash value: against the statements that join tables as a
+//! whole, also where the planner takes a table for almost empty, and against the lookup of single
+//! problems. No cost grows with the square of the number of agents (S34).
 
+use agent_sync::key::Keys;
+use agent_sync::pg::without_sent;
 use agent_sync::store::surveyed::{self, Extent, Named};
-use agent_sync::store::{Layout, queries};
+use agent_sync::store::{Layout, enqueue, queries, report};
 use serde_json::Value;
 use tokio_postgres::SimpleQueryMessage;
 
@@ -49,10 +51,11 @@ fn faults(node: &Value, repeated: bool, found: &mut Vec<String>) {
 
 /// Plans a statement with these settings, and with null for its parameters.
 async fn planned(platform: &Platform, settings: &str, statement: &str) -> Option<String> {
-    let statement = ["$1", "$2", "$3"].iter().fold(
-        agent_sync::pg::without_sent(statement).into_owned(),
-        |sql, parameter| sql.replace(parameter, "NULL"),
-    );
+    let statement = ["$1", "$2", "$3"]
+        .iter()
+        .fold(without_sent(statement).into_owned(), |sql, parameter| {
+            sql.replace(parameter, "NULL")
+        });
     platform.run(&format!("BEGIN; {settings}")).await;
     let explain = format!("EXPLAIN (FORMAT JSON, COSTS OFF) {statement}");
     let answer = platform.client.simple_query(&explain).await.unwrap();
@@ -167,5 +170,195 @@ async fn s34_no_statement_of_whole_tables_joins_by_hash_or_row_by_row() {
             .await;
         let faults = every_statement(&platform, &platform.layout().await).await;
         assert!(faults.is_empty(), "{}", faults.join("\n\n"));
+    }
+}
+
+/// The settings of the planner for batches.
+const FOR_BATCHES: &str = "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL \
+    enable_seqscan = off; SET LOCAL enable_nestloop = off; SET LOCAL enable_mergejoin = off;";
+
+/// Adds the next 12 bytes to the state of PostgreSQL's hash function for text (`hash_bytes`), and
+/// mixes it.
+fn mixed([a, b, c]: [u32; 3], bytes: &[u8]) -> [u32; 3] {
+    let words = words(bytes);
+    let (mut a, mut b, mut c) = (
+        a.wrapping_add(words[0]),
+        b.wrapping_add(words[1]),
+        c.wrapping_add(words[2]),
+    );
+    for turn in [4, 6, 8, 16, 19, 4] {
+        a = a.wrapping_sub(c) ^ c.rotate_left(turn);
+        c = c.wrapping_add(b);
+        (a, b, c) = (b, c, a);
+    }
+    [a, b, c]
+}
+
+fn words(bytes: &[u8]) -> [u32; 3] {
+    [0, 4, 8].map(|at| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()))
+}
+
+/// Texts of 24 bytes with this beginning of two bytes and one hash value: the second half of each
+/// leads to the same state of the hash function, whatever the first half is.
+fn of_one_hash(beginning: &str, number: usize) -> Vec<String> {
+    let start = 0x9e37_79b9_u32.wrapping_add(24).wrapping_add(3_923_095);
+    let of_all = mixed([start; 3], b"any 12 bytes");
+    (0_u64..)
+        .filter_map(|i| {
+            let mut text = format!("{beginning}{i:010}").into_bytes();
+            let state = mixed([start; 3], &text);
+            for (word, of_all) in state.into_iter().zip(of_all) {
+                text.extend(of_all.wrapping_sub(word).to_le_bytes());
+            }
+            let is_plain = |byte: &u8| matches!(byte, 1..128) && !b"'\\/%".contains(byte);
+            let is_text = text[12..].iter().all(is_plain);
+            is_text.then(|| String::from_utf8(text).unwrap())
+        })
+        .take(number)
+        .collect()
+}
+
+/// The most pages that a node of the plan reads with those below it.
+fn pages(node: &Value) -> u64 {
+    let count = |name: &str| node[name].as_u64().unwrap_or_default();
+    let own = count("Shared Hit Blocks") + count("Shared Read Blocks");
+    let below = node["Plans"].as_array().into_iter().flatten().map(pages);
+    below.fold(own, u64::max)
+}
+
+/// Executes a statement with these arguments, and takes it back: the plan and the pages.
+async fn executed(
+    platform: &Platform,
+    settings: &str,
+    statement: &str,
+    arguments: &str,
+) -> (u64, Value) {
+    let answer = platform
+        .client
+        .simple_query(&format!(
+            "BEGIN; {settings}; PREPARE one AS {}; EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON, COSTS \
+            off, TIMING off) EXECUTE one{arguments}; DEALLOCATE one; ROLLBACK",
+            without_sent(statement)
+        ))
+        .await
+        .unwrap_or_else(|error| panic!("{error:?}\n{statement}"));
+    let plan = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    let plan: Value = serde_json::from_str(plan.unwrap()).unwrap();
+    (pages(&plan[0]["Plan"]), plan)
+}
+
+/// The statements that look up single problems, with their settings and arguments: of a key that
+/// has a problem and, where they differ, of one that has none.
+fn lookups(
+    layout: &Layout,
+    [known, new]: [&str; 2],
+    row: (&str, &str),
+) -> Vec<(&'static str, String, String)> {
+    let (keys, (place, version)) = (layout.keys(), row);
+    let note = |key| {
+        format!(
+            "(ARRAY['{key}'], '{{rejected}}', '{{other}}', '{{NULL}}', '{{false}}', '{{false}}')"
+        )
+    };
+    let taken = format!("('{{\"{place}\"}}', '{{{version}}}')");
+    let noted = Extent {
+        can_read_notes: true,
+        ..Extent::default()
+    };
+    let slug = &known[known.len() - 22..];
+    let (named, of_canary) = match keys {
+        Keys::Slugs => (format!("(ARRAY['{known}'])"), known),
+        Keys::Tenants => (format!("(ARRAY['{known}'], ARRAY['{slug}'])"), slug),
+    };
+    let mut all = vec![
+        (FOR_BATCHES, queries::note_problems(keys), note(known)),
+        (FOR_BATCHES, queries::note_problems(keys), note(new)),
+        (
+            FOR_BATCHES,
+            queries::clear_problems(keys),
+            format!("(ARRAY['{known}'])"),
+        ),
+        (
+            FOR_BATCHES,
+            queries::set_aside_not_text(keys),
+            taken.clone(),
+        ),
+        (FOR_BATCHES, queries::forget_not_text(keys), taken),
+        (
+            FOR_BATCHES,
+            queries::note_suspect(keys),
+            "('(0,0)', '57014', 3)".to_owned(),
+        ),
+        (
+            FOR_BATCHES,
+            queries::claim(layout),
+            "('(0,0)', 500, 1e9, '{}')".to_owned(),
+        ),
+        (FOR_BATCHES, queries::enqueue_known(layout), named),
+        ("", report::problem_of(keys), format!("('{known}')")),
+        ("", enqueue::forget_canary(), format!("('{of_canary}')")),
+        (
+            "",
+            "SELECT agent_sync.in_sync($1)".to_owned(),
+            format!("('{of_canary}')"),
+        ),
+        (
+            queries::NAMED_ROWS,
+            surveyed::survey(layout, noted, Named::Keys),
+            format!("(ARRAY['{known}'], NULL, NULL)"),
+        ),
+    ];
+    if let Some(of_tenants) = queries::enqueue_tenants(layout) {
+        all.push((FOR_BATCHES, of_tenants, format!("(ARRAY['{slug}'])")));
+    }
+    all
+}
+
+/// GIVEN problems of very many keys with one hash value, WHEN the problem of a key is looked up,
+/// noted or cleared, THEN few of them are read.
+#[tokio::test]
+async fn s34_problems_of_one_hash_value_are_not_all_read() {
+    let number = 2000;
+    for (tenant, beginning) in [("", "s-"), ("text", "t/")] {
+        let platform = if tenant.is_empty() {
+            Platform::new().await
+        } else {
+            Platform::with_tenants(tenant).await
+        };
+        platform.install();
+        let keys = of_one_hash(beginning, number + 1);
+        let one = "SELECT count(DISTINCT pg_catalog.hashtext(k)) = 1 AND count(DISTINCT k) = \
+            count(*) FROM unnest($1::text[]) AS k";
+        let one = platform.client.query_one(one, &[&keys]).await.unwrap();
+        assert!(one.get::<_, bool>(0));
+        let (agents, problems, value) = if tenant.is_empty() {
+            ("slug", "slug", "k")
+        } else {
+            ("client_id, slug", "tenant, slug", "'t', substr(k, 3)")
+        };
+        for insert in [
+            format!(
+                "INSERT INTO agents ({agents}) SELECT {value} FROM unnest($1::text[]) k LIMIT 1"
+            ),
+            format!(
+                "INSERT INTO agent_sync.problem ({problems}, kind, detail)
+                 SELECT {value}, 'rejected', repeat('d', 1000) FROM unnest($1::text[]) k
+                 LIMIT {number}"
+            ),
+        ] {
+            platform.client.execute(&insert, &[&keys]).await.unwrap();
+        }
+        platform.run("ANALYZE agent_sync.problem").await;
+        let row = "SELECT ctid::text, xmin::text FROM agent_sync.outbox WHERE slug <> ''";
+        let row = platform.client.query_one(row, &[]).await.unwrap();
+        let layout = platform.layout().await;
+        let of_key = lookups(&layout, [&keys[0], &keys[number]], (row.get(0), row.get(1)));
+        for (settings, statement, arguments) in of_key {
+            let (pages, plan) = executed(&platform, settings, &statement, &arguments).await;
+            assert!(pages < 100, "{pages} pages: {statement}\n{plan:#}");
+        }
     }
 }

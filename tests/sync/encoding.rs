@@ -361,3 +361,40 @@ async fn notified(platform: &Platform, payload: &str, saves: usize) -> Daemon {
     is_synced(platform, "the last one").await;
     daemon
 }
+
+/// A problem is found by a digest of its slug, and there is one for every text: that of its bytes.
+#[tokio::test]
+async fn s34_every_text_has_a_digest() {
+    for (encoding, texts) in [
+        ("UTF8", r"('é日'), (E'日\\é'), (repeat(E'日\\', 300000))"),
+        (
+            "LATIN1",
+            r"(E'\xe9'), (E'\xe9\\\xff\\'), (repeat(E'\xe9\\', 500000))",
+        ),
+        (
+            "SQL_ASCII",
+            r"(E'\xe9'), (E'\xff\\\x80\\x'), (repeat(E'\xff\\', 500000))",
+        ),
+        ("EUC_JP", r"(E'\xa2\xdc'), (E'\xa2\xdc\\')"),
+    ] {
+        let name = format!("digest_{encoding}").to_lowercase();
+        let platform = Platform::encoded(&name, encoding).await;
+        platform
+            .run(&format!(
+                r"INSERT INTO agent_sync.problem (slug, kind, detail)
+                  SELECT t.slug, 'rejected', 'd'
+                  FROM (VALUES (''), ('a'), (E'\\'), (E'\\\\'), (E'\\x41'), (E'\\101'), (E'a\\'),
+                        (E'\x01\x7f'), (repeat(E'\\', 1000000)), (repeat('a', 1000000)),
+                        {texts}) AS t (slug)"
+            ))
+            .await;
+        let digest: String = platform
+            .value("SELECT pg_get_indexdef('agent_sync.problem_slug_digest'::regclass, 1, true)")
+            .await;
+        let same = format!(
+            "SELECT bool_and({digest} = sha256(convert_to(slug, getdatabaseencoding())))
+             FROM agent_sync.problem"
+        );
+        assert!(platform.value::<bool>(&same).await, "{encoding}: {digest}");
+    }
+}

@@ -553,7 +553,7 @@ async fn t5_large_slugs_of_tenants_are_kept_apart() {
              SELECT tenant, slug, kind, detail FROM agent_sync.problem LIMIT 1",
             &[],
         );
-        assert_eq!(again.await.unwrap_err().code().unwrap().code(), "23P01");
+        assert_eq!(again.await.unwrap_err().code().unwrap().code(), "23505");
     }
 }
 

@@ -32,11 +32,8 @@ pub fn too_long(bytes: impl Display) -> String {
 /// The SQLSTATE of the problem that is noted for the slug: empty if it has none, and null if there
 /// is no problem.
 pub(super) fn problem(keys: Keys) -> String {
-    let key = keys.of_row("p");
-    format!(
-        "(SELECT coalesce(p.sqlstate, '') FROM agent_sync.problem p WHERE {key} = changed.slug \
-        LIMIT 1)"
-    )
+    let is = keys.is("p", "changed.slug");
+    format!("(SELECT coalesce(p.sqlstate, '') FROM agent_sync.problem p WHERE {is} LIMIT 1)")
 }
 
 /// The oldest transaction that had not ended when the snapshot of the statement was taken. A row

@@ -16,6 +16,17 @@ pub(in crate::store) fn of_parts(escaped_tenant: &str, slug: &str) -> String {
     format!("{escaped_tenant} OPERATOR(pg_catalog.||) '/' OPERATOR(pg_catalog.||) {slug}")
 }
 
+/// The SHA-256 of a text in the encoding of the database, by which the problems are looked up: an
+/// index of PostgreSQL holds it, however long the text is. A writer who chooses the texts makes no
+/// two with the same one, as it could of a hash index (S34). Of any bytes, a doubled backslash is
+/// one byte of the result, and every other byte stays.
+fn digest(text: &str) -> String {
+    format!(
+        "pg_catalog.sha256(pg_catalog.decode(pg_catalog.replace({text} COLLATE pg_catalog.\"C\", \
+        E'\\\\', E'\\\\\\\\'), 'escape'))"
+    )
+}
+
 /// The tenant of a key, where keys have tenants; null for an agent without one.
 fn tenant_of(key: &str) -> String {
     format!(
@@ -26,7 +37,7 @@ fn tenant_of(key: &str) -> String {
 }
 
 impl Keys {
-    /// The key of a row of a table of ours. `sql/0001_schema.sql` has an index on this expression.
+    /// The key of a row of a table of ours.
     pub(in crate::store) fn of_row(self, alias: &str) -> String {
         match self {
             Self::Slugs => format!("{alias}.slug"),
@@ -36,6 +47,23 @@ impl Keys {
                 format!("({key})")
             }
         }
+    }
+
+    /// The condition that the row `alias` of `agent_sync.problem` has the key `key`. The indexes of
+    /// `sql/0001_schema.sql` have the first digest.
+    pub(in crate::store) fn is(self, alias: &str, key: &str) -> String {
+        let (of_row, of_key) = (digest(&self.of_row(alias)), digest(key));
+        format!("{of_row} OPERATOR(pg_catalog.=) {of_key}")
+    }
+
+    /// The condition that the row `alias` of `agent_sync.problem` has one of the keys in the
+    /// parameter.
+    pub(super) fn is_one_of(self, alias: &str, parameter: &str) -> String {
+        let (of_row, of_key) = (digest(&self.of_row(alias)), digest("u.key"));
+        format!(
+            "{of_row} OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT {of_key} FROM \
+            pg_catalog.unnest({parameter}::pg_catalog.text[]) AS u (key)))"
+        )
     }
 
     /// The columns of the key in a table of ours: their names.
@@ -126,5 +154,23 @@ impl Keys {
             Self::Tenants => "bare",
         };
         (format!("{alias}.tenant"), format!("{alias}.{slug}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An index serves only the expression that it has.
+    #[test]
+    fn the_install_has_the_same_digest() {
+        let words = |text: &str| text.split_whitespace().collect::<String>();
+        let digest = words(&digest("%s"));
+        for sql in [
+            include_str!("../../../sql/0001_schema.sql"),
+            include_str!("../../../sql/attach.sql"),
+        ] {
+            assert!(words(sql).contains(&digest), "{digest}");
+        }
     }
 }

@@ -2,24 +2,23 @@
 //!
 //! The leader is the only writer of the problems of agents, but for an install that unsets the
 //! tenants. So nothing comes between a look for such a problem and its change. `doctor` deletes one
-//! row as well, that of its own made-up slug (`store::enqueue::FORGET_CANARY`). The indexes on the
-//! key and on the slug are hash indexes, which hold texts of any length; PostgreSQL uses them for
-//! one key at a time, hence LATERAL.
+//! row as well, that of its own made-up slug (`store::enqueue::forget_canary`). The indexes are on
+//! the digests of the key and of the slug ([`Keys::is`]).
 
 use super::claimed::{LONGEST_SLUG, LOST_ON_THE_WAY, too_long};
 use super::sent::{beginning, sent, shown};
 use crate::key::Keys;
 
 /// Looks up the problems of the keys of `given`, its column `slug`, each with its ctid. The ctid is
-/// used in the same statement, together with the key.
+/// used in the same statement, together with the key. LATERAL has each key looked up by itself.
 fn known(keys: Keys) -> String {
-    let key = keys.of_row("q");
+    let is = keys.is("q", "g.slug");
     format!(
         "known AS MATERIALIZED (
         SELECT g.slug, p.* FROM given g
         JOIN LATERAL (SELECT q.ctid AS place, q.kind, q.detail, q.sqlstate, q.attempts,
                              q.next_attempt
-                      FROM agent_sync.problem q WHERE {key} = g.slug OFFSET 0) AS p ON true)"
+                      FROM agent_sync.problem q WHERE {is} OFFSET 0) AS p ON true)"
     )
 }
 
@@ -101,14 +100,32 @@ pub fn note_problems(keys: Keys) -> String {
     )
 }
 
-/// Clears the problems of the slugs `$1`.
-pub fn clear_problems(keys: Keys) -> String {
+/// Clears the problems of the slugs in the query `given`, with the column `slug`. `with` holds
+/// common table expressions that come before.
+fn clear(keys: Keys, with: &str, given: &str) -> String {
     let (known, key) = (known(keys), keys.of_row("p"));
     format!(
-        "WITH given AS (SELECT unnest($1::text[]) AS slug), {known}
+        "WITH {with} given AS ({given}), {known}
          DELETE FROM agent_sync.problem p USING known k
          WHERE p.ctid = ANY (ARRAY(SELECT known.place FROM known)) AND p.ctid = k.place
            AND {key} = k.slug"
+    )
+}
+
+/// Clears the problems of the slugs `$1`.
+pub fn clear_problems(keys: Keys) -> String {
+    clear(keys, "", "SELECT unnest($1::text[]) AS slug")
+}
+
+/// The slugs of the outbox rows at the places `$1` with the versions `$2`, which are deleted.
+fn taken(keys: Keys) -> String {
+    let key = keys.of_row("o");
+    format!(
+        "taken AS (
+             DELETE FROM agent_sync.outbox o USING unnest($1::tid[], $2::xid[]) AS t (place,
+               version)
+             WHERE o.ctid = ANY ($1) AND o.ctid = t.place AND o.xmin = t.version
+             RETURNING {key} AS slug), "
     )
 }
 
@@ -116,16 +133,10 @@ pub fn clear_problems(keys: Keys) -> String {
 /// slugs, which are too long, no text in UTF-8, or another text after the way to UTF-8 and back.
 /// The slug goes from table to table inside the server, and never to the daemon.
 pub fn set_aside_not_text(keys: Keys) -> String {
-    let (key, sent) = (keys.of_row("o"), sent("taken.slug"));
+    let sent = sent("taken.slug");
     note(
         keys,
-        &format!(
-            "taken AS (
-             DELETE FROM agent_sync.outbox o USING unnest($1::tid[], $2::xid[]) AS t (place,
-               version)
-             WHERE o.ctid = ANY ($1) AND o.ctid = t.place AND o.xmin = t.version
-             RETURNING {key} AS slug), "
-        ),
+        &taken(keys),
         &format!(
             "SELECT DISTINCT taken.slug, 'rejected' AS kind,
                 CASE WHEN octet_length(taken.slug) > {LONGEST_SLUG}
@@ -142,15 +153,7 @@ pub fn set_aside_not_text(keys: Keys) -> String {
 
 /// Deletes the same rows of the outbox where no agent has the slug any more, and ends its problem.
 pub fn forget_not_text(keys: Keys) -> String {
-    let (key, of_problem) = (keys.of_row("o"), keys.of_row("p"));
-    format!(
-        "WITH taken AS (
-             DELETE FROM agent_sync.outbox o USING unnest($1::tid[], $2::xid[]) AS t (place,
-               version)
-             WHERE o.ctid = ANY ($1) AND o.ctid = t.place AND o.xmin = t.version
-             RETURNING {key} AS slug)
-         DELETE FROM agent_sync.problem p USING taken WHERE {of_problem} = taken.slug"
-    )
+    clear(keys, &taken(keys), "SELECT DISTINCT taken.slug FROM taken")
 }
 
 /// Notes the suspect, the slug that a connection begins with, in `agent_sync.install`, and how many
@@ -158,7 +161,7 @@ pub fn forget_not_text(keys: Keys) -> String {
 /// the outbox, or else that of the first row from the place `$1` on. One that is known to end
 /// connections (the SQLSTATE `$2`) has `$3` tries behind it.
 pub fn note_suspect(keys: Keys) -> String {
-    let (key, of_problem) = (keys.of_row("o"), keys.of_row("p"));
+    let (key, has_problem) = (keys.of_row("o"), keys.is("p", "suspect.slug"));
     format!(
         "
     WITH same AS (
@@ -174,7 +177,7 @@ pub fn note_suspect(keys: Keys) -> String {
     UPDATE agent_sync.install i SET
         last_tried = suspect.slug,
         tries = CASE WHEN i.last_tried = suspect.slug THEN i.tries + 1
-                     WHEN EXISTS (SELECT FROM agent_sync.problem p WHERE {of_problem} = suspect.slug
+                     WHEN EXISTS (SELECT FROM agent_sync.problem p WHERE {has_problem}
                        AND p.sqlstate = $2) THEN $3
                      ELSE 1 END
     FROM suspect

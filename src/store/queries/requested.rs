@@ -16,7 +16,7 @@ pub const MOST_REQUESTED: i64 = 2000;
 /// [`MOST_REQUESTED`] if it has left out some.
 pub fn enqueue_known(layout: &Layout) -> String {
     let (agents, keys) = (&layout.agents, layout.keys());
-    let (names, own) = (keys.names(), keys.of_row("p"));
+    let (names, own) = (keys.names(), keys.is_one_of("p", "$1"));
     let found = if agents.names_are_indexed() {
         by_index(agents)
     } else {
@@ -28,12 +28,12 @@ pub fn enqueue_known(layout: &Layout) -> String {
     );
     let of_every_tenant = match keys {
         Keys::Slugs => String::new(),
-        Keys::Tenants => format!("UNION ALL {problem} p.slug = ANY ($2::text[])"),
+        Keys::Tenants => format!("UNION ALL {problem} {}", Keys::Slugs.is_one_of("p", "$2")),
     };
     format!(
         "WITH found AS MATERIALIZED (
              {found}
-             UNION ALL {problem} {own} = ANY ($1::text[])
+             UNION ALL {problem} {own}
              {of_every_tenant}
              LIMIT {MOST_REQUESTED} + 1
          ), entered AS (
@@ -101,9 +101,10 @@ pub fn enqueue_tenants(layout: &Layout) -> Option<String> {
         "INSERT INTO agent_sync.outbox (tenant, slug)
          SELECT DISTINCT f.tenant, f.slug
          FROM ({} UNION ALL SELECT {columns} FROM agent_sync.problem p
-               WHERE p.slug = ANY ($1::text[])) AS f
+               WHERE {}) AS f
          WHERE f.tenant IS NOT NULL",
-        by_slug(&layout.agents, "$1", "OFFSET 0")
+        by_slug(&layout.agents, "$1", "OFFSET 0"),
+        Keys::Slugs.is_one_of("p", "$1")
     ))
 }
 
