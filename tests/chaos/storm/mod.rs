@@ -5,7 +5,8 @@
 //! | file | content |
 //! |---|---|
 //! | `writers.rs`, `words.rs` | the changes and their values |
-//! | `nemesis.rs`, `world.rs` | the faults; the servers and daemons that they affect |
+//! | `plan.rs`, `nemesis.rs` | the faults and their choice; how each begins and ends |
+//! | `world.rs` | the servers and daemons that the faults affect |
 //! | `tables.sql`, `oracle.sql` | the ledger and the witness; an independent mapping in SQL |
 //! | `watch.rs` | the check that no writer waits for agent-sync |
 //! | `link.rs`, `tally.rs` | reconnecting connections; the figures |
@@ -20,6 +21,7 @@
 mod databases;
 mod link;
 mod nemesis;
+mod plan;
 mod tally;
 mod watch;
 mod words;
@@ -33,7 +35,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use link::Link;
-use nemesis::Plan;
+use plan::Plan;
 use tally::Tally;
 use world::World;
 use writers::Writer;
