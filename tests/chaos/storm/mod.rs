@@ -126,6 +126,8 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
             tokio::spawn(writer.write(until))
         })
         .collect();
+    let counter = writers::count(world.url("storm_writer"), world.counted, until);
+    let counter = tokio::spawn(counter);
     let stop = Arc::new(AtomicBool::new(false));
     let watch = tokio::spawn(watch::watch(world.cluster.url("storm"), Arc::clone(&stop)));
     let ending = tokio::spawn(writers::end_prepared(
@@ -137,6 +139,7 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
     for writer in writers {
         tally.add(writer.await.unwrap());
     }
+    world.counted = counter.await.unwrap();
     stop.store(true, Ordering::Relaxed);
     ending.await.unwrap();
     let (looks, waited) = watch.await.unwrap();
@@ -175,6 +178,7 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
             .await;
         healed(world, &what).await;
     }
+    survived(world, &what).await;
     ping(world, total, &mut rng, &what).await;
     healed(world, &what).await;
     if number % 4 == 1 && !world.two_phase {
@@ -230,6 +234,17 @@ async fn nothing_found(admin: &mut Link, what: &str) {
         }
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
+}
+
+/// Asserts that the last acknowledged save of the agent `counted` is not lost.
+async fn survived(world: &mut World, what: &str) {
+    let now = "SELECT coalesce(storm.count(name), 0)::text FROM agents WHERE slug = 'counted'";
+    let now: u64 = world.admin.texts(now).await.remove(0).parse().unwrap();
+    let acknowledged = world.counted.acknowledged;
+    assert!(
+        now >= acknowledged,
+        "{what}: the save {acknowledged} was acknowledged, and {now} is there"
+    );
 }
 
 /// Saves one agent a few times at moments in which the daemon is about to sleep or to wake up, and

@@ -10,7 +10,7 @@ use fastrand::Rng;
 use super::link::Link;
 use super::nemesis::{self, DROP_CHILD, SET_DEFAULT, UNPUBLISH, show};
 use super::words::{owned, quote, rest};
-use super::writers::{AGENTS, CROWD};
+use super::writers::{AGENTS, CROWD, Counted};
 use crate::support::platform::TABLES;
 use crate::support::pooler::Pooler;
 use crate::support::proxy::Proxy;
@@ -51,6 +51,7 @@ pub struct World {
     /// The number of the last fault of the capture that each daemon's audit has reported.
     pub accusations: [usize; 2],
     pub two_phase: bool,
+    pub counted: Counted,
     /// The type of the tenants, if there are tenants.
     tenants: Option<&'static str>,
     batch_size: u32,
@@ -166,6 +167,7 @@ impl World {
             needs_sweep: false,
             accusations: [0, 0],
             two_phase,
+            counted: Counted::default(),
             audits: !seed.is_multiple_of(2),
             tenants: of_tenants.map(|(of_type, _)| of_type),
             batch_size: [1, 7, 50, 500][rng.usize(..4)],
@@ -487,8 +489,9 @@ pub async fn populate(admin: &mut Link, rng: &mut Rng) {
                   FROM generate_series(0, {}) i;
              SELECT storm.configure('crowd-' || i, '{{\"custom\": 1.50}}', '{{}}', 'first')
                FROM generate_series(0, {}) i;
-             INSERT INTO agents (slug) VALUES ('ping');
-             SELECT storm.configure('ping', '{{}}', '{{}}', 'first');
+             INSERT INTO agents (slug) VALUES ('ping'), ('counted');
+             SELECT storm.configure(slug, '{{}}', '{{}}', 'first')
+               FROM (VALUES ('ping'), ('counted')) AS one (slug);
              ANALYZE",
             CROWD - 1,
             CROWD - 1
