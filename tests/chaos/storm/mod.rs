@@ -10,6 +10,7 @@
 //! | `tables.sql`, `oracle.sql` | the ledger and the witness; an independent mapping in SQL |
 //! | `watch.rs` | the check that no writer waits for agent-sync |
 //! | `link.rs`, `tally.rs` | reconnecting connections; the figures |
+//! | `partitions.rs` | tables with partitions that come and go |
 //! | `databases.rs` | many databases with tenants, without faults |
 //!
 //! `make storm ROUNDS=500 SEED=7` is the long version; the suite has a short one. The seed and the
@@ -21,6 +22,7 @@
 mod databases;
 mod link;
 mod nemesis;
+mod partitions;
 mod plan;
 mod tally;
 mod watch;
@@ -35,13 +37,17 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use link::Link;
-use plan::Plan;
+use plan::{AGENTS_AWAY, CONFIGURATIONS_AWAY, Plan};
 use tally::Tally;
 use world::World;
 use writers::Writer;
 
 /// The number of concurrent writers.
 const WRITERS: usize = 4;
+
+/// A statement that meets a row while another one moves it to another partition.
+const MOVED: &str = "40001 tuple to be locked was already moved to another partition due to \
+    concurrent update";
 
 /// The time limit for the sync after the end of the faults; with these settings, a daemon that hung
 /// in a batch is noticed after 7 s at most.
@@ -57,6 +63,16 @@ const PING: Duration = Duration::from_secs(10);
 /// round.
 const MOVES: u32 = 8;
 
+/// The kinds of storms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Plain,
+    /// With equal slugs of several tenants; the seed decides their type.
+    Tenants,
+    /// With tables that have partitions.
+    Partitions,
+}
+
 /// A parameter of `make storm`, or its default.
 fn told(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| {
@@ -66,22 +82,27 @@ fn told(name: &str, default: u64) -> u64 {
     })
 }
 
-/// Without tenants.
 #[tokio::test]
 async fn g1_to_g6_hold_in_a_storm() {
-    storm(told("STORM_SEED", 1), told("STORM_ROUNDS", 12), false).await;
+    storm(Kind::Plain, 12).await;
 }
 
-/// With equal slugs of several tenants; the seed decides their type.
 #[tokio::test]
 async fn g1_to_g6_hold_in_a_storm_with_tenants() {
-    storm(told("STORM_SEED", 1), told("STORM_ROUNDS", 6), true).await;
+    storm(Kind::Tenants, 6).await;
 }
 
-async fn storm(seed: u64, rounds: u64, with_tenants: bool) {
-    eprintln!("storm: seed {seed}, {rounds} rounds, tenants: {with_tenants}");
+#[tokio::test]
+async fn g1_to_g6_hold_in_a_storm_of_partitions() {
+    storm(Kind::Partitions, 5).await;
+}
+
+/// A storm with this number of rounds, unless `make storm` says otherwise.
+async fn storm(kind: Kind, rounds: u64) {
+    let (seed, rounds) = (told("STORM_SEED", 1), told("STORM_ROUNDS", rounds));
+    eprintln!("storm: {kind:?}, seed {seed}, {rounds} rounds");
     let start = Instant::now();
-    let mut world = World::make(seed, with_tenants).await;
+    let mut world = World::make(seed, kind).await;
     let mut total = Tally::default();
     healed(&mut world, "at first").await;
     for number in 0..rounds {
@@ -107,7 +128,7 @@ async fn storm(seed: u64, rounds: u64, with_tenants: bool) {
 
 async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
     let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number);
-    let plan = Plan::of(&mut rng);
+    let plan = Plan::of(&mut rng, world.kind);
     let again = number + 1;
     let what = format!(
         "round {number} (again: make storm SEED={seed} ROUNDS={again}), {:?}",
@@ -157,6 +178,14 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
             "42501 permission denied for table outbox" => {
                 plan.names().contains(&"capture without privilege")
             }
+            "23514 no partition of relation \"agents\" found for row" => {
+                plan.names().contains(&AGENTS_AWAY)
+            }
+            "23514 no partition of relation \"agent_configurations\" found for row" => {
+                plan.names().contains(&CONFIGURATIONS_AWAY)
+            }
+            // Another writer has renamed the agent, or moved the configuration.
+            MOVED => world.kind == Kind::Partitions,
             _ => false,
         };
         assert!(

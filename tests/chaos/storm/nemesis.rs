@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
+use super::Kind;
+use super::partitions::{self, AGENTS, CONFIGURATIONS, attach};
 use super::plan::{Fault, Plan};
 use super::world::{DISCONNECT, World};
 use crate::support::proxy::Snap;
@@ -111,9 +113,13 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
         Fault::RewriteAgents => nudge(world, "VACUUM FULL agents").await,
         Fault::RewriteConfigurations => nudge(world, "VACUUM FULL agent_configurations").await,
         Fault::ClusterConfigurations => {
+            let table = match world.kind {
+                Kind::Partitions => "agent_configurations_0",
+                _ => "agent_configurations",
+            };
             nudge(
                 world,
-                "CLUSTER agent_configurations USING agent_configurations_agent_slug_idx",
+                &format!("CLUSTER {table} USING {table}_agent_slug_idx"),
             )
             .await;
         }
@@ -256,6 +262,14 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
             let pause = Duration::from_millis(rng.u64(..30));
             world.rotate_password(rng.u64(..), pause).await;
         }
+        Fault::DetachAgents => {
+            world.needs_sweep = true;
+            partitions::detach(world, rng, AGENTS).await;
+        }
+        Fault::DetachConfigurations => {
+            world.needs_sweep = true;
+            partitions::detach(world, rng, CONFIGURATIONS).await;
+        }
     }
 }
 
@@ -304,6 +318,7 @@ async fn end(world: &mut World, fault: Fault) {
         Fault::HideConfigurations => world.admin.run(&show("agent_configurations")).await,
         Fault::Pause | Fault::PauseAndRelease => resume(world).await,
         Fault::AddChild => nudge(world, DROP_CHILD).await,
+        Fault::DetachAgents | Fault::DetachConfigurations => nudge(world, &attach()).await,
         Fault::SeeMore => world.admin.run("ALTER ROLE storm_daemon BYPASSRLS").await,
         Fault::DropDefault => {
             world.admin.run(SET_DEFAULT).await;
@@ -362,7 +377,15 @@ async fn command(world: &World, arguments: &[&str], right: &[i32]) {
 
 /// Runs a statement with an exclusive lock, if the lock is free.
 async fn nudge(world: &mut World, sql: &str) {
-    world.admin.run("SET lock_timeout = '50ms'").await;
+    try_within(world, "50ms", sql).await;
+}
+
+/// Runs statements with an exclusive lock, if the lock comes free within this time.
+pub async fn try_within(world: &mut World, time: &str, sql: &str) {
+    world
+        .admin
+        .run(&format!("SET lock_timeout = '{time}'"))
+        .await;
     let done = world.admin.client().await.batch_execute(sql).await;
     if let Err(error) = done {
         let state = error.code().map_or("08006", |state| state.code());

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::Kind;
+
 /// The faults. A lasting fault begins, and ends after a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -88,9 +90,13 @@ pub enum Fault {
     AddChild,
     /// The role of the daemon gets another password, the file of the first daemon a little later.
     RotatePassword,
+    /// A partition of a table is detached for a while, in a storm of partitions.
+    DetachAgents,
+    DetachConfigurations,
 }
 
-/// Every fault with its weight and its name in the report.
+/// Every fault with its weight and its name in the report. Those without a weight are of one kind
+/// of storm alone, each round of which has one besides the others.
 const FAULTS: &[(Fault, u32, &str)] = &[
     (Fault::Kill(0), 6, "SIGKILL"),
     (Fault::Kill(1), 6, "SIGKILL"),
@@ -144,11 +150,22 @@ const FAULTS: &[(Fault, u32, &str)] = &[
     (Fault::HideConfigurations, 3, "configurations hidden"),
     (Fault::AddChild, 4, "child with equal slugs"),
     (Fault::RotatePassword, 4, "password rotated"),
+    (Fault::DetachAgents, 0, AGENTS_AWAY),
+    (Fault::DetachConfigurations, 0, CONFIGURATIONS_AWAY),
 ];
+
+/// The names of [`Fault::DetachAgents`] and [`Fault::DetachConfigurations`].
+pub const AGENTS_AWAY: &str = "agents detached";
+pub const CONFIGURATIONS_AWAY: &str = "configurations detached";
 
 impl Fault {
     fn name(self) -> &'static str {
         FAULTS.iter().find(|(fault, ..)| *fault == self).unwrap().2
+    }
+
+    /// Whether a storm of this kind may have it. A partitioned table has no children by INHERITS.
+    fn fits(self, kind: Kind) -> bool {
+        kind != Kind::Partitions || self != Self::AddChild
     }
 
     /// Whether writers may lose their connections.
@@ -166,25 +183,32 @@ pub struct Plan {
 
 impl Plan {
     /// A random plan, equal for equal seeds.
-    pub fn of(rng: &mut Rng) -> Self {
+    pub fn of(rng: &mut Rng, kind: Kind) -> Self {
         let lasts = Duration::from_millis(rng.u64(300..900));
-        let total: u32 = FAULTS.iter().map(|(_, weight, _)| weight).sum();
-        let faults = (0..[0, 1, 1, 2, 2, 3][rng.usize(..6)])
+        let fitting = FAULTS.iter().filter(|(fault, ..)| fault.fits(kind));
+        let total: u32 = fitting.clone().map(|(_, weight, _)| weight).sum();
+        let timed = |fault, rng: &mut Rng| {
+            let begin = lasts.mul_f64(rng.f64() * 0.8);
+            (fault, begin, Duration::from_millis(rng.u64(10..500)))
+        };
+        let mut faults: Vec<_> = (0..[0, 1, 1, 2, 2, 3][rng.usize(..6)])
             .map(|_| {
                 let mut at = rng.u32(..total);
-                let fault = FAULTS.iter().find(|(_, weight, _)| {
+                let fault = fitting.clone().find(|(_, weight, _)| {
                     let hit = at < *weight;
                     at = at.saturating_sub(*weight);
                     hit
                 });
-                let begin = lasts.mul_f64(rng.f64() * 0.8);
-                (
-                    fault.unwrap().0,
-                    begin,
-                    Duration::from_millis(rng.u64(10..500)),
-                )
+                timed(fault.unwrap().0, rng)
             })
             .collect();
+        let own: &[Fault] = match kind {
+            Kind::Plain | Kind::Tenants => &[],
+            Kind::Partitions => &[Fault::DetachAgents, Fault::DetachConfigurations],
+        };
+        if let Some(fault) = rng.choice(own) {
+            faults.push(timed(*fault, rng));
+        }
         Self { lasts, faults }
     }
 

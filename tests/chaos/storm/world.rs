@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use agent_sync_testbed::{Cluster, Options};
 use fastrand::Rng;
 
+use super::Kind;
 use super::link::Link;
 use super::nemesis::{self, DROP_CHILD, SET_DEFAULT, UNPUBLISH, show};
+use super::partitions::{attach, divided};
 use super::words::{owned, quote, rest};
 use super::writers::{AGENTS, CROWD, Counted};
 use crate::support::platform::TABLES;
@@ -41,6 +43,7 @@ pub struct World {
     pub cluster: Cluster,
     pub proxy: Proxy,
     pub admin: Link,
+    pub kind: Kind,
     pub daemons: [Option<Daemon>; 2],
     rules: tempfile::TempDir,
     /// The variant of the rules in the file, and whether the daemons may have another one.
@@ -108,9 +111,13 @@ pub fn request(of_type: Option<&str>) -> &'static str {
 
 impl World {
     /// Creates the environment: all agents in sync, and both daemons started.
-    pub async fn make(seed: u64, with_tenants: bool) -> Self {
-        let kind = usize::try_from(seed).unwrap() % TENANTS.len();
-        let of_tenants = with_tenants.then_some(TENANTS[kind]);
+    pub async fn make(seed: u64, kind: Kind) -> Self {
+        let number = usize::try_from(seed).unwrap() % TENANTS.len();
+        let of_tenants = (kind == Kind::Tenants).then_some(TENANTS[number]);
+        let tables = match kind {
+            Kind::Partitions => divided(TABLES),
+            _ => TABLES.to_owned(),
+        };
         let mut rng = Rng::with_seed(seed);
         let two_phase = seed.is_multiple_of(4);
         let cluster = Cluster::start(Options {
@@ -144,7 +151,7 @@ impl World {
         admin.run("ALTER SCHEMA public OWNER TO storm_owner").await;
         admin
             .run(&format!(
-                "SET ROLE storm_owner; {TABLES}; {}; RESET ROLE",
+                "SET ROLE storm_owner; {tables}; {}; RESET ROLE",
                 of_tenants.map(tenants).unwrap_or_default()
             ))
             .await;
@@ -160,6 +167,7 @@ impl World {
             proxy,
             pooler,
             admin,
+            kind,
             daemons: [None, None],
             rules: tempfile::tempdir().unwrap(),
             variant: false,
@@ -389,7 +397,7 @@ impl World {
             self.adopt_rules(rng).await;
         }
         if std::mem::take(&mut self.needs_sweep) {
-            for statement in [UNPUBLISH, SET_DEFAULT, DROP_CHILD] {
+            for statement in [UNPUBLISH, SET_DEFAULT, DROP_CHILD, &attach()] {
                 self.admin.run(statement).await;
             }
             for table in HIDDEN {

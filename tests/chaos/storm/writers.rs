@@ -144,7 +144,7 @@ impl Writer {
                 let state = match error.as_db_error() {
                     None => "gone".to_owned(),
                     // A conflict of slugs is between the writers.
-                    Some(db) if db.constraint() == Some("agents_slug_key") => {
+                    Some(db) if db.constraint().is_some_and(is_of_slugs) => {
                         "23505 agents_slug_key".to_owned()
                     }
                     Some(db) => format!(
@@ -545,6 +545,11 @@ pub async fn end_prepared(url: String, stop: Arc<AtomicBool>) {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Whether the constraint is the one on the slugs of the agents, or that of a partition.
+fn is_of_slugs(constraint: &str) -> bool {
+    constraint.starts_with("agents_") && constraint.ends_with("slug_key")
 }
 
 /// SQLSTATEs whose message adds nothing.
