@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `writers.rs`, `words.rs` | the changes and their values |
 //! | `plan.rs`, `nemesis.rs` | the faults and their choice; how each begins and ends |
-//! | `world.rs` | the servers and daemons that the faults affect |
+//! | `world.rs`, `servers.rs` | the daemons and servers that the faults affect |
 //! | `tables.sql`, `oracle.sql` | the ledger and the witness; an independent mapping in SQL |
 //! | `watch.rs` | the check that no writer waits for agent-sync |
 //! | `link.rs`, `tally.rs` | reconnecting connections; the figures |
@@ -24,6 +24,7 @@ mod link;
 mod nemesis;
 mod partitions;
 mod plan;
+mod servers;
 mod tally;
 mod watch;
 mod words;
@@ -41,6 +42,8 @@ use plan::{AGENTS_AWAY, CONFIGURATIONS_AWAY, Plan};
 use tally::Tally;
 use world::World;
 use writers::Writer;
+
+use crate::support::{can_have_standby, shadow};
 
 /// The number of concurrent writers.
 const WRITERS: usize = 4;
@@ -71,6 +74,8 @@ pub enum Kind {
     Tenants,
     /// With tables that have partitions.
     Partitions,
+    /// With a synchronous standby, to which each round fails over.
+    Failover,
 }
 
 /// A parameter of `make storm`, or its default.
@@ -82,19 +87,32 @@ fn told(name: &str, default: u64) -> u64 {
     })
 }
 
+/// With one table of agents and one of configurations, on one server.
 #[tokio::test]
 async fn g1_to_g6_hold_in_a_storm() {
     storm(Kind::Plain, 12).await;
 }
 
+/// With equal slugs of several tenants.
 #[tokio::test]
 async fn g1_to_g6_hold_in_a_storm_with_tenants() {
     storm(Kind::Tenants, 6).await;
 }
 
+/// With tables whose partitions come and go.
 #[tokio::test]
 async fn g1_to_g6_hold_in_a_storm_of_partitions() {
     storm(Kind::Partitions, 5).await;
+}
+
+/// With a standby that takes the place of the primary, again and again.
+#[tokio::test]
+async fn g1_to_g6_hold_in_a_storm_with_failover() {
+    if shadow::is_wanted() {
+        eprintln!("skipped: the watch of the foreign names follows no server");
+        return;
+    }
+    storm(Kind::Failover, 4).await;
 }
 
 /// A storm with this number of rounds, unless `make storm` says otherwise.
@@ -103,6 +121,9 @@ async fn storm(kind: Kind, rounds: u64) {
     eprintln!("storm: {kind:?}, seed {seed}, {rounds} rounds");
     let start = Instant::now();
     let mut world = World::make(seed, kind).await;
+    if kind == Kind::Failover && !can_have_standby(&world.servers.primary) {
+        return;
+    }
     let mut total = Tally::default();
     healed(&mut world, "at first").await;
     for number in 0..rounds {
@@ -127,6 +148,7 @@ async fn storm(kind: Kind, rounds: u64) {
 }
 
 async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
+    world.complete().await;
     let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number);
     let plan = Plan::of(&mut rng, world.kind);
     let again = number + 1;
@@ -150,9 +172,9 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
     let counter = writers::count(world.url("storm_writer"), world.counted, until);
     let counter = tokio::spawn(counter);
     let stop = Arc::new(AtomicBool::new(false));
-    let watch = tokio::spawn(watch::watch(world.cluster.url("storm"), Arc::clone(&stop)));
+    let watch = tokio::spawn(watch::watch(world.url("postgres"), Arc::clone(&stop)));
     let ending = tokio::spawn(writers::end_prepared(
-        world.cluster.url("storm"),
+        world.url("postgres"),
         Arc::clone(&stop),
     ));
     nemesis::rage(world, &plan, &mut rng).await;
@@ -315,7 +337,7 @@ async fn ping(world: &mut World, total: &mut Tally, rng: &mut Rng, what: &str) {
 /// (G13): the daemon's ctid refers to another row by the time of its write. The witness detects a
 /// write to the wrong row.
 async fn move_rows(world: &mut World, rng: &mut Rng, what: &str) {
-    let url = world.cluster.url("storm");
+    let url = world.url("postgres");
     for number in 0..MOVES {
         // One transaction writes all rows and packs them; then gaps at the front make all rows move
         // forward.

@@ -70,13 +70,16 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
             );
             world.admin.run(&sql).await;
         }
-        Fault::Restart => restart(world, "fast").await,
-        Fault::RestartAtOnce => restart(world, "immediate").await,
-        Fault::Cut => world.proxy.cut(),
-        Fault::Stall => world.proxy.stall(),
-        Fault::Delay => world.proxy.delay(Duration::from_millis(rng.u64(1..40))),
-        Fault::CutCommit => world.proxy.trap(b"COMMIT", Snap::Before),
-        Fault::LoseAnswer => world.proxy.trap(b"COMMIT", Snap::Deaf),
+        Fault::Restart => world.servers.restart("fast").await,
+        Fault::RestartAtOnce => world.servers.restart("immediate").await,
+        Fault::Cut => world.servers.network.cut(),
+        Fault::Stall => world.servers.network.stall(),
+        Fault::Delay => world
+            .servers
+            .network
+            .delay(Duration::from_millis(rng.u64(1..40))),
+        Fault::CutCommit => world.servers.network.trap(b"COMMIT", Snap::Before),
+        Fault::LoseAnswer => world.servers.network.trap(b"COMMIT", Snap::Deaf),
         Fault::DepriveCapture => {
             world.needs_sweep = true;
             world
@@ -262,6 +265,7 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
             let pause = Duration::from_millis(rng.u64(..30));
             world.rotate_password(rng.u64(..), pause).await;
         }
+        Fault::FailOver => world.servers.fail_over(rng).await,
         Fault::DetachAgents => {
             world.needs_sweep = true;
             partitions::detach(world, rng, AGENTS).await;
@@ -281,8 +285,8 @@ async fn end(world: &mut World, fault: Fault) {
             world.start(0).await;
         }
         Fault::Freeze(number) => world.signal(number, "CONT"),
-        Fault::Stall => world.proxy.flow(),
-        Fault::Delay => world.proxy.delay(Duration::ZERO),
+        Fault::Stall => world.servers.network.flow(),
+        Fault::Delay => world.servers.network.delay(Duration::ZERO),
         Fault::DepriveCapture => {
             world
                 .admin
@@ -404,27 +408,9 @@ fn reload(world: &World) {
     }
 }
 
-async fn restart(world: &mut World, mode: &str) {
-    // On a blocking thread, because the writers share the event loop.
-    let mut commands = [
-        world.cluster.controlling(&["-m", mode, "stop"]),
-        world.cluster.controlling(&["-t", "60", "start"]),
-    ];
-    let done = tokio::task::spawn_blocking(move || {
-        commands
-            .iter_mut()
-            .all(|command| command.status().is_ok_and(|status| status.success()))
-    });
-    assert!(
-        done.await.unwrap(),
-        "the server does not restart ({mode}): {}",
-        world.cluster.log()
-    );
-}
-
 /// Holds locks for a while in a separate session.
 fn hold(world: &World, rng: &mut Rng, sql: &str) {
-    let mut holder = super::link::Link::to(&world.cluster.url("storm"), "storm nemesis");
+    let mut holder = super::link::Link::to(&world.url("postgres"), "storm nemesis");
     let sql = format!(
         "BEGIN; SET LOCAL lock_timeout = '50ms'; {sql}; SELECT pg_sleep({}); COMMIT",
         rng.f64() * 0.3

@@ -93,6 +93,8 @@ pub enum Fault {
     /// A partition of a table is detached for a while, in a storm of partitions.
     DetachAgents,
     DetachConfigurations,
+    /// The standby becomes the primary, in a storm with failover.
+    FailOver,
 }
 
 /// Every fault with its weight and its name in the report. Those without a weight are of one kind
@@ -152,6 +154,7 @@ const FAULTS: &[(Fault, u32, &str)] = &[
     (Fault::RotatePassword, 4, "password rotated"),
     (Fault::DetachAgents, 0, AGENTS_AWAY),
     (Fault::DetachConfigurations, 0, CONFIGURATIONS_AWAY),
+    (Fault::FailOver, 0, "failover"),
 ];
 
 /// The names of [`Fault::DetachAgents`] and [`Fault::DetachConfigurations`].
@@ -170,7 +173,10 @@ impl Fault {
 
     /// Whether writers may lose their connections.
     fn hits_writers(self) -> bool {
-        matches!(self, Self::EndWriters | Self::Restart | Self::RestartAtOnce)
+        matches!(
+            self,
+            Self::EndWriters | Self::Restart | Self::RestartAtOnce | Self::FailOver
+        )
     }
 }
 
@@ -204,6 +210,7 @@ impl Plan {
             .collect();
         let own: &[Fault] = match kind {
             Kind::Plain | Kind::Tenants => &[],
+            Kind::Failover => &[Fault::FailOver],
             Kind::Partitions => &[Fault::DetachAgents, Fault::DetachConfigurations],
         };
         if let Some(fault) = rng.choice(own) {
