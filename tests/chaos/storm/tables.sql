@@ -149,7 +149,7 @@ END $$;
 CREATE FUNCTION storm.lead() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = pg_backend_pid() AND l.locktype = 'advisory'
-        AND l.classid = 1634169721 AND l.objid = 1 AND l.objsubid = 2 AND l.granted)
+        AND l.classid = 1634169721 AND l.objid = 1 AND l.objsubid = 2 AND l.mode = 'ExclusiveLock' AND l.granted)
     THEN
         INSERT INTO storm.violation (what) VALUES ('a daemon wrote without the leader lock');
     END IF;
