@@ -65,12 +65,19 @@ pub fn own_address() -> Option<std::net::IpAddr> {
     address
 }
 
-/// A standby server of a primary; `None` without `pg_basebackup`, and the test prints that and is
-/// skipped.
+/// A standby server of a primary; `None` without `pg_basebackup`, and the test is skipped.
 pub fn standby(primary: &Cluster) -> Option<Cluster> {
-    if primary.has_program("pg_basebackup") {
-        return Some(primary.standby(Options::default()).unwrap());
+    can_have_standby(primary).then(|| primary.standby(Options::default()).unwrap())
+}
+
+/// Whether there is `pg_basebackup`, which makes a standby; otherwise prints that the test is
+/// skipped.
+pub fn can_have_standby(primary: &Cluster) -> bool {
+    let can = primary.has_program("pg_basebackup");
+    if !can {
+        eprintln!(
+            "skipped: these server programs come without pg_basebackup, which makes a standby"
+        );
     }
-    eprintln!("skipped: these server programs come without pg_basebackup, which makes a standby");
-    None
+    can
 }

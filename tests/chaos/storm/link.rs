@@ -18,8 +18,9 @@ pub struct Link {
 impl Link {
     /// A connection to this URL with this application name.
     pub fn to(url: &str, name: &str) -> Self {
+        let sign = if url.contains('?') { '&' } else { '?' };
         Self {
-            url: format!("{url}?application_name={}", name.replace(' ', "%20")),
+            url: format!("{url}{sign}application_name={}", name.replace(' ', "%20")),
             client: None,
         }
     }

@@ -5,10 +5,12 @@
 //! | file | content |
 //! |---|---|
 //! | `writers.rs`, `words.rs` | the changes and their values |
-//! | `nemesis.rs`, `world.rs` | the faults; the servers and daemons that they affect |
+//! | `plan.rs`, `nemesis.rs` | the faults and their choice; how each begins and ends |
+//! | `world.rs`, `servers.rs` | the daemons and servers that the faults affect |
 //! | `tables.sql`, `oracle.sql` | the ledger and the witness; an independent mapping in SQL |
 //! | `watch.rs` | the check that no writer waits for agent-sync |
 //! | `link.rs`, `tally.rs` | reconnecting connections; the figures |
+//! | `partitions.rs` | tables with partitions that come and go |
 //! | `databases.rs` | many databases with tenants, without faults |
 //!
 //! `make storm ROUNDS=500 SEED=7` is the long version; the suite has a short one. The seed and the
@@ -20,6 +22,9 @@
 mod databases;
 mod link;
 mod nemesis;
+mod partitions;
+mod plan;
+mod servers;
 mod tally;
 mod watch;
 mod words;
@@ -33,13 +38,19 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use link::Link;
-use nemesis::Plan;
+use plan::{AGENTS_AWAY, CONFIGURATIONS_AWAY, Plan};
 use tally::Tally;
 use world::World;
 use writers::Writer;
 
+use crate::support::{can_have_standby, shadow};
+
 /// The number of concurrent writers.
 const WRITERS: usize = 4;
+
+/// A statement that meets a row while another one moves it to another partition.
+const MOVED: &str = "40001 tuple to be locked was already moved to another partition due to \
+    concurrent update";
 
 /// The time limit for the sync after the end of the faults; with these settings, a daemon that hung
 /// in a batch is noticed after 7 s at most.
@@ -55,6 +66,18 @@ const PING: Duration = Duration::from_secs(10);
 /// round.
 const MOVES: u32 = 8;
 
+/// The kinds of storms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Plain,
+    /// With equal slugs of several tenants; the seed decides their type.
+    Tenants,
+    /// With tables that have partitions.
+    Partitions,
+    /// With a synchronous standby, to which each round fails over.
+    Failover,
+}
+
 /// A parameter of `make storm`, or its default.
 fn told(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| {
@@ -64,22 +87,43 @@ fn told(name: &str, default: u64) -> u64 {
     })
 }
 
-/// Without tenants.
+/// With one table of agents and one of configurations, on one server.
 #[tokio::test]
 async fn g1_to_g6_hold_in_a_storm() {
-    storm(told("STORM_SEED", 1), told("STORM_ROUNDS", 12), false).await;
+    storm(Kind::Plain, 12).await;
 }
 
-/// With equal slugs of several tenants; the seed decides their type.
+/// With equal slugs of several tenants.
 #[tokio::test]
 async fn g1_to_g6_hold_in_a_storm_with_tenants() {
-    storm(told("STORM_SEED", 1), told("STORM_ROUNDS", 6), true).await;
+    storm(Kind::Tenants, 6).await;
 }
 
-async fn storm(seed: u64, rounds: u64, with_tenants: bool) {
-    eprintln!("storm: seed {seed}, {rounds} rounds, tenants: {with_tenants}");
+/// With tables whose partitions come and go.
+#[tokio::test]
+async fn g1_to_g6_hold_in_a_storm_of_partitions() {
+    storm(Kind::Partitions, 5).await;
+}
+
+/// With a standby that takes the place of the primary, again and again.
+#[tokio::test]
+async fn g1_to_g6_hold_in_a_storm_with_failover() {
+    if shadow::is_wanted() {
+        eprintln!("skipped: the watch of the foreign names follows no server");
+        return;
+    }
+    storm(Kind::Failover, 4).await;
+}
+
+/// A storm with this number of rounds, unless `make storm` says otherwise.
+async fn storm(kind: Kind, rounds: u64) {
+    let (seed, rounds) = (told("STORM_SEED", 1), told("STORM_ROUNDS", rounds));
+    eprintln!("storm: {kind:?}, seed {seed}, {rounds} rounds");
     let start = Instant::now();
-    let mut world = World::make(seed, with_tenants).await;
+    let mut world = World::make(seed, kind).await;
+    if kind == Kind::Failover && !can_have_standby(&world.servers.primary) {
+        return;
+    }
     let mut total = Tally::default();
     healed(&mut world, "at first").await;
     for number in 0..rounds {
@@ -104,8 +148,9 @@ async fn storm(seed: u64, rounds: u64, with_tenants: bool) {
 }
 
 async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
+    world.complete().await;
     let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number);
-    let plan = Plan::of(&mut rng);
+    let plan = Plan::of(&mut rng, world.kind);
     let again = number + 1;
     let what = format!(
         "round {number} (again: make storm SEED={seed} ROUNDS={again}), {:?}",
@@ -124,10 +169,12 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
             tokio::spawn(writer.write(until))
         })
         .collect();
+    let counter = writers::count(world.url("storm_writer"), world.counted, until);
+    let counter = tokio::spawn(counter);
     let stop = Arc::new(AtomicBool::new(false));
-    let watch = tokio::spawn(watch::watch(world.cluster.url("storm"), Arc::clone(&stop)));
+    let watch = tokio::spawn(watch::watch(world.url("postgres"), Arc::clone(&stop)));
     let ending = tokio::spawn(writers::end_prepared(
-        world.cluster.url("storm"),
+        world.url("postgres"),
         Arc::clone(&stop),
     ));
     nemesis::rage(world, &plan, &mut rng).await;
@@ -135,6 +182,7 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
     for writer in writers {
         tally.add(writer.await.unwrap());
     }
+    world.counted = counter.await.unwrap();
     stop.store(true, Ordering::Relaxed);
     ending.await.unwrap();
     let (looks, waited) = watch.await.unwrap();
@@ -152,6 +200,14 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
             "42501 permission denied for table outbox" => {
                 plan.names().contains(&"capture without privilege")
             }
+            "23514 no partition of relation \"agents\" found for row" => {
+                plan.names().contains(&AGENTS_AWAY)
+            }
+            "23514 no partition of relation \"agent_configurations\" found for row" => {
+                plan.names().contains(&CONFIGURATIONS_AWAY)
+            }
+            // Another writer has renamed the agent, or moved the configuration.
+            MOVED => world.kind == Kind::Partitions,
             _ => false,
         };
         assert!(
@@ -173,6 +229,7 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
             .await;
         healed(world, &what).await;
     }
+    survived(world, &what).await;
     ping(world, total, &mut rng, &what).await;
     healed(world, &what).await;
     if number % 4 == 1 && !world.two_phase {
@@ -230,6 +287,17 @@ async fn nothing_found(admin: &mut Link, what: &str) {
     }
 }
 
+/// Asserts that the last acknowledged save of the agent `counted` is not lost.
+async fn survived(world: &mut World, what: &str) {
+    let now = "SELECT coalesce(storm.count(name), 0)::text FROM agents WHERE slug = 'counted'";
+    let now: u64 = world.admin.texts(now).await.remove(0).parse().unwrap();
+    let acknowledged = world.counted.acknowledged;
+    assert!(
+        now >= acknowledged,
+        "{what}: the save {acknowledged} was acknowledged, and {now} is there"
+    );
+}
+
 /// Saves one agent a few times at moments in which the daemon is about to sleep or to wake up, and
 /// waits until its configuration is synced; repeatedly. A single save finds the daemon asleep; only
 /// a save right after another can meet it half asleep.
@@ -269,7 +337,7 @@ async fn ping(world: &mut World, total: &mut Tally, rng: &mut Rng, what: &str) {
 /// (G13): the daemon's ctid refers to another row by the time of its write. The witness detects a
 /// write to the wrong row.
 async fn move_rows(world: &mut World, rng: &mut Rng, what: &str) {
-    let url = world.cluster.url("storm");
+    let url = world.url("postgres");
     for number in 0..MOVES {
         // One transaction writes all rows and packs them; then gaps at the front make all rows move
         // forward.

@@ -1,164 +1,14 @@
-//! The nemesis: plans the faults of a round from the seed, and injects them.
+//! The nemesis: injects the planned faults of a round, and ends the lasting ones.
 
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
+use super::Kind;
+use super::partitions::{self, AGENTS, CONFIGURATIONS, attach};
+use super::plan::{Fault, Plan};
 use super::world::{DISCONNECT, World};
 use crate::support::proxy::Snap;
-
-/// The faults. A lasting fault begins, and ends after a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// SIGKILL of a daemon, which is started again after a while.
-    Kill(usize),
-    /// SIGKILL of both daemons for a while.
-    KillBoth,
-    /// SIGTERM of a daemon, which is started again after a while.
-    Stop(usize),
-    /// SIGSTOP of a daemon, and SIGCONT after a while.
-    Freeze(usize),
-    /// The server ends the sessions of the daemons, or some of the writers' sessions.
-    EndDaemons,
-    EndWriters,
-    Restart,
-    RestartAtOnce,
-    /// The connection of the first daemon is cut, stalls, is slow, is cut before a COMMIT, or loses
-    /// the answers after one.
-    Cut,
-    Stall,
-    Delay,
-    CutCommit,
-    LoseAnswer,
-    /// The capture loses its privilege to append for a while; the daemon loses its privilege to
-    /// delete.
-    DepriveCapture,
-    DepriveDaemon,
-    /// The triggers are disabled for a while.
-    Disable,
-    /// Another session locks the outbox for a while, vacuums it, or rewrites it.
-    LockOutbox,
-    Vacuum,
-    Rewrite,
-    /// A table of the platform is rewritten: its rows move and keep their versions. Or it is locked
-    /// for a while, as by a migration.
-    RewriteAgents,
-    RewriteConfigurations,
-    ClusterConfigurations,
-    LockTable,
-    /// All triggers are disabled for a while, and then enabled but not ALWAYS; a policy hides the
-    /// agents, or the outbox, from the daemon for a while.
-    DisableAll,
-    HideAgents,
-    HideOutbox,
-    /// A policy hides the agents until the role of the daemon gets BYPASSRLS.
-    SeeMore,
-    /// A column of the outbox loses its default for a while, so every append fails; or a
-    /// publication forbids deletes from it.
-    DropDefault,
-    Publish,
-    /// A session requests more slugs than the daemon keeps, all of them unknown.
-    AskForMany,
-    /// The outbox is emptied; the schema is renamed and renamed back; the install loses its record
-    /// and is installed again.
-    EmptyOutbox,
-    SchemaAway,
-    LoseRecord,
-    /// Another session locks configurations for a while; or some writes take long.
-    LockRows,
-    SlowWrites,
-    /// The index on the slug of the configurations is dropped for a while.
-    DropIndex,
-    /// The function of the capture is replaced for a while by one that notes nothing.
-    ReplaceCapture,
-    /// A reload of other rules, and of an invalid file.
-    Reload,
-    ReloadWrong,
-    /// Another install.
-    Install,
-    /// A pause for a while; the daemons keep their connections, or close them.
-    Pause,
-    PauseAndRelease,
-    /// The indexes of a table are built again.
-    Reindex,
-    /// The table of problems is rewritten, or emptied; a policy hides it from the daemon for a
-    /// while, or the configurations.
-    RewriteProblems,
-    EmptyProblems,
-    HideProblems,
-    HideConfigurations,
-    /// For a while, a child of the table of agents has other rows with the slugs of some of them.
-    AddChild,
-    /// The role of the daemon gets another password, the file of the first daemon a little later.
-    RotatePassword,
-}
-
-/// Every fault with its weight and its name in the report.
-const FAULTS: &[(Fault, u32, &str)] = &[
-    (Fault::Kill(0), 6, "SIGKILL"),
-    (Fault::Kill(1), 6, "SIGKILL"),
-    (Fault::KillBoth, 4, "SIGKILL of both"),
-    (Fault::Stop(0), 3, "SIGTERM"),
-    (Fault::Stop(1), 3, "SIGTERM"),
-    (Fault::Freeze(0), 4, "SIGSTOP"),
-    (Fault::Freeze(1), 4, "SIGSTOP"),
-    (Fault::EndDaemons, 6, "daemons' sessions ended"),
-    (Fault::EndWriters, 4, "writers' sessions ended"),
-    (Fault::Restart, 4, "fast restart"),
-    (Fault::RestartAtOnce, 4, "immediate restart"),
-    (Fault::Cut, 5, "connection cut"),
-    (Fault::Stall, 5, "connection stalled"),
-    (Fault::Delay, 4, "connection slow"),
-    (Fault::CutCommit, 4, "cut before COMMIT"),
-    (Fault::LoseAnswer, 1, "answer to COMMIT lost"),
-    (Fault::DepriveCapture, 4, "capture without privilege"),
-    (Fault::DepriveDaemon, 4, "daemon without privilege"),
-    (Fault::Disable, 3, "triggers off"),
-    (Fault::LockOutbox, 3, "outbox locked"),
-    (Fault::Vacuum, 4, "outbox vacuumed"),
-    (Fault::Rewrite, 3, "outbox rewritten"),
-    (Fault::RewriteAgents, 3, "agents rewritten"),
-    (Fault::RewriteConfigurations, 5, "configurations rewritten"),
-    (Fault::ClusterConfigurations, 3, "configurations clustered"),
-    (Fault::LockTable, 3, "table locked"),
-    (Fault::DisableAll, 2, "all triggers off"),
-    (Fault::HideAgents, 3, "agents hidden"),
-    (Fault::HideOutbox, 2, "outbox hidden"),
-    (Fault::SeeMore, 3, "BYPASSRLS"),
-    (Fault::DropDefault, 2, "default dropped"),
-    (Fault::Publish, 2, "outbox published"),
-    (Fault::AskForMany, 2, "many requests"),
-    (Fault::EmptyOutbox, 2, "outbox emptied"),
-    (Fault::SchemaAway, 2, "schema away"),
-    (Fault::LoseRecord, 2, "record lost"),
-    (Fault::LockRows, 5, "configurations locked"),
-    (Fault::SlowWrites, 2, "slow writes"),
-    (Fault::DropIndex, 3, "index dropped"),
-    (Fault::ReplaceCapture, 2, "capture replaced"),
-    (Fault::Reload, 3, "other rules"),
-    (Fault::ReloadWrong, 3, "wrong rules"),
-    (Fault::Install, 3, "installed again"),
-    (Fault::Pause, 3, "pause"),
-    (Fault::PauseAndRelease, 3, "pause that releases"),
-    (Fault::Reindex, 3, "indexes built again"),
-    (Fault::RewriteProblems, 2, "problems rewritten"),
-    (Fault::EmptyProblems, 2, "problems emptied"),
-    (Fault::HideProblems, 2, "problems hidden"),
-    (Fault::HideConfigurations, 3, "configurations hidden"),
-    (Fault::AddChild, 4, "child with equal slugs"),
-    (Fault::RotatePassword, 4, "password rotated"),
-];
-
-impl Fault {
-    fn name(self) -> &'static str {
-        FAULTS.iter().find(|(fault, ..)| *fault == self).unwrap().2
-    }
-
-    /// Whether writers may lose their connections.
-    fn hits_writers(self) -> bool {
-        matches!(self, Self::EndWriters | Self::Restart | Self::RestartAtOnce)
-    }
-}
 
 /// Hides the rows of a table from the daemon.
 fn hide(table: &str) -> String {
@@ -182,48 +32,6 @@ pub const SET_DEFAULT: &str =
     "ALTER TABLE agent_sync.outbox ALTER COLUMN at SET DEFAULT clock_timestamp()";
 pub const UNPUBLISH: &str =
     "DROP PUBLICATION IF EXISTS storm; ALTER TABLE agent_sync.outbox REPLICA IDENTITY FULL";
-
-/// The faults of a round and the time for which the writers work.
-#[derive(Debug)]
-pub struct Plan {
-    pub lasts: Duration,
-    pub faults: Vec<(Fault, Duration, Duration)>,
-}
-
-impl Plan {
-    /// A random plan, equal for equal seeds.
-    pub fn of(rng: &mut Rng) -> Self {
-        let lasts = Duration::from_millis(rng.u64(300..900));
-        let total: u32 = FAULTS.iter().map(|(_, weight, _)| weight).sum();
-        let faults = (0..[0, 1, 1, 2, 2, 3][rng.usize(..6)])
-            .map(|_| {
-                let mut at = rng.u32(..total);
-                let fault = FAULTS.iter().find(|(_, weight, _)| {
-                    let hit = at < *weight;
-                    at = at.saturating_sub(*weight);
-                    hit
-                });
-                let begin = lasts.mul_f64(rng.f64() * 0.8);
-                (
-                    fault.unwrap().0,
-                    begin,
-                    Duration::from_millis(rng.u64(10..500)),
-                )
-            })
-            .collect();
-        Self { lasts, faults }
-    }
-
-    /// Whether a writer may lose its connection.
-    pub fn hits_writers(&self) -> bool {
-        self.faults.iter().any(|(fault, ..)| fault.hits_writers())
-    }
-
-    /// The names of the faults.
-    pub fn names(&self) -> Vec<&'static str> {
-        self.faults.iter().map(|(fault, ..)| fault.name()).collect()
-    }
-}
 
 /// Injects the planned faults at their times and ends the lasting ones.
 pub async fn rage(world: &mut World, plan: &Plan, rng: &mut Rng) {
@@ -262,13 +70,16 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
             );
             world.admin.run(&sql).await;
         }
-        Fault::Restart => restart(world, "fast").await,
-        Fault::RestartAtOnce => restart(world, "immediate").await,
-        Fault::Cut => world.proxy.cut(),
-        Fault::Stall => world.proxy.stall(),
-        Fault::Delay => world.proxy.delay(Duration::from_millis(rng.u64(1..40))),
-        Fault::CutCommit => world.proxy.trap(b"COMMIT", Snap::Before),
-        Fault::LoseAnswer => world.proxy.trap(b"COMMIT", Snap::Deaf),
+        Fault::Restart => world.servers.restart("fast").await,
+        Fault::RestartAtOnce => world.servers.restart("immediate").await,
+        Fault::Cut => world.servers.network.cut(),
+        Fault::Stall => world.servers.network.stall(),
+        Fault::Delay => world
+            .servers
+            .network
+            .delay(Duration::from_millis(rng.u64(1..40))),
+        Fault::CutCommit => world.servers.network.trap(b"COMMIT", Snap::Before),
+        Fault::LoseAnswer => world.servers.network.trap(b"COMMIT", Snap::Deaf),
         Fault::DepriveCapture => {
             world.needs_sweep = true;
             world
@@ -305,9 +116,13 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
         Fault::RewriteAgents => nudge(world, "VACUUM FULL agents").await,
         Fault::RewriteConfigurations => nudge(world, "VACUUM FULL agent_configurations").await,
         Fault::ClusterConfigurations => {
+            let table = match world.kind {
+                Kind::Partitions => "agent_configurations_0",
+                _ => "agent_configurations",
+            };
             nudge(
                 world,
-                "CLUSTER agent_configurations USING agent_configurations_agent_slug_idx",
+                &format!("CLUSTER {table} USING {table}_agent_slug_idx"),
             )
             .await;
         }
@@ -450,6 +265,15 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
             let pause = Duration::from_millis(rng.u64(..30));
             world.rotate_password(rng.u64(..), pause).await;
         }
+        Fault::FailOver => world.servers.fail_over(rng).await,
+        Fault::DetachAgents => {
+            world.needs_sweep = true;
+            partitions::detach(world, rng, AGENTS).await;
+        }
+        Fault::DetachConfigurations => {
+            world.needs_sweep = true;
+            partitions::detach(world, rng, CONFIGURATIONS).await;
+        }
     }
 }
 
@@ -461,8 +285,8 @@ async fn end(world: &mut World, fault: Fault) {
             world.start(0).await;
         }
         Fault::Freeze(number) => world.signal(number, "CONT"),
-        Fault::Stall => world.proxy.flow(),
-        Fault::Delay => world.proxy.delay(Duration::ZERO),
+        Fault::Stall => world.servers.network.flow(),
+        Fault::Delay => world.servers.network.delay(Duration::ZERO),
         Fault::DepriveCapture => {
             world
                 .admin
@@ -498,6 +322,7 @@ async fn end(world: &mut World, fault: Fault) {
         Fault::HideConfigurations => world.admin.run(&show("agent_configurations")).await,
         Fault::Pause | Fault::PauseAndRelease => resume(world).await,
         Fault::AddChild => nudge(world, DROP_CHILD).await,
+        Fault::DetachAgents | Fault::DetachConfigurations => nudge(world, &attach()).await,
         Fault::SeeMore => world.admin.run("ALTER ROLE storm_daemon BYPASSRLS").await,
         Fault::DropDefault => {
             world.admin.run(SET_DEFAULT).await;
@@ -556,7 +381,15 @@ async fn command(world: &World, arguments: &[&str], right: &[i32]) {
 
 /// Runs a statement with an exclusive lock, if the lock is free.
 async fn nudge(world: &mut World, sql: &str) {
-    world.admin.run("SET lock_timeout = '50ms'").await;
+    try_within(world, "50ms", sql).await;
+}
+
+/// Runs statements with an exclusive lock, if the lock comes free within this time.
+pub async fn try_within(world: &mut World, time: &str, sql: &str) {
+    world
+        .admin
+        .run(&format!("SET lock_timeout = '{time}'"))
+        .await;
     let done = world.admin.client().await.batch_execute(sql).await;
     if let Err(error) = done {
         let state = error.code().map_or("08006", |state| state.code());
@@ -575,27 +408,9 @@ fn reload(world: &World) {
     }
 }
 
-async fn restart(world: &mut World, mode: &str) {
-    // On a blocking thread, because the writers share the event loop.
-    let mut commands = [
-        world.cluster.controlling(&["-m", mode, "stop"]),
-        world.cluster.controlling(&["-t", "60", "start"]),
-    ];
-    let done = tokio::task::spawn_blocking(move || {
-        commands
-            .iter_mut()
-            .all(|command| command.status().is_ok_and(|status| status.success()))
-    });
-    assert!(
-        done.await.unwrap(),
-        "the server does not restart ({mode}): {}",
-        world.cluster.log()
-    );
-}
-
 /// Holds locks for a while in a separate session.
 fn hold(world: &World, rng: &mut Rng, sql: &str) {
-    let mut holder = super::link::Link::to(&world.cluster.url("storm"), "storm nemesis");
+    let mut holder = super::link::Link::to(&world.url("postgres"), "storm nemesis");
     let sql = format!(
         "BEGIN; SET LOCAL lock_timeout = '50ms'; {sql}; SELECT pg_sleep({}); COMMIT",
         rng.f64() * 0.3

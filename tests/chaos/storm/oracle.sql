@@ -238,6 +238,8 @@ $$;
 
 CREATE TRIGGER storm_witness AFTER UPDATE ON agent_configurations FOR EACH ROW
     WHEN (current_setting('application_name') LIKE 'agent-sync/%') EXECUTE FUNCTION storm.witness();
+CREATE TRIGGER storm_lead AFTER UPDATE ON agent_configurations FOR EACH STATEMENT
+    WHEN (current_setting('application_name') LIKE 'agent-sync/%') EXECUTE FUNCTION storm.lead();
 CREATE FUNCTION storm.delay() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM storm.slow s WHERE s.part = abs(hashtext(NEW.agent_slug)) % 8) THEN PERFORM pg_sleep(0.7); END IF;

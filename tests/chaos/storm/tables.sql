@@ -35,6 +35,11 @@ CREATE FUNCTION storm.name(tenant text, slug text) RETURNS text LANGUAGE sql IMM
         WHEN length(tenant) = 36 THEN chr(('x' || right(tenant, 8))::bit(32)::int) ELSE chr(tenant::int) END
 $$;
 
+-- The number in a name of the agent that a writer counts up; null in any other.
+CREATE FUNCTION storm.count(name text) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT substring(name FROM '^counted ([0-9]+)$')::bigint
+$$;
+
 -- Adds a value to an object, at a path of one or two keys.
 CREATE FUNCTION storm.put(object jsonb, path text[], value jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN cardinality(path) = 1 THEN object || jsonb_build_object(path[1], value)
@@ -113,7 +118,8 @@ CREATE FUNCTION storm.unconfigure(of text, stamp text) RETURNS void LANGUAGE sql
 $$;
 
 -- Checks every write of a daemon, even if it is rolled back later: it may change the columns of
--- agent-sync and all clocks, nothing else, and it has to change something (M8, G4).
+-- agent-sync and all clocks, nothing else, and it has to change something (M8, G4). The agent `counted` is
+-- saved under increasing numbers, and no write goes back to a lower one (G2).
 CREATE FUNCTION storm.witness() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     clocks CONSTANT text[] := ARRAY['updated_at', 'last_updated'];
@@ -127,12 +133,25 @@ BEGIN
     what := CASE
         WHEN was - mapped - clocks <> is_now - mapped - clocks THEN 'a column that is not mapped'
         WHEN storm.rest(OLD.provider_config)::text <> storm.rest(NEW.provider_config)::text THEN 'a key that no rule owns'
-        WHEN NEW.agent_name LIKE 'ping %' AND NEW.agent_slug <> 'ping' THEN 'the configuration of another agent'
+        WHEN NEW.agent_name LIKE 'ping %' AND NEW.agent_slug <> 'ping'
+          OR NEW.agent_name LIKE 'counted %' AND NEW.agent_slug <> 'counted' THEN 'the configuration of another agent'
+        WHEN storm.count(NEW.agent_name) < storm.count(OLD.agent_name) THEN 'a newer value to an older one'
         WHEN was - clocks = is_now - clocks THEN 'nothing, but wrote'
         WHEN NEW.updated_at = OLD.updated_at OR NEW.updated_at <> NEW.last_updated THEN 'not the clocks' END;
     IF what IS NOT NULL THEN
         INSERT INTO storm.violation (what)
             VALUES (format('a daemon changed %s of %s: from %s to %s', what, NEW.agent_slug, was, is_now));
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- Checks that a session of a daemon that writes holds the leader lock (G2).
+CREATE FUNCTION storm.lead() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = pg_backend_pid() AND l.locktype = 'advisory'
+        AND l.classid = 1634169721 AND l.objid = 1 AND l.objsubid = 2 AND l.mode = 'ExclusiveLock' AND l.granted)
+    THEN
+        INSERT INTO storm.violation (what) VALUES ('a daemon wrote without the leader lock');
     END IF;
     RETURN NULL;
 END $$;

@@ -1,33 +1,24 @@
-//! The environment of the storm: a cluster, the platform with the storm's tables, and two daemons,
-//! one of them behind the proxy.
+//! The environment of the storm: the servers, the platform with the storm's tables, and two daemons,
+//! one of them behind a proxy.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use agent_sync_testbed::{Cluster, Options};
 use fastrand::Rng;
 
+use super::Kind;
 use super::link::Link;
 use super::nemesis::{self, DROP_CHILD, SET_DEFAULT, UNPUBLISH, show};
+use super::partitions::{attach, divided};
+use super::servers::Servers;
 use super::words::{owned, quote, rest};
-use super::writers::{AGENTS, CROWD};
+use super::writers::{AGENTS, CROWD, Counted};
 use crate::support::platform::TABLES;
 use crate::support::pooler::Pooler;
-use crate::support::proxy::Proxy;
 use crate::support::shadow::{self, Watch};
 use crate::support::{Daemon, TIMEOUT};
 
-/// The server's settings: commits are flushed, so an immediate restart loses no acknowledged one.
-/// Every fourth seed has prepared transactions, which require a polling daemon.
-const SERVER: [&str; 2] = [
-    "synchronous_commit = on\ndeadlock_timeout = 200ms\nhba_file = 'pg_hba.conf'\n",
-    "synchronous_commit = on\ndeadlock_timeout = 200ms\nhba_file = 'pg_hba.conf'\n\
-    max_prepared_transactions = 20\n",
-];
-
-/// The first daemon comes over TCP and has a password.
-const ACCESS: &str = "local all all trust\nhost all storm_daemon samehost scram-sha-256\nhost all all \
-    samehost trust\n";
+/// The password of a daemon that comes over TCP.
 const PASSWORD: &str = "at first";
 
 /// The embedded rules; the variants differ in values that the oracle knows.
@@ -38,9 +29,9 @@ const RULES: &str = include_str!("../../../config/providers.toml");
 pub struct World {
     /// The check for calls of shadowing names; it runs before the end of the cluster.
     _watch: Option<Watch>,
-    pub cluster: Cluster,
-    pub proxy: Proxy,
+    pub servers: Servers,
     pub admin: Link,
+    pub kind: Kind,
     pub daemons: [Option<Daemon>; 2],
     rules: tempfile::TempDir,
     /// The variant of the rules in the file, and whether the daemons may have another one.
@@ -51,6 +42,7 @@ pub struct World {
     /// The number of the last fault of the capture that each daemon's audit has reported.
     pub accusations: [usize; 2],
     pub two_phase: bool,
+    pub counted: Counted,
     /// The type of the tenants, if there are tenants.
     tenants: Option<&'static str>,
     batch_size: u32,
@@ -107,17 +99,17 @@ pub fn request(of_type: Option<&str>) -> &'static str {
 
 impl World {
     /// Creates the environment: all agents in sync, and both daemons started.
-    pub async fn make(seed: u64, with_tenants: bool) -> Self {
-        let kind = usize::try_from(seed).unwrap() % TENANTS.len();
-        let of_tenants = with_tenants.then_some(TENANTS[kind]);
+    pub async fn make(seed: u64, kind: Kind) -> Self {
+        let number = usize::try_from(seed).unwrap() % TENANTS.len();
+        let of_tenants = (kind == Kind::Tenants).then_some(TENANTS[number]);
+        let tables = match kind {
+            Kind::Partitions => divided(TABLES),
+            _ => TABLES.to_owned(),
+        };
         let mut rng = Rng::with_seed(seed);
         let two_phase = seed.is_multiple_of(4);
-        let cluster = Cluster::start(Options {
-            tcp: true,
-            settings: SERVER[usize::from(two_phase)],
-            files: &[("pg_hba.conf", ACCESS)],
-        })
-        .unwrap();
+        let servers = Servers::start(kind, two_phase).await;
+        let cluster = &servers.primary;
         let mut postgres = Link::to(&cluster.url("postgres"), "storm nemesis");
         postgres
             .run(
@@ -126,7 +118,7 @@ impl World {
             )
             .await;
         let shadow = if shadow::is_wanted() {
-            shadow::copy_of_template(&cluster, postgres.client().await).await
+            shadow::copy_of_template(cluster, postgres.client().await).await
         } else {
             String::new()
         };
@@ -143,22 +135,21 @@ impl World {
         admin.run("ALTER SCHEMA public OWNER TO storm_owner").await;
         admin
             .run(&format!(
-                "SET ROLE storm_owner; {TABLES}; {}; RESET ROLE",
+                "SET ROLE storm_owner; {tables}; {}; RESET ROLE",
                 of_tenants.map(tenants).unwrap_or_default()
             ))
             .await;
         admin.run(include_str!("tables.sql")).await;
         populate(&mut admin, &mut rng).await;
-        let proxy = Proxy::start(cluster.port()).await;
         let pooler = match seed % 3 {
-            1 => Pooler::start(&cluster, "storm_daemon", POOLER).await,
+            1 if kind != Kind::Failover => Pooler::start(cluster, "storm_daemon", POOLER).await,
             _ => None,
         };
         let mut world = Self {
-            cluster,
-            proxy,
+            servers,
             pooler,
             admin,
+            kind,
             daemons: [None, None],
             rules: tempfile::tempdir().unwrap(),
             variant: false,
@@ -166,6 +157,7 @@ impl World {
             needs_sweep: false,
             accusations: [0, 0],
             two_phase,
+            counted: Counted::default(),
             audits: !seed.is_multiple_of(2),
             tenants: of_tenants.map(|(of_type, _)| of_type),
             batch_size: [1, 7, 50, 500][rng.usize(..4)],
@@ -190,9 +182,15 @@ impl World {
 
     /// The URL of the database for a role, by the socket.
     pub fn url(&self, role: &str) -> String {
-        self.cluster
-            .url("storm")
-            .replacen("postgres@", &format!("{role}@"), 1)
+        self.servers.url(role)
+    }
+
+    /// Makes a standby in a storm with failover.
+    pub async fn complete(&mut self) {
+        if self.kind == Kind::Failover {
+            self.servers.complete(&mut self.admin).await;
+            self.admin = Link::to(&self.url("postgres"), "storm nemesis");
+        }
     }
 
     fn command(&self, url: &str, arguments: &[&str]) -> Command {
@@ -252,14 +250,9 @@ impl World {
         if self.daemons[number].is_some() {
             return;
         }
-        let url = if number == 0 {
-            self.proxy
-                .url("storm")
-                .replacen("postgres@", "storm_daemon@", 1)
-        } else if let Some(pooler) = &self.pooler {
-            pooler.url("storm")
-        } else {
-            self.url("storm_daemon")
+        let url = match &self.pooler {
+            Some(pooler) if number == 1 => pooler.url("storm"),
+            _ => self.servers.url_of_daemon(number),
         };
         self.accusations[number] = 0;
         self.write_rules(self.variant);
@@ -365,9 +358,10 @@ impl World {
     /// Ends the faults and does the operator's part of the contract: ends prepared transactions,
     /// requests every agent after a change of the rules, and causes a sweep where one is needed.
     pub async fn settle(&mut self, rng: &mut Rng) {
-        self.proxy.flow();
-        self.proxy.delay(Duration::ZERO);
-        self.proxy.disarm();
+        let network = &self.servers.network;
+        network.flow();
+        network.delay(Duration::ZERO);
+        network.disarm();
         for number in 0..2 {
             self.signal(number, "CONT");
             if let Some(daemon) = &mut self.daemons[number] {
@@ -387,7 +381,7 @@ impl World {
             self.adopt_rules(rng).await;
         }
         if std::mem::take(&mut self.needs_sweep) {
-            for statement in [UNPUBLISH, SET_DEFAULT, DROP_CHILD] {
+            for statement in [UNPUBLISH, SET_DEFAULT, DROP_CHILD, &attach()] {
                 self.admin.run(statement).await;
             }
             for table in HIDDEN {
@@ -487,8 +481,9 @@ pub async fn populate(admin: &mut Link, rng: &mut Rng) {
                   FROM generate_series(0, {}) i;
              SELECT storm.configure('crowd-' || i, '{{\"custom\": 1.50}}', '{{}}', 'first')
                FROM generate_series(0, {}) i;
-             INSERT INTO agents (slug) VALUES ('ping');
-             SELECT storm.configure('ping', '{{}}', '{{}}', 'first');
+             INSERT INTO agents (slug) VALUES ('ping'), ('counted');
+             SELECT storm.configure(slug, '{{}}', '{{}}', 'first')
+               FROM (VALUES ('ping'), ('counted')) AS one (slug);
              ANALYZE",
             CROWD - 1,
             CROWD - 1

@@ -144,7 +144,7 @@ impl Writer {
                 let state = match error.as_db_error() {
                     None => "gone".to_owned(),
                     // A conflict of slugs is between the writers.
-                    Some(db) if db.constraint() == Some("agents_slug_key") => {
+                    Some(db) if db.constraint().is_some_and(is_of_slugs) => {
                         "23505 agents_slug_key".to_owned()
                     }
                     Some(db) => format!(
@@ -504,6 +504,30 @@ impl Writer {
     }
 }
 
+/// The numbers of the saves of the agent `counted`.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Counted {
+    /// The last one that was sent. A save that failed may be committed.
+    sent: u64,
+    /// The last one whose commit the server has acknowledged: it must survive every fault.
+    pub acknowledged: u64,
+}
+
+/// Saves the agent `counted` under increasing numbers, until this time.
+pub async fn count(url: String, mut counted: Counted, until: Instant) -> Counted {
+    let mut link = Link::to(&url, "storm counter");
+    while Instant::now() < until {
+        counted.sent += 1;
+        let name = format!("counted {}", counted.sent);
+        let save = format!("UPDATE agents SET name = '{name}' WHERE slug = 'counted'");
+        if let Ok(1) = link.client().await.execute(&save, &[]).await {
+            counted.acknowledged = counted.sent;
+        }
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    counted
+}
+
 /// Ends prepared transactions of lost connections while other writers wait for their rows, until
 /// the stop flag is set.
 pub async fn end_prepared(url: String, stop: Arc<AtomicBool>) {
@@ -521,6 +545,11 @@ pub async fn end_prepared(url: String, stop: Arc<AtomicBool>) {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Whether the constraint is the one on the slugs of the agents, or that of a partition.
+fn is_of_slugs(constraint: &str) -> bool {
+    constraint.starts_with("agents_") && constraint.ends_with("slug_key")
 }
 
 /// SQLSTATEs whose message adds nothing.
