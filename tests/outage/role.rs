@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use agent_sync_testbed::{Cluster, Options};
 
-use crate::support::{Platform, eventually};
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
+use crate::support::{Platform, eventually};
 
 /// The server. It listens on its socket and on 127.0.0.1.
 pub fn cluster() -> &'static Cluster {
