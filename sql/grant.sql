@@ -17,15 +17,19 @@
 -- differ, names its roles. Any other role of a noted name gets nothing and is forgotten, with a
 -- NOTICE and in agent_sync.strangers.
 --
--- The monitoring role can SELECT the keys of both tables, and the tables and the view in the schema
--- agent_sync, except agent_sync.granted, and of agent_sync.history the columns id and at alone. It
--- can write nothing.
+-- Both roles can CONNECT to the database, and use the schema agent_sync and those of both tables.
 --
--- The role of the daemon can SELECT the mapped columns of the agents and xmin, SELECT the compared
--- columns of the configurations and their primary key, UPDATE those that are written, and use the
--- tables in the schema agent_sync. The system columns ctid, tableoid and xmin need a grant as well.
--- The role can use the schemas of these objects, and of the types of the written columns. It cannot
--- read other columns, such as API keys. Earlier privileges of the role stay.
+-- The monitoring role can SELECT the keys of both tables, and the tables, the view and the sequence
+-- uncaptured in the schema agent_sync, except agent_sync.granted, and of agent_sync.history the
+-- columns id and at alone. It can write nothing.
+--
+-- The role of the daemon can SELECT the keys of both tables, the mapped columns of the agents and
+-- xmin, and the compared columns of the configurations and their primary key. It can UPDATE the
+-- columns that are written. The system columns ctid, tableoid and xmin of the configurations need a
+-- grant as well. It can use the tables in the schema agent_sync, except agent_sync.granted, and
+-- UPDATE listed columns of agent_sync.install alone. It can use the schemas of the types of the
+-- written columns. It cannot read other columns, such as API keys. Earlier privileges of the role
+-- stay.
 --
 -- Any other role loses its privileges in the schema, which it may have from ALTER DEFAULT
 -- PRIVILEGES. A role that writes to the outbox can lose changes, and one that writes to

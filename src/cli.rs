@@ -101,8 +101,8 @@ until it is corrected: a configuration that differs or is missing, an agent
 that is rejected, a SLUG or a TENANT that nothing has. A change in the outbox is
 pending, and does not count while a daemon leads. Exits with 69 if a database
 is unavailable. It compares rows alone, so it works before the install as well,
-and also exits with 0 there; `agent-sync status` exits with 2 where agent-sync
-is not installed, and tells a monitor.
+and also exits with 0 there. `agent-sync status` exits with 2 where agent-sync
+is not installed; use it in a monitor.
 
 Examples:
   agent-sync check                                 all agents of all databases

@@ -23,7 +23,7 @@ pub(super) struct Wanted<'a> {
 /// The most tenants whose agents of one slug are explained.
 pub(super) const MOST: usize = 20;
 
-/// What a database says about a slug.
+/// The answer of a database about a slug.
 pub(super) struct Told {
     /// Each agent, or configuration without agent, by its key.
     pub(super) stories: Vec<(String, Story)>,

@@ -187,7 +187,7 @@ impl<'a> Meant<'a> {
     }
 }
 
-/// What comes after the install of a database that no daemon serves yet.
+/// The next step after the install of a database that no daemon serves yet.
 fn next_step(name: &str, role: Option<&str>) -> String {
     match role {
         Some(role) => format!(

@@ -19,7 +19,7 @@ use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, indented, quoted, shorten};
 #[derive(Serialize)]
 pub(super) struct Row<'a, T> {
     pub(super) database: &'a str,
-    /// What the row is about: `agent`, `summary` or another.
+    /// The subject of the row: `agent`, `summary` or another.
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
     #[serde(flatten)]

@@ -47,7 +47,7 @@ struct Loaded {
     files: Files,
 }
 
-/// What the command line says.
+/// The choices of the command line.
 #[derive(Debug, Clone)]
 struct Invocation {
     config: Option<PathBuf>,
@@ -89,7 +89,7 @@ impl Loaded {
         })
     }
 
-    /// What the pages of agents need.
+    /// The settings and rules that the pages of agents need.
     fn in_force(&self) -> Arc<InForce> {
         Arc::new(InForce {
             settings: self.settings.clone(),

@@ -226,6 +226,7 @@ struct Object<'a> {
     failed: Option<i64>,
     problems: Option<&'a Vec<Group>>,
     audit: Option<&'a Audit>,
+    /// The time of the last write.
     last_sync: Option<&'a str>,
     trouble: &'a [Note],
 }

@@ -112,7 +112,7 @@ pub(super) fn object(database: &str, comparison: &Comparison) -> impl serde::Ser
     .unwrap_or_default()
 }
 
-/// What stands before the rest of a line of this width: a long slug has its line for itself.
+/// The text before the rest of a line of this width: a long slug has its line for itself.
 fn between(width: usize, more: &str) -> &'static str {
     match more {
         "" => "",

@@ -145,7 +145,7 @@ impl Field {
     }
 }
 
-/// What a column of JSON is, unless it is null: an object, or what it is instead.
+/// The form of a column of JSON, unless it is null: an object, or another form.
 fn form(column: Option<&str>) -> Option<String> {
     let text = column?.trim();
     Some(match (object(Some(text)).is_some(), json::validate(text)) {

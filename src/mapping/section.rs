@@ -21,8 +21,8 @@ pub(super) struct Wanted<'a> {
     pub(super) rule: &'a Rule,
 }
 
-/// What the settings want in a section; `None` leaves the section alone: no provider is set, or it
-/// is mistaken.
+/// The values that the settings want in a section; `None` leaves the section alone: no provider is
+/// set, or it is mistaken.
 pub(super) fn wanted<'a>(
     section: &'a Section,
     settings: &'a VoiceSettings<'_>,

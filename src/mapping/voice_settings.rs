@@ -19,7 +19,7 @@ pub(super) struct VoiceSettings<'a> {
     object: Object<'a>,
 }
 
-/// What there is at the place of a setting.
+/// The content of the place of a setting.
 enum Found<'a> {
     /// The JSON text of a value.
     Value(&'a str),
@@ -46,7 +46,7 @@ impl<'a> VoiceSettings<'a> {
         self.object.iter()
     }
 
-    /// What there is at a place; `None` if it is not set.
+    /// The content of a place; `None` if it is not set.
     fn find(&self, path: &Path) -> Option<Found<'_>> {
         let (first, inner) = path.keys().split_first()?;
         let mut raw = self.object.get(first)?;

@@ -77,7 +77,7 @@ impl Counts {
         self.equal += other.equal;
     }
 
-    /// What is known of the cause for which configurations differ, to go on a sentence.
+    /// The known cause for which configurations differ, to go on a sentence.
     pub fn cause_of_drift(&self) -> String {
         match self.reverted {
             0 => String::new(),

@@ -77,7 +77,7 @@ pub enum Event<'a> {
         key: &'a Key<'a>,
         /// The time since the first of them.
         since: Duration,
-        /// What this one waits for.
+        /// The reason for which this one waits.
         holdup: Holdup,
         /// The schema of the install.
         schema: &'a InstallSchema,
@@ -246,7 +246,7 @@ pub enum Mapping<'a> {
     FurtherUnmapped,
 }
 
-/// What an agent in the outbox waits for.
+/// The reason for which an agent waits in the outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holdup {
     /// Anything but the turn: a lock, a slow write, ended connections, or a row of the outbox that

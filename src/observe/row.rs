@@ -21,7 +21,7 @@ const END: Duration = Duration::from_secs(60);
 /// The first and the longest time until further lines are counted while the row lasts.
 const COUNT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
 
-/// What lines have in common that are alike.
+/// The common part of lines that are alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Kind {
     pub(super) callsite: Identifier,

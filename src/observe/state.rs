@@ -324,7 +324,8 @@ pub struct State {
     pub reconnects: u64,
     /// The time without a connection before the current phase.
     pub outage: Duration,
-    /// The time of the last batch.
+    /// The time of the last committed batch, also of one that wrote nothing. `Look::last_sync` is
+    /// the time of the last write.
     pub last_sync: Option<SystemTime>,
     /// The backlog; only the leader knows it.
     pub backlog: Option<Arc<Backlog>>,

@@ -84,7 +84,7 @@ pub(super) fn line(event: &Event<'_>) {
             warn!(tenant, slug, "{warning}");
         }
         Event::Batch { totals, .. } => batch(*totals),
-        Event::Retrying(cause) => debug!(cause, "batch is done again"),
+        Event::Retrying(cause) => debug!(cause, "the batch is repeated"),
         Event::Found { finding, remedy } => warn!(remedy, "{finding}"),
         Event::Left {
             key,
@@ -119,6 +119,7 @@ fn batch(totals: Totals) {
         missing,
         rejected,
         gone,
+        // The word of the metrics (glossary: left).
         busy = left,
         "batch committed"
     );
@@ -245,7 +246,8 @@ fn full_check(reason: &FullCheck) {
                 transactions,
                 remedy,
                 "the check of every agent waits for open transactions that may have saved; changes \
-                that are committed are applied, and audits call nothing drift"
+                that are committed are applied, and for a minute audits leave differences to this \
+                check"
             );
         }
     }

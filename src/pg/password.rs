@@ -108,7 +108,7 @@ mod tests {
         );
     }
 
-    /// What is masked in the texts of one server says nothing about the password of another one.
+    /// The masked parts of the texts of one server say nothing about the password of another one.
     #[test]
     fn g11_a_server_learns_nothing_of_the_passwords_of_others() {
         let own = know("owned", bytes(&["own-password"]));

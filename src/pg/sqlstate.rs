@@ -1,7 +1,7 @@
 //! The meaning of an error from PostgreSQL: one table from SQLSTATE to the reaction of the daemon
-//! and the remedy for the operator.
+//! and the remedy for the operator. Appendix A of PostgreSQL's manual lists the codes.
 //!
-//! It matches codes, never texts. Appendix A of PostgreSQL's manual lists the codes.
+//! It matches codes, never messages; [`policy`] also reads the routine and the context of an error.
 
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};

@@ -35,7 +35,7 @@ impl NamedAgents {
     }
 }
 
-/// What is left to wait for.
+/// The work that is left to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Awaited {
     /// The slugs with changes that are not applied yet, counted up to a limit.
@@ -67,8 +67,9 @@ impl Waiting {
         Self { agents, mark: None }
     }
 
-    /// What is left. It is over only if the rows of a [`Mark`] are gone from the outbox, and if at
-    /// a later moment no check of every agent is due, and none has been made since the mark.
+    /// The work that is left. It is over only if the rows of a [`Mark`] are gone from the outbox,
+    /// and if at a later moment no check of every agent is due, and none has been made since the
+    /// mark.
     pub async fn look(&mut self, db: &Db, layout: &Layout) -> Result<Awaited, QueryError> {
         if self.mark.is_none() {
             self.mark = Mark::take(db, layout).await?;

@@ -37,7 +37,7 @@ pub struct Story {
     pub configurations: Vec<Vec<(String, Value)>>,
     /// The comparison with the mapping, as far as it was read.
     pub findings: Option<Comparison>,
-    /// What the agent and a configuration weigh at least, in bytes, where that is too much to read
+    /// The least weight of the agent and a configuration, in bytes, where that is too much to read
     /// them.
     pub unread: Option<f64>,
     /// A sentence on each part that is left out because of its size.
@@ -276,7 +276,7 @@ struct Saved {
     read: usize,
     /// The number of differing configurations whose differences were bounded.
     differing: usize,
-    /// What was left out: the number, the name of one, and the place.
+    /// The parts that were left out: the number, the name of one, and the place.
     left: Vec<(usize, &'static str, String)>,
     unread: Option<f64>,
 }

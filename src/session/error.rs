@@ -89,7 +89,7 @@ pub enum SessionError {
         "notifications do not arrive: the connection goes through a pooler in transaction mode"
     )]
     Pooler,
-    /// What only reads is answered by another server (G10).
+    /// Another server answers the statements that only read (G10).
     #[error("{}", QueryError::Split)]
     Split,
     /// The session would use objects that others may have prepared (S5).

@@ -56,7 +56,7 @@ impl Drop for Open {
     }
 }
 
-/// What a session has changed in its backend so far.
+/// The changes of a session to its backend so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BackendState {
     /// Nothing.

@@ -102,7 +102,7 @@ pub(super) async fn prove(
         own => own?,
     };
     let verdict = arrives(db, inbox, &own, &token, database, config).await;
-    // Whatever came out, this backend is not to listen any more; and it must still be the same.
+    // In any case, this backend is not to listen any more; and it must still be the same.
     let still = ask(db, &format!("UNLISTEN {CHANNEL}"), "").await;
     verdict?;
     if still? != own {

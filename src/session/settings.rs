@@ -1,4 +1,4 @@
-//! The settings of every session, but for those of the planner (`planner`).
+//! The settings of every session. The module `planner` has those that depend on the statements.
 
 use std::time::Duration;
 
@@ -16,11 +16,13 @@ use crate::store::{IDLE, path};
 /// A database with the encoding `SQL_ASCII` holds any bytes, and its server refuses to send those
 /// that are no UTF-8; so there the bytes come as they are, and the reader checks them.
 ///
-/// The settings of the planner are in `planner`. The timeouts: no statement waits for long, and the
-/// server notices a dead daemon and frees its locks, also in the middle of a statement (G9). A
-/// session that waits for notifications must survive, and so must a check of many agents, which is
-/// one long transaction. Between the two halves of a batch the daemon computes for milliseconds; if
-/// that takes seconds, it hangs and holds row locks.
+/// The settings of the planner here are the same for every statement; `planner` has the others.
+///
+/// The timeouts: no statement waits for long, and the server notices a dead daemon and frees its
+/// locks, also in the middle of a statement (G9). A session that waits for notifications must
+/// survive, and so must a check of many agents, which is one long transaction. Between the two
+/// halves of a batch the daemon computes for milliseconds; if that takes seconds, it hangs and
+/// holds row locks.
 ///
 /// Settings of the role or database that change the meaning of a statement or of an answer get
 /// their defaults. `session_replication_role` stays, because it decides which triggers of the
@@ -90,7 +92,8 @@ pub(super) const DEADLOCK_TIMEOUT: &str =
 impl Limits {
     /// The limits with a `lock_timeout` of at most half the server's `deadlock_timeout`, and at
     /// least 1 ms. A session that has waited for `deadlock_timeout` looks for a deadlock, and is
-    /// its victim. A wait of the daemon ends before, so the transaction of a platform is not (G3).
+    /// its victim. A wait of the daemon ends before, so a transaction of the platform is never the
+    /// victim (G3).
     pub(super) fn below(self, deadlock_timeout: i64) -> Self {
         let half = u64::try_from(deadlock_timeout / 2).unwrap_or_default();
         Self {

@@ -38,7 +38,7 @@ const PARTS: [&str; 13] = [
     "capture_configuration",
 ];
 
-/// What stands before the name of the schema itself in a message, with `SCHEMA` for the statements
+/// The texts before the name of the schema itself in a message, with `SCHEMA` for the statements
 /// of a remedy.
 const BEFORE: [&str; 6] = [
     "schema ",
@@ -49,7 +49,7 @@ const BEFORE: [&str; 6] = [
     "pg_notify('",
 ];
 
-/// What stands before the name of a trigger of the install in a message.
+/// The text before the name of a trigger of the install in a message.
 const BEFORE_TRIGGER: &str = "DROP TRIGGER IF EXISTS ";
 
 /// The key words of SQL that PostgreSQL takes as the name of a schema only in quotes.

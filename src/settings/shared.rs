@@ -31,9 +31,9 @@ pub(super) fn refuse(described: &BTreeMap<String, Described>, mistakes: &mut Vec
 /// The part of another entry that an entry shares, and must not.
 #[derive(Debug)]
 pub struct Shared {
-    /// What each entry has to have of its own.
+    /// The setting that each entry has to have of its own.
     pub expected: &'static str,
-    /// What the other entry has as well.
+    /// The value that the other entry has as well.
     pub found: &'static str,
     /// The remedy.
     pub remedy: &'static str,

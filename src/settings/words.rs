@@ -14,7 +14,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What an audit does about an edited configuration.
+/// The reaction of an audit to an edited configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Repair {

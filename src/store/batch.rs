@@ -271,7 +271,7 @@ impl<'a> Group<'a> {
         Ok(places)
     }
 
-    /// What the agent weighs by itself, whatever its configurations are, in bytes. Of a claim that
+    /// The weight of the agent by itself, without its configurations, in bytes. Of a claim that
     /// weighs exactly.
     pub fn weight_of_agent(&self) -> Result<f64, Error> {
         self.first.try_get("own")

@@ -171,8 +171,8 @@ async fn own_rows(db: &Db) -> Result<Option<Finding>, QueryError> {
     ))
 }
 
-/// What a sweep looks for again, besides the server: whether the daemon still sees its own work,
-/// and the record of an install of the `expected` version for the tables of the settings.
+/// The checks that a sweep repeats, besides those of the server: whether the daemon still sees its
+/// own work, and the record of an install of the `expected` version for the tables of the settings.
 pub async fn own_tables(
     db: &Db,
     database: &Database,

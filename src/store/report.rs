@@ -100,7 +100,7 @@ pub const ROW_HOLDER: &str = "
       AND coalesce(s.pid::text, p.gid) IS NOT NULL
     ORDER BY 3 LIMIT 1";
 
-/// What stands in the way of which agents: kind, SQLSTATE, how many, the keys of three of them (of
+/// The problems of agents, in groups: kind, SQLSTATE, how many, the keys of three of them (of
 /// a slug that is longer than any may be, the beginning), since when and for how long, and the
 /// latest reason.
 pub fn problems(keys: Keys) -> String {
@@ -161,7 +161,7 @@ pub fn pending_of(keys: Keys) -> String {
     )
 }
 
-/// What was written last for the key `$1`, the latest first, `$2` of it: when, how long ago, which
+/// The last writes for the key `$1`, the latest first, `$2` of them: when, how long ago, which
 /// configuration, which columns, `provider_config` before and after unless these are longer than
 /// `$3` bytes together, whether they are, and the application and the role of the transaction that
 /// caused it.

@@ -75,8 +75,8 @@ pub enum Named {
     Tenant,
 }
 
-/// What is noted of the agent `a`: the columns, and the joins. Each problem is found by its digest
-/// and by its key: the first is for an index, the other for a join by order.
+/// The noted problem of the agent `a`: the columns, and the joins. Each problem is found by its
+/// digest and by its key: the first is for an index, the other for a join by order.
 fn noted_of(agents: &Agents) -> (&'static str, String) {
     let (slug, keys) = (agents.lookup("a"), agents.keys());
     if !keys.have_tenants() {
@@ -170,7 +170,7 @@ fn is_named(agents: &Agents, named: Named) -> String {
     }
 }
 
-/// What a survey reads beside the two tables.
+/// The sources that a survey reads beside the two tables.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extent {
     /// The outbox and the problems; without, as if they were empty.

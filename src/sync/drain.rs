@@ -61,7 +61,7 @@ pub(super) struct Drain {
     transient: u32,
     /// The number of consecutive single rows that failed with the class `Fault`.
     faults: u32,
-    /// The row of the outbox that a committed batch of one row has not taken, although it was to.
+    /// The row of the outbox that a committed batch of one row was to take and has not taken.
     untaken: Option<(Tid, Version)>,
     totals: Totals,
     last_write: Option<Instant>,

@@ -49,7 +49,7 @@ pub enum AttemptError {
     /// The name of the server leads to another one.
     #[error(
         "the address of this database leads to another server or database now, and this connection \
-        to the one before"
+        leads to the one before"
     )]
     Moved,
     /// The connection has done heavy work, whose memory is released with it, or is to listen again.

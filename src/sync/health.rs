@@ -40,8 +40,8 @@ pub(super) struct Health {
     pub(super) reported_cause: Option<String>,
 }
 
-/// What later connections must know: the reported findings that are still in force, and the facts
-/// that outlast a connection.
+/// The facts that later connections must know: the reported findings that are still in force, and
+/// the facts that outlast a connection.
 #[allow(
     clippy::struct_excessive_bools,
     reason = "each is about something else"

@@ -21,8 +21,8 @@ use crate::session::Session;
 use crate::settings::Database;
 use crate::store::{ForeignCode, LeadAttempt, Store};
 
-/// The pause before another scan, where nothing more can be taken now (glossary: left).
-const LEFT_PAUSE: Duration = Duration::from_millis(50);
+/// The pause between two scans, where nothing more can be taken now (glossary: left).
+const SCAN_PAUSE: Duration = Duration::from_millis(50);
 
 /// A drain that holds the leader lock of a database.
 pub struct OneShotDrain {
@@ -85,7 +85,7 @@ impl OneShotDrain {
         }
         if let Drained::Sleep { .. } = step? {
             self.drain.tell(Input::Unannounced);
-            tokio::time::sleep(LEFT_PAUSE).await;
+            tokio::time::sleep(SCAN_PAUSE).await;
             return Ok(false);
         }
         Ok(true)

@@ -51,7 +51,7 @@ impl Allowed {
         }
     }
 
-    /// What is left of it.
+    /// The rest of it.
     pub(super) fn left(&self) -> Duration {
         let time = match &self.unless {
             Some((wanted, longer)) if !wanted.is_set() => *longer,

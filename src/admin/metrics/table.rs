@@ -99,7 +99,8 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: "seconds since 1970",
         label: None,
-        help: "The time of the last committed batch. Absent before the first.",
+        help: "The time of the last committed batch, also of one that wrote nothing. Absent before \
+            the first. The last_sync of `status --json` is the time of the last write.",
         read: Read::Database(|state, _| state.last_sync.map(seconds_since_1970)),
     },
     Metric {
@@ -210,7 +211,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: "seconds since 1970",
         label: None,
-        help: "The same time, under the name of the contract: the end of the last complete audit.",
+        help: "The same time under a second name: the end of the last complete audit.",
         read: Read::Database(compared_at),
     },
     Metric {

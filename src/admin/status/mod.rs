@@ -115,6 +115,7 @@ struct Database<'a> {
     batches: u64,
     reconnects: u64,
     outage_seconds: f64,
+    /// The time of the last committed batch, also of one that wrote nothing.
     last_sync_at: Option<String>,
     latency: Latencies,
     hour: Vec<InMinute>,

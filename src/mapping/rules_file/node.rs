@@ -146,8 +146,8 @@ impl<'d> Node<'d> {
         self.value.span()
     }
 
-    /// What was found, in words. The file is the operator's own and holds no secret, so its strings
-    /// are quoted.
+    /// The found value, in words. The file is the operator's own and holds no secret, so its
+    /// strings are quoted.
     pub(super) fn found(&self) -> String {
         match self.value.get_ref() {
             DeValue::String(text) => quoted(&shorten(text, 64)),

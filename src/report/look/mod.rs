@@ -44,7 +44,7 @@ pub struct Look {
     /// The outbox.
     pub outbox: Option<Outbox>,
     /// The time of the last write and its age in seconds, from the history or the daemon's last
-    /// sweep.
+    /// sweep. `observe::State::last_sync` is the time of the last batch.
     pub last_sync: Option<(String, f64)>,
     /// The last complete audit.
     pub audit: Option<Audit>,

@@ -104,7 +104,7 @@ mod tests {
         message(b't', &[&count.to_be_bytes()[..], &types.concat()].concat())
     }
 
-    /// What the driver gets of these messages, in pieces of this size.
+    /// The part of these messages that the driver gets, in pieces of this size.
     fn passed(messages: &[u8], size: usize) -> Option<Vec<u8>> {
         let mut reader = Reader::new(false, AnswerLimit::default(), Secrets::default());
         let mut passed = Vec::new();

@@ -75,7 +75,7 @@ const PIECE: usize = 16 * 1024;
 pub(super) struct Guarded<S> {
     inner: S,
     reader: Reader,
-    /// What the reader has let through, and how much of it the driver has.
+    /// The bytes that the reader has let through, and how many of them the driver has.
     passed: Vec<u8>,
     given: usize,
     turn: Turn,

@@ -64,7 +64,7 @@ const KEPT: u64 = 4096;
 /// The most bytes that a server may send before the session is ready.
 const GREETING: u64 = 1024 * 1024;
 
-/// What the driver gets of a message.
+/// The part of a message that the driver gets.
 #[derive(Debug, Default)]
 enum Way {
     /// The message, as it arrives.

@@ -21,8 +21,8 @@ pub enum PasswordRequest {
 }
 
 impl PasswordRequest {
-    /// What a message of authentication asks for, unless it may be answered: its code, and the rest
-    /// of it.
+    /// The request of a message of authentication, unless it may be answered: its code, and the
+    /// rest of it.
     pub(super) fn of(code: u32, text: &[u8]) -> Option<Self> {
         match code {
             3 => Some(Self::Cleartext),

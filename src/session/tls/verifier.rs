@@ -91,7 +91,7 @@ fn repeated(certificates: &[CertificateDer<'_>]) -> usize {
     read.roots.len() - names.len()
 }
 
-/// What the certificate of a server must prove, as in libpq.
+/// The proof that the certificate of a server must give, as in libpq.
 #[derive(Debug)]
 pub(super) enum Proof {
     /// Nothing: any server that answers is trusted (`require`).

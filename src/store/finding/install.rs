@@ -58,9 +58,7 @@ pub enum Install {
         table: String,
     },
     /// Another install has the same advisory locks.
-    #[error(
-        "the install in the schema \"{0}\" has advisory locks with the key of those of this one"
-    )]
+    #[error("the install in the schema \"{0}\" uses the same advisory locks as this install")]
     SharedLocks(String),
     /// The capture was installed with this `capture.notify`, and the settings have another.
     #[error("capture.notify is {}, and the install was made with {}", !.0, .0)]

@@ -180,7 +180,7 @@ impl Layout {
         ]
     }
 
-    /// What the mapping is made of: its revision, the rules, and the columns that it reads and
+    /// The parts of the mapping as text: its revision, the rules, and the columns that it reads and
     /// writes. It means nothing but that it is the same or another one.
     pub fn mapping_text(&self, rules: &Rules) -> String {
         let (from, to) = (&self.agents, &self.configurations);

@@ -49,15 +49,17 @@ pub const CALLED_AFTER_A_FAILURE: &[&str] = &[
     "pg_catalog.unnest(anyarray)",
 ];
 
-/// The triggers that the capture needs, `$2` on `$1`, and that are missing or disabled, or whose
-/// function is not what makes it safe and able (SECURITY DEFINER without settings, an owner with
-/// the privileges, whom no row-level security refuses, and who may call what the function calls,
-/// `$6`); or that do not watch one of the quoted columns `$3` of the first table; or that look at
-/// what statements set (`UPDATE OF`) where a BEFORE trigger may change more, which `sql/attach.sql`
-/// sees to unless the other trigger came later; or that do not watch one of the quoted columns `$7`
-/// of the configurations; or that differ from those that the install has made on the two tables
-/// `$8`. And the partitions and children of these tables without such a trigger: PostgreSQL copies
-/// triggers to partitions and not to children, and a save in a child fires none of its parent.
+/// The faults of the triggers that the capture needs, `$2` on `$1`:
+/// - the trigger is missing or disabled;
+/// - its function is not safe and able: it needs SECURITY DEFINER without settings, and an owner
+///   with the privileges, whom no row-level security refuses, and who may call the functions `$6`;
+/// - it does not watch one of the quoted columns `$3` of the first table, or `$7` of the
+///   configurations;
+/// - it looks at the columns that a statement sets (`UPDATE OF`), and a BEFORE trigger may change
+///   more; `sql/attach.sql` avoids this unless the other trigger came later;
+/// - it differs from the triggers that the install has made on the two tables `$8`;
+/// - a partition or child of these tables has no such trigger: PostgreSQL copies triggers to
+///   partitions and not to children, and a save in a child fires no trigger of its parent.
 ///
 /// The columns: the trigger; what is wrong with it; which kind of fault that is, as `CaptureFault`
 /// tells them apart; and a remedy, where it is another than `agent-sync install`.

@@ -284,7 +284,7 @@ pub(super) fn copied() -> impl Iterator<Item = (String, String)> {
 /// agent's `jsonb` is left out where it says something else and both are small objects: whatever it
 /// says, it is replaced (M1). Text of it would be made, sent and parsed in vain.
 ///
-/// What is equal comes, and so does a string, in which there may be an equal object (T4).
+/// An equal value comes, and so does a string, in which there may be an equal object (T4).
 pub(super) fn unlike_copy(layout: &Layout, column: Column) -> String {
     let value = format!("configuration.{}", result_name(column));
     let is_jsonb = |column: Option<&SqlColumn>| column.is_some_and(SqlColumn::is_jsonb);

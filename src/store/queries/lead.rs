@@ -89,13 +89,16 @@ pub(in crate::store) const IS_OTHERS: &str = "(s.state = 'idle'
     AND s.query !~ '(agent_sync|1634169721)'
     AND s.query !~* '^[\\s;]*(begin|commit|rollback)?[\\s;]*$')";
 
-/// Who holds the leader lock, and signs of its work. The columns: the process, its role,
-/// and whether that role could be a daemon's; whether the session has the name of a daemon; for how
-/// long the oldest of the first rows of the
-/// outbox has been in it, in seconds, null if there is none; for how long the session has done
-/// nothing, and, for where that is hidden, how many rows have been taken out of the outbox, as far
-/// as the server counts that; the application name; whether its last statement is none of a daemon;
-/// and the host of the client.
+/// The holder of the leader lock, and signs of its work. The columns:
+/// - the process, its role, and whether that role could be a daemon's;
+/// - whether the session has the name of a daemon;
+/// - for how long the oldest of the first rows of the outbox has been in it, in seconds; null if
+///   there is none;
+/// - for how long the session has done nothing, and, for where that is hidden, how many rows have
+///   been taken out of the outbox, as far as the server counts that;
+/// - where a prepared transaction holds the lock, its identifier and its owner;
+/// - the application name, and whether the last statement is none of a daemon;
+/// - the host of the client.
 pub fn leader() -> String {
     format!(
         "

@@ -68,7 +68,7 @@ pub const OWN_ROWS_HIDDEN: &str = "
           AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND NOT p.polpermissive))
     ORDER BY 1";
 
-/// What row-level security may keep from the role: `$1` the agents, to read, and `$2` the
+/// The rows that row-level security may keep from the role: `$1` the agents, to read, and `$2` the
 /// configurations, to read and to write; the restrictive policies that keep it; and the name of a
 /// policy that would let the role at every row, null where there is one. It is harmless where a
 /// policy lets the role at every row and no restrictive policy takes that back; a policy that lets

@@ -71,7 +71,7 @@ const ACCESS: &str = "
        OR n.oid IN (SELECT c.relnamespace FROM pg_class c
                  WHERE c.oid = ANY (ARRAY(SELECT root.relation FROM root)))";
 
-/// What the capture rests on, as `now.seal`: which version of each row of the catalog there is.
+/// The base of the capture, as `now.seal`: the version of each row of the catalog that it rests on.
 ///
 /// It is about the tables `$1` and `$2`, with their partitions and children: a row of `pg_class`
 /// moves with TRUNCATE, a rewrite, a rename, a policy that is switched on, a privilege, and a
@@ -175,10 +175,10 @@ pub fn is_unsealed() -> String {
     format!("{sealed}, {here} SELECT {UNSEALED}")
 }
 
-/// What a check of every agent changes when it becomes due and when it is made, in one snapshot:
-/// whether the capture is unsealed (`UNSEALED`), the record of the install with the count of missed
-/// changes, and the end of the snapshot, which is above the number of every transaction that it
-/// sees. No row if the install has no record.
+/// The values that a check of every agent changes when it becomes due and when it is made, in one
+/// snapshot: whether the capture is unsealed (`UNSEALED`), the record of the install with the count
+/// of missed changes, and the end of the snapshot, which is above the number of every transaction
+/// that it sees. No row if the install has no record.
 pub fn checks() -> String {
     let (sealed, here) = (sealed(), here("($3::text), (NULL)"));
     format!(

@@ -2,7 +2,7 @@
 
 use super::rights::IS_WITHIN_REACH;
 
-/// What the server is: its version as text and as a number, whether it is a standby, whether it is
+/// The server: its version as text and as a number, whether it is a standby, whether it is
 /// read-only, and how many transactions can be prepared; and whether code in this session can act
 /// as a superuser, and the name of the role that has logged in. Read-only is what sessions are made
 /// to be by default, whatever ours has set: a provider does that when the disk is nearly full, and

@@ -8,7 +8,7 @@ use crate::store::layout::{Agents, Configurations, SqlColumn};
 /// heavier is rejected and not read.
 pub const HEAVIEST: u32 = 16 * 1024 * 1024;
 
-/// What a row weighs by itself, whatever it holds, in bytes: about what the client needs for it.
+/// The weight of any row by itself, in bytes: about the memory that the client needs for it.
 pub(super) const ROW: u32 = 256;
 
 /// The most bytes of uncompressed `jsonb` whose text is made without a look at its numbers: those
@@ -66,9 +66,9 @@ pub(super) fn settings_weight(values: &[(String, &SqlColumn)], weighed: Weighed)
     each
 }
 
-/// What a value of `jsonb` weighs as text. The text of a number such as 1e131071 is 10,000 times as
-/// long as what is stored of it, so no text is made of what is too heavy by its size or by the
-/// digits of its numbers: that is its weight then.
+/// The weight of a value of `jsonb` as text. The text of a number such as 1e131071 is 10,000 times
+/// as long as the stored number. So no text is made of a value that is too heavy by its size or by
+/// the digits of its numbers: that is its weight then.
 pub(super) fn bounded(value: &str) -> String {
     let lower = too_heavy("v.flat");
     format!(
@@ -94,7 +94,7 @@ fn too_heavy(value: &str) -> String {
     )
 }
 
-/// What the heaviest column of an agent `a` and its configuration `c` weighs at least, if that is
+/// The least weight of the heaviest column of an agent `a` and its configuration `c`, if that is
 /// more than any agent may; or else null: to be joined as a row `heavy (weight)`. The length of a
 /// text is in its header, and the text is not read for it.
 pub(in crate::store) fn heavy(agents: &Agents, configurations: &Configurations) -> String {
@@ -128,7 +128,7 @@ pub(in crate::store) fn heavy(agents: &Agents, configurations: &Configurations) 
     )
 }
 
-/// What all columns of an agent `a` and its configuration `c` weigh together, if that is more than
+/// The weight of all columns of an agent `a` and its configuration `c`, if that is more than
 /// `most`; or else null: to be joined as a row `heavy (weight)`.
 pub(in crate::store) fn heavier(
     agents: &Agents,
@@ -168,7 +168,7 @@ fn flat(value: &str) -> String {
 }
 
 /// How many digits the text of these numbers has at least, which is more than half of what it has.
-/// What `jsonb_path_query` gives row by row takes a time that grows with the square of their
+/// The rows of `jsonb_path_query` would take a time that grows with the square of their
 /// number, so they come as an array. The limits are no constants of the plan, because the
 /// server may log plans.
 fn digits(numbers: &str) -> String {
@@ -185,8 +185,8 @@ fn digits(numbers: &str) -> String {
     )
 }
 
-/// What the text of a value of `jsonb` weighs, but for its numbers: rarely more than twice what is
-/// stored.
+/// The weight of the text of a value of `jsonb`, but for its numbers: rarely more than twice the
+/// stored size.
 fn estimate(value: &str) -> String {
     format!(
         "CASE WHEN pg_column_compression({value}) IS NULL THEN 2 * pg_column_size({value})
@@ -197,7 +197,7 @@ fn estimate(value: &str) -> String {
     )
 }
 
-/// What the numbers of these values weigh together, where they are looked at: those that are larger
+/// The weight of the numbers of these values, where they are looked at: those that are larger
 /// do not fit into a batch anyway.
 fn estimate_of_numbers(values: &[(String, &SqlColumn)]) -> Option<String> {
     let values: Vec<&String> = values

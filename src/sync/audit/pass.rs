@@ -85,7 +85,7 @@ pub(super) struct Pass {
     /// Whether a difference was left to a full check that is due.
     #[serde(skip)]
     pub(super) is_excused: bool,
-    /// What the next pass has to know of this one.
+    /// The facts of this pass that the next one has to know.
     #[serde(skip)]
     pub(super) seen: Remembered,
     /// The time in which it has read.

@@ -8,7 +8,7 @@ use crate::survey::Comparison;
 /// The most agents of each kind that are remembered.
 const REMEMBERED: usize = 10_000;
 
-/// What later passes have to know of a pass.
+/// The facts of a pass that later ones have to know.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
     /// The edited configurations: the agents and the versions.

@@ -85,7 +85,7 @@ impl Reports {
 mod tests {
     use super::Last;
 
-    /// What is found again and again is told once, and again after it was gone.
+    /// A repeated finding is told once, and again after it was gone.
     #[test]
     fn g17_a_report_is_news_until_it_is_told() {
         let mut last = Last::<(u64, Vec<String>)>::default();

@@ -80,7 +80,7 @@ enum Why {
     Edited,
     /// Its change was never noticed.
     Unnoticed,
-    /// What is noted of it is out of date, and its configuration is not to be written.
+    /// The note about it is out of date, and its configuration is not to be written.
     Misnoted,
 }
 
@@ -90,7 +90,7 @@ struct Case {
     key: String,
     /// The agent, and the versions of its configurations that are not in sync.
     hashes: (u64, u64),
-    /// What its sync is to change ([`aim`]).
+    /// The changes that its sync is to make ([`aim`]).
     aim: u64,
     /// Whether a configuration differs from a mapping that accepts the agent.
     differs: bool,
@@ -130,9 +130,9 @@ impl Case {
     }
 }
 
-/// What the sync of an agent is to change, as a hash: the problem that is to be noted, what is
-/// noted, and the values that the configurations are to get. It is the same where a sync was in
-/// vain, whatever the versions of the rows are, and in whatever order they come.
+/// The changes that the sync of an agent is to make, as a hash: the problem that is to be noted,
+/// the noted one, and the values that the configurations are to get. It is the same where a sync
+/// was in vain. It does not depend on the versions of the rows or their order.
 fn aim(comparison: &Comparison) -> u64 {
     let noted = comparison.noted.as_ref();
     let noted = noted.map(|noted| (noted.kind.as_str(), noted.detail.as_str()));
@@ -163,7 +163,7 @@ impl Why {
     }
 }
 
-/// What decides on the agents of a second look that differ.
+/// The reason that decides on the agents of a second look that differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reason {
     /// Another mapping: they are counted.
@@ -187,7 +187,7 @@ impl Reason {
 }
 
 /// Looks at the agents with these keys again, once the changes that were in flight are applied.
-/// What has settled or is pending by now is no drift. Returns for how long it has read.
+/// An agent that has settled or is pending by now is no drift. Returns for how long it has read.
 pub(super) async fn look_again(
     pass: &mut Pass,
     found: &mut Found,

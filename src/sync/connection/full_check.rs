@@ -63,7 +63,8 @@ impl Unsettled {
         Some(Finding {
             what: format!(
                 "the check of every agent waits for the end of {} open transactions that may have \
-                saved; changes that are committed are applied, and audits call nothing drift",
+                saved; changes that are committed are applied, and for a minute audits leave \
+                differences to this check",
                 self.open()
             ),
             remedy: event::FullCheck::WAITS_FOR_SAVERS_REMEDY.to_owned(),

@@ -126,7 +126,7 @@ fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
     })
 }
 
-/// What the session of the process `pid` does that applies no changes, and the remedy. `is_others`:
+/// The activity of the session `pid` that applies no changes, and the remedy. `is_others`:
 /// whether its last statement is none of a daemon.
 fn idleness(is_others: bool, pid: i32, program: &str) -> (String, String) {
     if is_others {

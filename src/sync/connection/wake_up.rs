@@ -256,7 +256,8 @@ impl ConnectionLoop<'_> {
         }
     }
 
-    /// The same without probes, and until a check of the server ends. Returns whether it is time.
+    /// Like [`Self::rest`], without probes, and until a check of the server ends. Returns whether
+    /// it is time.
     pub(super) async fn pause(&mut self, until: Instant) -> bool {
         pulse::promise(until.saturating_duration_since(Instant::now()));
         tokio::select! {

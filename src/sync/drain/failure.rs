@@ -33,7 +33,7 @@ const NOT_TAKEN: &str =
     "its row of agent_sync.outbox could not be deleted by place, version and slug";
 
 impl Drain {
-    /// What to do when a batch could not be claimed: try another one, or give up the connection.
+    /// The reaction to a batch that could not be claimed: try another, or give up the connection.
     pub(super) async fn claim_failed(
         &mut self,
         tools: Tools<'_>,
@@ -89,7 +89,7 @@ impl Drain {
         }
     }
 
-    /// What to do when a batch could not be written: find the writes that are to blame and do
+    /// The reaction to a batch that could not be written: find the writes that are to blame and do
     /// without them, or try a smaller one.
     pub(super) async fn write_failed(
         &mut self,

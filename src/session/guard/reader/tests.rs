@@ -26,7 +26,7 @@ fn reader(withholds: bool, most: AnswerLimit) -> Reader {
     Reader::new(withholds, most, Secrets::default())
 }
 
-/// What comes of these messages when they arrive in pieces of this size: whether the server has
+/// The result of these messages when they arrive in pieces of this size: whether the server has
 /// let the client in.
 fn read(messages: &[&[u8]], size: usize) -> Result<bool, Refusal> {
     let mut reader = reader(true, AnswerLimit::default());
@@ -175,7 +175,7 @@ fn message(tag: u8, text: &str) -> Vec<u8> {
     all
 }
 
-/// What the driver gets of these messages of a session, in pieces of this size.
+/// The part of these messages of a session that the driver gets, in pieces of this size.
 fn passed(messages: &[&[u8]], size: usize) -> Vec<u8> {
     let mut reader = reader(false, AnswerLimit::default());
     let mut passed = Vec::new();
