@@ -276,7 +276,14 @@ impl<'a> Group<'a> {
 
     /// Whether an agent was found.
     pub fn is_found(&self) -> Result<bool, Error> {
-        self.first.try_get(self.at.found)
+        Ok(is_own(self.first, self.at)?.is_some())
+    }
+
+    /// Whether the index has led to an agent with another key.
+    pub fn is_of_another(&self) -> Result<bool, Error> {
+        self.rows.iter().try_fold(false, |other, row| {
+            Ok(other || is_own(row, self.at)? == Some(false))
+        })
     }
 
     /// The agent with each of its configurations, or once alone.
@@ -299,6 +306,11 @@ fn begins_group(row: &Row, at: &Positions) -> bool {
     places.is_ok_and(|places| places.is_some())
 }
 
+/// Whether the agent that was found has the key; None if none was found.
+fn is_own(row: &Row, at: &Positions) -> Result<Option<bool>, Error> {
+    row.try_get(at.found)
+}
+
 fn place(row: &Row, at: &Positions) -> Result<Option<RowRef>, Error> {
     Ok(match row.try_get(at.place)? {
         Some(place) => Some(RowRef {
@@ -314,7 +326,7 @@ fn pair<'a>(row: &'a Row, at: &Positions) -> Result<Result<Pair<'a>, NotText>, E
         agent: None,
         configuration: None,
     };
-    if row.try_get(at.found)? {
+    if is_own(row, at)?.is_some() {
         match columns(row, &at.agent)? {
             Ok(agent) => pair.agent = Some(agent),
             Err(mistake) => return Ok(Err(mistake)),

@@ -7,7 +7,8 @@
 //! Invariants:
 //! - A slug is tried once in a batch, however many of its rows are in the batch, and its rows are
 //!   taken together (G5).
-//! - Nothing is written for a slug that more than one agent has (T5, G13).
+//! - Nothing is written for a slug that more than one agent has, or whose index leads to an agent
+//!   with another one (T5, G13).
 //! - A row that is not found counts as absent only where no policy can hide it (G14).
 
 mod refusal;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 pub(super) use refusal::Refusal;
 use tokio_postgres::Error;
 
-use super::reasons::{AMBIGUOUS, HIDDEN_AGENT, HIDDEN_CONFIGURATION, MISSED_BY_INDEX};
+use super::reasons::{AMBIGUOUS, HIDDEN_AGENT, HIDDEN_CONFIGURATION, LED_ASTRAY, MISSED_BY_INDEX};
 use super::remembered::Settled;
 use super::slow::Slow;
 use crate::mapping::{Plan, Rules, Targets, plan};
@@ -87,12 +88,30 @@ impl<'a> BatchPlan<'a> {
         for key in std::mem::take(&mut self.gone) {
             if missed_by_index.iter().any(|missed| missed == key) {
                 self.outcome.cleared.retain(|cleared| cleared != key);
-                let problem = Problem::failed(key, MISSED_BY_INDEX, sqlstate::INDEX_DAMAGED);
-                self.outcome.problems.push(problem);
+                self.note_damaged_index(key, MISSED_BY_INDEX);
             } else {
                 self.totals.gone += 1;
             }
         }
+    }
+
+    /// Notes the problem of a slug to which no single agent belongs: the index leads to another
+    /// one, or two agents have it. Returns whether there is such a problem.
+    pub(super) fn note_no_single(&mut self, group: Group<'_>, key: &str) -> Result<bool, Error> {
+        if group.is_of_another()? {
+            self.note_damaged_index(key, LED_ASTRAY);
+        } else if group.is_ambiguous()? {
+            self.note(key, ProblemKind::Ambiguous, AMBIGUOUS);
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn note_damaged_index(&mut self, key: &str, detail: &str) {
+        self.totals.failed += 1;
+        let problem = Problem::failed(key, detail, sqlstate::INDEX_DAMAGED);
+        self.outcome.problems.push(problem);
     }
 
     /// Leaves a slug in the outbox.
@@ -216,9 +235,8 @@ pub(super) async fn plan_batch<'a>(
             batch.outcome.cleared.push(key.to_owned());
         } else if settled.covers(key, group)? {
             batch.take(group, key)?;
-        } else if group.is_ambiguous()? {
+        } else if batch.note_no_single(group, key)? {
             batch.take(group, key)?;
-            batch.note(key, ProblemKind::Ambiguous, AMBIGUOUS);
         } else if !is_one && group.ends_connections()? {
             batch.dangerous.get_or_insert(key);
             batch.leave(key);
@@ -253,7 +271,9 @@ fn plan_no_tenant<'a>(
     batch: &mut BatchPlan<'a>,
 ) -> Result<(), Error> {
     batch.outcome.every_tenant.push(slug);
-    if group.is_found()? {
+    if group.is_of_another()? {
+        batch.note_damaged_index(key, LED_ASTRAY);
+    } else if group.is_found()? {
         batch.note(key, ProblemKind::Rejected, NO_TENANT);
     } else if group.may_be_hidden()?.unwrap_or(false) {
         batch.note(key, ProblemKind::Failed, HIDDEN_AGENT);

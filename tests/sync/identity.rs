@@ -430,6 +430,128 @@ async fn g14_an_agent_that_its_index_misses_is_a_problem() {
         .await;
 }
 
+/// Whether the indexes of a table but that of the primary key get an entry for each row that is
+/// written.
+fn ready(table: &str, ready: bool) -> String {
+    format!(
+        "UPDATE pg_index SET indisready = {ready}
+         WHERE indrelid = '{table}'::regclass AND NOT indisprimary"
+    )
+}
+
+/// Two agents, `a` and `b`, each with a configuration; the index of the slugs leads to the other
+/// agent each, as after a restore of files from two moments.
+async fn with_swapped_agents(tenants: bool) -> Platform {
+    let platform = if tenants {
+        Platform::with_tenants("text").await
+    } else {
+        Platform::new().await
+    };
+    platform.install();
+    let (column, value) = if tenants {
+        ("client_id, ", "'t', ")
+    } else {
+        ("", "")
+    };
+    let save = |slug| {
+        format!("INSERT INTO agents ({column}slug, name) VALUES ({value}'{slug}', 'of {slug}')")
+    };
+    for slug in ["a", "b"] {
+        platform.run(&save(slug)).await;
+        platform
+            .run(&format!(
+                "INSERT INTO agent_configurations ({column}agent_slug) VALUES ({value}'{slug}')"
+            ))
+            .await;
+    }
+    platform.run(&ready("agents", false)).await;
+    platform.run("DELETE FROM agents WHERE true").await;
+    // Their places are free again, and the indexes still lead there.
+    platform.run("VACUUM agents").await;
+    platform.run(&save("b")).await;
+    platform.run(&save("a")).await;
+    platform.run(&ready("agents", true)).await;
+    let found = "SELECT slug FROM agents WHERE slug = 'a' AND name IS NOT NULL";
+    platform.run("SET enable_seqscan = off").await;
+    let by_index: String = match tenants {
+        true => {
+            platform
+                .value(&found.replace("WHERE", "WHERE client_id = 't' AND"))
+                .await
+        }
+        false => platform.value(found).await,
+    };
+    assert_eq!(by_index, "b", "the index is damaged");
+    platform.run("RESET enable_seqscan").await;
+    platform
+}
+
+/// GIVEN an index that leads to the agent of another slug, WHEN the agents are synced, THEN no value
+/// of one is written for the other (G13): each is a problem until the index is rebuilt.
+#[tokio::test]
+async fn g13_an_index_that_leads_to_another_agent_mixes_nothing_up() {
+    for tenants in [false, true] {
+        let platform = with_swapped_agents(tenants).await;
+        let daemon = platform.brisk_daemon();
+        daemon
+            .logged("an index on slug of public.agents does not find rows")
+            .await;
+        let are_problems = "SELECT count(*) = 2 FROM agent_sync.problem
+            WHERE kind = 'failed' AND sqlstate = 'XX002' AND detail LIKE '%leads to an agent%'";
+        platform.holds(are_problems).await;
+        platform.drained().await;
+        // One change by itself.
+        platform
+            .run("UPDATE agents SET name = 'new ' || slug WHERE slug || '' = 'a'")
+            .await;
+        platform.drained().await;
+        platform.holds(are_problems).await;
+        let written = "SELECT count(*) FROM agent_configurations WHERE agent_name IS NOT NULL";
+        assert_eq!(
+            platform.value::<i64>(written).await,
+            0,
+            "nothing is written"
+        );
+
+        platform.run("REINDEX TABLE agents").await;
+        platform
+            .holds(
+                "SELECT count(*) = 2 FROM agent_configurations
+                 WHERE agent_name = CASE agent_slug WHEN 'a' THEN 'new a' ELSE 'of b' END",
+            )
+            .await;
+        platform
+            .holds("SELECT count(*) = 0 FROM agent_sync.problem")
+            .await;
+    }
+}
+
+/// The same of what each way of reading returns: the fast path takes no such row, and a page is
+/// known to be of another agent.
+#[tokio::test]
+async fn g13_every_read_shows_that_an_agent_is_that_of_another_slug() {
+    let platform = with_swapped_agents(false).await;
+    let db = platform.new_db().await;
+    let layout = platform.layout().await;
+    let (parts, usual) = (platform.parts().await, path::OURS.to_owned());
+    // As in the planned statements of a batch.
+    db.batch("SET enable_seqscan = off").await.unwrap();
+    let store = Store::prepare(db, layout, true, false, usual, &parts)
+        .await
+        .unwrap();
+    platform
+        .run("TRUNCATE agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES ('a')")
+        .await;
+    let place = place_of(&platform, "a").await;
+    let change = store.read_change(place).await.unwrap().unwrap();
+    assert!(change.only_versions().is_none(), "left to a batch");
+    let page = store.read_page("a", &[]).await.unwrap();
+    let group = page.groups().next().unwrap();
+    assert!(group.is_found().unwrap() && group.is_of_another().unwrap());
+    let whole = store.claim_slug("a").await.unwrap();
+    assert!(whole.groups().next().unwrap().is_of_another().unwrap());
+}
+
 /// A sweep notices an index that misses rows of either table. The daemon is not ready meanwhile,
 /// and checks every agent when the index has been rebuilt.
 #[tokio::test]

@@ -1,17 +1,19 @@
 //! Rows that the index on a slug does not find, because it is damaged, or in the order of another
-//! version of its collation (G14).
+//! version of its collation (G14). An index that leads to the row of another slug does not find its
+//! own.
 
 use crate::key::Keys;
 use crate::store::MayRead;
-use crate::store::layout::{Agents, Configurations, Tenant};
+use crate::store::layout::{Agents, Configurations, Tenant, is_exactly};
 
-/// Those of the rows `given` that a lookup `is` in the table, with the alias `x`, does not find.
-fn missed(given: &str, table: &str, is: &str) -> String {
+/// Those of the rows `given` for which a lookup `is` in the table, with the alias `x`, does not
+/// find a row that `is_own`.
+fn missed(given: &str, table: &str, (is, is_own): (&str, &str)) -> String {
     format!(
         "SELECT given.slug FROM {given}
-         LEFT JOIN LATERAL (SELECT true AS found FROM {table} x WHERE {is} LIMIT 1)
+         LEFT JOIN LATERAL (SELECT {is_own} AS is_own FROM {table} x WHERE {is} LIMIT 1)
            AS one ON true
-         WHERE one.found IS NULL"
+         WHERE one.is_own IS NOT TRUE"
     )
 }
 
@@ -31,7 +33,14 @@ pub fn missed_by_index(agents: &Agents) -> String {
         "WITH missed AS MATERIALIZED ({})
          SELECT {key} FROM {table} a TABLESAMPLE system (100)
          WHERE {key} COLLATE \"C\" IN (SELECT m.slug COLLATE \"C\" FROM missed m)",
-        missed(&keys.given(), table, &agents.is("x", &tenant, &bare))
+        missed(
+            &keys.given(),
+            table,
+            (
+                &agents.is("x", &tenant, &bare),
+                &agents.is_exactly("x", &tenant, &bare)
+            )
+        )
     )
 }
 
@@ -59,6 +68,7 @@ pub fn index_misses(key: KeyColumns<'_>, _: MayRead) -> String {
         tenant,
         is,
     } = key;
+    let is_own = is_exactly("x", (tenant, column), ("given.tenant", "given.slug"));
     let (tenant, has_tenant) = tenant.map_or_else(Default::default, |tenant| {
         let text = tenant.text("a");
         (
@@ -75,7 +85,7 @@ pub fn index_misses(key: KeyColumns<'_>, _: MayRead) -> String {
     format!(
         "{NAMES}
          WHERE EXISTS ({})",
-        missed(&sample, table, is)
+        missed(&sample, table, (is, &is_own))
     )
 }
 
@@ -122,16 +132,18 @@ pub fn agents_past_index(agents: &Agents) -> String {
 pub const NAMES: &str = "SELECT coalesce(to_regclass($1)::text, $1::text), \
     quote_ident((parse_ident($2::text))[1])";
 
-/// Begins a transaction in which rows are read in the order of an index, in one snapshot.
+/// Begins a transaction in which rows are read in the order of an index, in one snapshot; each row
+/// itself, because the index may lead to that of another slug.
 pub const ALONG_INDEX: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
     SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
     SET LOCAL enable_sort = off; SET LOCAL enable_indexscan = on; \
-    SET LOCAL enable_indexonlyscan = on";
+    SET LOCAL enable_indexonlyscan = off";
 
 /// Has the session read tables past their indexes.
 pub const PAST_INDEXES: &str = "SET enable_indexscan = off; SET enable_indexonlyscan = off; \
     SET enable_bitmapscan = off; SET enable_seqscan = on; SET enable_sort = on";
 
-/// Begins a transaction in which lookups are made by index.
+/// Begins a transaction in which lookups are made by index, each with a look at the row.
 pub const BY_INDEX: &str = "BEGIN READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL \
-    enable_nestloop = on; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
+    enable_indexonlyscan = off; SET LOCAL enable_nestloop = on; SET LOCAL enable_hashjoin = off; \
+    SET LOCAL enable_mergejoin = off";
