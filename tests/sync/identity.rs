@@ -552,6 +552,58 @@ async fn g13_every_read_shows_that_an_agent_is_that_of_another_slug() {
     assert!(whole.groups().next().unwrap().is_of_another().unwrap());
 }
 
+/// The sample that is looked up by index is of all of a table: of its last partition, and of its
+/// last pages.
+#[tokio::test]
+async fn g14_a_sample_is_of_all_of_a_table() {
+    let platform = Platform::with_tables(
+        crate::support::cluster(),
+        "CREATE TABLE agents (slug text NOT NULL UNIQUE, name text, voice_settings jsonb);
+         CREATE TABLE agent_configurations (agent_slug text, agent_name text, provider_config jsonb)
+           PARTITION BY RANGE (agent_slug);
+         CREATE TABLE first PARTITION OF agent_configurations
+           FOR VALUES FROM (MINVALUE) TO ('m');
+         CREATE TABLE last PARTITION OF agent_configurations FOR VALUES FROM ('m') TO (MAXVALUE);
+         CREATE INDEX ON agent_configurations (agent_slug)",
+    )
+    .await;
+    platform.install();
+    platform
+        .run(&format!(
+            "INSERT INTO agent_configurations (agent_slug) SELECT 'c' || i
+               FROM generate_series(1, 400) i;
+             {};
+             INSERT INTO agent_configurations (agent_slug) VALUES ('z');
+             {}",
+            ready("last", false),
+            ready("last", true)
+        ))
+        .await;
+    let doctor = platform.says(&["doctor"]).await;
+    let text = doctor.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let named = "an index on agent_slug of public.agent_configurations does not find rows";
+    assert!(text.contains(named), "{text}");
+
+    let platform = Platform::installed().await;
+    platform
+        .run(&format!(
+            "INSERT INTO agents (slug) SELECT 'a' || i FROM generate_series(1, 4000) i;
+             {};
+             INSERT INTO agents (slug) SELECT 'b' || i FROM generate_series(1, 4000) i;
+             {}",
+            ready("agents", false),
+            ready("agents", true)
+        ))
+        .await;
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        let doctor = platform.says(&["doctor"]).await;
+        said.push(doctor.out.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+    let named = "an index on slug of public.agents does not find rows";
+    assert!(said.iter().any(|text| text.contains(named)), "{said:?}");
+}
+
 /// A sweep notices an index that misses rows of either table. The daemon is not ready meanwhile,
 /// and checks every agent when the index has been rebuilt.
 #[tokio::test]

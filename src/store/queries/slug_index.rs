@@ -57,8 +57,19 @@ pub struct KeyColumns<'a> {
     pub is: &'a str,
 }
 
+/// The number of pages of the quoted table `$1`, with its partitions and children: a partitioned
+/// table itself has none.
+const PAGES: &str = "(WITH RECURSIVE tree (part) AS (
+                   SELECT pg_catalog.to_regclass($1)::pg_catalog.oid
+                   UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i
+                         JOIN tree t ON i.inhparent OPERATOR(pg_catalog.=) t.part)
+               SELECT coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(t.part)), 0)
+                        OPERATOR(pg_catalog./) 8192 FROM tree t)";
+
 /// The names of the quoted table `$1` and of its quoted column `$2`, if a lookup of a key by index
-/// does not find some of its rows: of a sample of 16 pages.
+/// does not find some of its rows: of at most 1,000, from about 16 pages of all of the table, its
+/// partitions and its children together. What is stored beside the pages, such as a long prompt, is
+/// not read.
 ///
 /// The settings of [`BY_INDEX`] have to be in force, or the planner may read a small table instead.
 pub fn index_misses(key: KeyColumns<'_>, _: MayRead) -> String {
@@ -77,10 +88,12 @@ pub fn index_misses(key: KeyColumns<'_>, _: MayRead) -> String {
             format!(" AND {text} IS NOT NULL"),
         )
     });
+    // In the order of the table, the limit would leave the end of each sample out.
     let sample = format!(
         "(SELECT {tenant}a.{column}::text AS slug FROM {table} a TABLESAMPLE system (
-              (1600.0 / greatest(16, pg_relation_size(to_regclass($1)) / 8192))::float4)
-          WHERE a.{column} IS NOT NULL{has_tenant} LIMIT 200) AS given"
+              (SELECT (1600.0 / greatest(16, {PAGES}))::float4))
+          WHERE a.{column} IS NOT NULL{has_tenant}
+          ORDER BY pg_catalog.random() LIMIT 1000) AS given"
     );
     format!(
         "{NAMES}
