@@ -4,7 +4,7 @@
 
 use crate::key::Keys;
 use crate::store::MayRead;
-use crate::store::layout::{Agents, Configurations, Tenant, is_exactly};
+use crate::store::layout::{Agents, Configurations, Layout, Tenant, is_exactly};
 
 /// Those of the rows `given` for which a lookup `is` in the table, with the alias `x`, does not
 /// find a row that `is_own`.
@@ -120,25 +120,58 @@ pub fn lack_tenant(configurations: &Configurations, _: MayRead) -> Option<String
     ))
 }
 
-/// The agents, without a column, in the order of the index on the slugs, without those that
-/// it has behind a later one. Where no index has that order, a sort gives it, and an index that has
-/// the slug is read.
-///
-/// The settings of [`ALONG_INDEX`] have to be in force.
-pub fn agents_along_index(agents: &Agents) -> String {
-    let (table, slug, key) = (&agents.table, &agents.slug.name, agents.lookup("a"));
-    format!(
-        "SELECT FROM (SELECT {key} AS slug, lag({key}) OVER (ORDER BY {key}) AS before
-                      FROM {table} a WHERE a.{slug} IS NOT NULL) AS o
-         WHERE o.before IS NULL OR o.slug >= o.before"
-    )
+/// A table with the column of its slug, whose index a reader of every agent may follow.
+#[derive(Debug, Clone)]
+pub struct SlugIndex<'a> {
+    /// The table, quoted.
+    pub table: &'a str,
+    /// The column of the slug, quoted.
+    pub slug: &'a str,
+    /// The slug of the row `t` as it is looked up.
+    key: String,
 }
 
-/// The agents of the table itself, without a column: by a sample of all pages, which no index
-/// serves.
-pub fn agents_past_index(agents: &Agents) -> String {
-    let (table, slug) = (&agents.table, &agents.slug.name);
-    format!("SELECT FROM {table} a TABLESAMPLE system (100) WHERE a.{slug} IS NOT NULL")
+impl Layout {
+    /// The agents; and the configurations, where an index finds those of an agent.
+    pub fn slug_indexes(&self) -> Vec<SlugIndex<'_>> {
+        let (agents, configurations) = (&self.agents, &self.configurations);
+        let mut indexes = vec![SlugIndex {
+            table: &agents.table,
+            slug: &agents.slug.name,
+            key: agents.lookup("t"),
+        }];
+        if configurations.key_is_indexed {
+            indexes.push(SlugIndex {
+                table: &configurations.table,
+                slug: &configurations.agent_slug.name,
+                key: configurations.lookup("t"),
+            });
+        }
+        indexes
+    }
+}
+
+impl SlugIndex<'_> {
+    /// The rows, without a column, in the order of the index on the slugs, without those that it
+    /// has behind a later one. Where no index has that order, a sort gives it, and an index that
+    /// has the slug is read.
+    ///
+    /// The settings of [`ALONG_INDEX`] have to be in force.
+    pub fn along(&self) -> String {
+        let Self { table, slug, key } = self;
+        format!(
+            "SELECT FROM (SELECT {key} AS slug, lag({key}) OVER (ORDER BY {key}) AS before
+                          FROM {table} t WHERE t.{slug} IS NOT NULL) AS o
+             WHERE o.before IS NULL OR o.slug >= o.before"
+        )
+    }
+
+    /// The rows of the table itself, without a column: by a sample of all pages, which no index
+    /// serves.
+    pub fn past(&self) -> String {
+        let Self { table, slug, .. } = self;
+        format!("SELECT FROM {table} t TABLESAMPLE system (100) WHERE t.{slug} IS NOT NULL")
+    }
 }
 
 /// The names of the quoted table `$1` and of its quoted column `$2`, for a finding.
