@@ -16,7 +16,7 @@ use super::queries::MOST_CONFIGURATIONS;
 use super::taken::Taken;
 use crate::columns::{MappedColumn, Per};
 use crate::mapping::{Agent, Changes, Configuration};
-use crate::pg::sqlstate::CONNECTION_ENDED;
+use crate::pg::sqlstate::{CONNECTION_ENDED, INDEX_DAMAGED};
 use crate::pg::{List, RowRef, Seconds, Tid, Version};
 
 /// The rows of [`super::queries::claim`].
@@ -198,6 +198,11 @@ impl<'a> Group<'a> {
     /// Whether the connection ended when its configuration was last claimed or written.
     pub fn ends_connections(&self) -> Result<bool, Error> {
         Ok(self.problem()? == Some(CONNECTION_ENDED))
+    }
+
+    /// Whether an index was damaged when it was last tried.
+    pub fn has_damaged_index(&self) -> Result<bool, Error> {
+        Ok(self.problem()? == Some(INDEX_DAMAGED))
     }
 
     /// The SQLSTATE of the problem that is noted for it, empty if that has none.

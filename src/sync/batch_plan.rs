@@ -19,7 +19,10 @@ use std::time::{Duration, Instant};
 pub(super) use refusal::Refusal;
 use tokio_postgres::Error;
 
-use super::reasons::{AMBIGUOUS, HIDDEN_AGENT, HIDDEN_CONFIGURATION, LED_ASTRAY, MISSED_BY_INDEX};
+use super::reasons::{
+    AMBIGUOUS, HIDDEN_AGENT, HIDDEN_CONFIGURATION, LED_ASTRAY, MISSED_BY_INDEX,
+    MISSED_CONFIGURATION,
+};
 use super::remembered::Settled;
 use super::slow::Slow;
 use crate::mapping::{Plan, Rules, Targets, plan};
@@ -57,8 +60,11 @@ pub(super) struct BatchPlan<'a> {
     /// The slugs that are taken although no agent was found, until that is
     /// [verified](Self::end_gone).
     pub(super) gone: Vec<&'a str>,
-    /// The slugs that have no configuration and no problem yet.
+    /// The slugs for which no configuration was found, and that have no problem yet, or one of a
+    /// damaged index: until that is [verified](Self::end_missing).
     pub(super) missing: Vec<&'a str>,
+    /// Those of them with a problem of a damaged index.
+    doubtful: Vec<&'a str>,
     /// The first of the slugs that are left because connections have ended on them.
     pub(super) dangerous: Option<&'a str>,
     /// The slugs that are left (glossary). A heavy one without its turn is in `Drain::left` alone.
@@ -91,6 +97,22 @@ impl<'a> BatchPlan<'a> {
                 self.note_damaged_index(key, MISSED_BY_INDEX);
             } else {
                 self.totals.gone += 1;
+            }
+        }
+    }
+
+    /// Ends the work of the slugs without a configuration, of which the first `looked_up` were
+    /// looked up past the index. Those that a configuration has are problems of the index, and so
+    /// are those that were, and could not be looked up.
+    pub(super) fn end_missing(&mut self, looked_up: usize, missed_by_index: &[String]) {
+        for (place, key) in std::mem::take(&mut self.missing).into_iter().enumerate() {
+            let is_missed = missed_by_index.iter().any(|missed| missed == key);
+            if is_missed || place >= looked_up && self.doubtful.contains(&key) {
+                let problems = &mut self.outcome.problems;
+                let before = problems.len();
+                problems.retain(|problem| problem.key != key);
+                self.totals.missing -= (before - problems.len()) as u64;
+                self.note_damaged_index(key, MISSED_CONFIGURATION);
             }
         }
     }
@@ -319,8 +341,10 @@ pub(super) fn plan_key<'a>(
                 (ProblemKind::MissingConfiguration, NO_CONFIGURATION)
             };
             batch.note(key, kind, detail);
+            let is_doubtful = !may_be_hidden && group.has_damaged_index()?;
             let is_new = !may_be_hidden && !group.has_problem()?;
-            batch.missing.extend(is_new.then_some(key));
+            batch.missing.extend((is_new || is_doubtful).then_some(key));
+            batch.doubtful.extend(is_doubtful.then_some(key));
             return Ok(());
         };
         match plan(rules, targets, &agent, &configuration) {

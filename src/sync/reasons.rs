@@ -8,6 +8,9 @@ pub(super) const AMBIGUOUS: &str =
 pub(super) const MISSED_BY_INDEX: &str = "an agent has this slug, and the index of the agents' \
     slugs does not find it: the index is damaged, or in the order of another version of its \
     collation";
+pub(super) const MISSED_CONFIGURATION: &str = "the index of the configurations' slugs does not \
+    find the configuration of this slug: the index is damaged, or in the order of another version \
+    of its collation";
 pub(super) const LED_ASTRAY: &str = "the index of the agents' slugs leads to an agent with another \
     slug: the index is damaged, or of another moment than the table";
 pub(super) const HIDDEN_AGENT: &str =

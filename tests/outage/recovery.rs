@@ -731,6 +731,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         queries::UNLOGGED,
         &misses,
         queries::NAMES,
+        &queries::near_misses(&layout),
         &queries::unpublishable(),
         queries::PUBLISHED_IN_PART,
         &known,

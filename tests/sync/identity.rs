@@ -604,6 +604,42 @@ async fn g14_a_sample_is_of_all_of_a_table() {
     assert!(said.iter().any(|text| text.contains(named)), "{said:?}");
 }
 
+/// A configuration that its index misses is not taken for one that is missing: the remedy of that
+/// would make a second one.
+#[tokio::test]
+async fn g14_a_configuration_that_its_index_misses_is_a_problem() {
+    let platform = Platform::installed().await;
+    let _daemon = platform.caught_up_daemon().await;
+    platform.run(&ready("agent_configurations", false)).await;
+    platform.configure("missed").await;
+    platform.run(&ready("agent_configurations", true)).await;
+    platform.save("missed", EXAMPLE).await;
+    platform.save("none", EXAMPLE).await;
+    let is_a_problem = "SELECT count(*) = 1 FROM agent_sync.problem
+        WHERE slug = 'missed' AND kind = 'failed' AND sqlstate = 'XX002'";
+    platform.holds(is_a_problem).await;
+    let told = platform.says(&["status"]).await;
+    let text = told.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("REINDEX") && !text.contains("VALUES ('missed'"),
+        "{text}"
+    );
+    // It stays that problem, and an agent that really has none has its own.
+    platform
+        .run("UPDATE agents SET name = 'new' WHERE true")
+        .await;
+    platform.drained().await;
+    platform.holds(is_a_problem).await;
+    let (kind, _) = platform.problem("none").await.unwrap();
+    assert_eq!(kind, "missing_configuration");
+
+    platform.run("REINDEX TABLE agent_configurations").await;
+    platform.becomes("missed", EXPECTED).await;
+    platform
+        .holds("SELECT count(*) = 0 FROM agent_sync.problem WHERE slug = 'missed'")
+        .await;
+}
+
 /// A sweep notices an index that misses rows of either table. The daemon is not ready meanwhile,
 /// and checks every agent when the index has been rebuilt.
 #[tokio::test]
