@@ -1,6 +1,7 @@
 //! Compares databases with the mapping and prints the result, for `check` and for the first step of
 //! `reconcile`.
 
+mod indexes;
 mod summary;
 mod unknown;
 
@@ -10,7 +11,6 @@ use std::ops::ControlFlow;
 use postgres_types::Type;
 
 use super::groups::Groups;
-use super::hidden;
 use super::named::named;
 use super::near::{self, NearSlugs};
 use super::page::Page;
@@ -65,6 +65,8 @@ pub(super) struct Checked {
     pub(super) can_read_notes: bool,
     /// Whether row-level security may hide rows from this role.
     pub(super) hidden: bool,
+    /// Whether an index of the slugs does not find rows that are there; only of every agent.
+    pub(super) misses_rows: bool,
     /// The configurations that match no agent; only for a `check` of every agent.
     unmatched: unmatched::Counted,
     /// The keys that a daemon has to process; empty for `check`.
@@ -125,7 +127,7 @@ impl<'a> Checker<'a> {
         let tally = &checked.tally;
         let stays = tally.drifted + tally.missing + tally.rejected + tally.ambiguous;
         let stays = stays + if led { 0 } else { tally.pending };
-        let is_known = !checked.hidden;
+        let is_known = !checked.hidden && !checked.misses_rows;
         Ok(if stays == 0 && is_known {
             Exit::Done
         } else {
@@ -139,15 +141,15 @@ impl<'a> Checker<'a> {
         let layout = Layout::read(db, database).await;
         let layout = layout.map_err(|error| super::no_layout(database, error))?;
         let unanswered = |error| super::unanswered(database, error);
-        let hidden = hidden::caution(&mut self.page, database, db, &layout, self.to_reconcile)
-            .await
-            .map_err(unanswered)?;
+        let cautions = self.cautions(database, db, &layout).await;
+        let (hidden, misses_rows) = cautions.map_err(unanswered)?;
         let can_read_notes = self.can_read_notes(database, db).await?;
         let total = self.total(db, &layout).await.map_err(unanswered)?;
         self.begin(&database.name);
         let mut checked = Checked {
             can_read_notes,
             hidden,
+            misses_rows,
             ..Checked::default()
         };
         let (way, given) = named(database, &layout, &self.slugs, self.tenant)?;

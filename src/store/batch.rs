@@ -16,7 +16,7 @@ use super::queries::MOST_CONFIGURATIONS;
 use super::taken::Taken;
 use crate::columns::{MappedColumn, Per};
 use crate::mapping::{Agent, Changes, Configuration};
-use crate::pg::sqlstate::CONNECTION_ENDED;
+use crate::pg::sqlstate::{CONNECTION_ENDED, INDEX_DAMAGED};
 use crate::pg::{List, QueryError, RowRef, Seconds, Tid, Version};
 
 /// The rows of [`super::queries::claim`].
@@ -209,6 +209,11 @@ impl<'a> Group<'a> {
         Ok(self.problem()? == Some(CONNECTION_ENDED))
     }
 
+    /// Whether an index was damaged when it was last tried.
+    pub fn has_damaged_index(&self) -> Result<bool, Error> {
+        Ok(self.problem()? == Some(INDEX_DAMAGED))
+    }
+
     /// The SQLSTATE of the problem that is noted for it, empty if that has none.
     fn problem(&self) -> Result<Option<&'a str>, Error> {
         self.first.try_get(self.at.problem)
@@ -285,7 +290,14 @@ impl<'a> Group<'a> {
 
     /// Whether an agent was found.
     pub fn is_found(&self) -> Result<bool, Error> {
-        self.first.try_get(self.at.found)
+        Ok(is_own(self.first, self.at)?.is_some())
+    }
+
+    /// Whether the index has led to an agent with another key.
+    pub fn is_of_another(&self) -> Result<bool, Error> {
+        self.rows.iter().try_fold(false, |other, row| {
+            Ok(other || is_own(row, self.at)? == Some(false))
+        })
     }
 
     /// The agent with each of its configurations, or once alone.
@@ -308,6 +320,11 @@ fn begins_group(row: &Row, at: &Positions) -> bool {
     places.is_ok_and(|places| places.is_some())
 }
 
+/// Whether the agent that was found has the key; None if none was found.
+fn is_own(row: &Row, at: &Positions) -> Result<Option<bool>, Error> {
+    row.try_get(at.found)
+}
+
 fn place(row: &Row, at: &Positions) -> Result<Option<RowRef>, Error> {
     Ok(match row.try_get(at.place)? {
         Some(place) => Some(RowRef {
@@ -323,7 +340,7 @@ fn pair<'a>(row: &'a Row, at: &Positions) -> Result<Result<Pair<'a>, NotText>, E
         agent: None,
         configuration: None,
     };
-    if row.try_get(at.found)? {
+    if is_own(row, at)?.is_some() {
         match columns(row, &at.agent)? {
             Ok(agent) => pair.agent = Some(agent),
             Err(mistake) => return Ok(Err(mistake)),

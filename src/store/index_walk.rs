@@ -1,20 +1,22 @@
-//! The comparison of the index on the slugs of the agents with the table, before a walk along it
-//! (G17): an index that leaves out rows, or is in another order, would have agents passed over.
+//! The comparison of the index on the slugs of a table with the table, before a survey (G17): an
+//! index that leaves out rows, or is in another order, would have agents or configurations passed
+//! over.
 //!
-//! Two cursors of one snapshot are counted: the agents along the index, without those out of order,
+//! Two cursors of one snapshot are counted: the rows along the index, without those out of order,
 //! and those of the table itself. The server sends no rows. The role needs no privilege beside
-//! those of the walk.
+//! those of the survey.
 //!
 //! On failure: where DDL waits for a lock of the transaction, it ends, and the comparison begins
-//! anew (G3). A comparison that does not end in its time says nothing, and the walk follows the
-//! index: the sweeps look up a sample.
+//! anew (G3). A comparison that does not end in its time says nothing, and the survey follows
+//! the index: the sweeps look up a sample.
 
 use std::time::{Duration, Instant};
 
 use postgres_types::Type;
 use tokio_postgres::error::SqlState;
 
-use super::{Finding, Layout, enqueue, finding, queries};
+use super::queries::SlugIndex;
+use super::{Finding, enqueue, finding, queries};
 use crate::pg::{Db, Parameter, QueryError, told};
 
 /// The number of rows between two looks at the time.
@@ -38,19 +40,18 @@ enum IndexComparison {
 /// past all indexes from now on.
 pub async fn avoid_wrong_index(
     db: &Db,
-    layout: &Layout,
+    index: &SlugIndex<'_>,
     within: Duration,
 ) -> Result<Option<Finding>, QueryError> {
     let until = Instant::now() + within;
     while Instant::now() < until {
-        match compare(db, layout, until).await? {
+        match compare(db, index, until).await? {
             IndexComparison::Agrees | IndexComparison::Late => break,
             IndexComparison::Yielded => tokio::time::sleep(YIELD).await,
             IndexComparison::Differs => {
                 db.batch(queries::PAST_INDEXES).await?;
-                let agents = &layout.agents;
                 let names: [Parameter<'_>; 2] =
-                    [(&agents.table, Type::TEXT), (&agents.slug.name, Type::TEXT)];
+                    [(&index.table, Type::TEXT), (&index.slug, Type::TEXT)];
                 let row = db.one(queries::NAMES, &names).await?;
                 let (table, column) = (told(&row, 0)?, told(&row, 1)?);
                 return Ok(Some(finding::Column::IndexMisses { table, column }.into()));
@@ -61,7 +62,11 @@ pub async fn avoid_wrong_index(
 }
 
 /// One comparison, in one transaction.
-async fn compare(db: &Db, layout: &Layout, until: Instant) -> Result<IndexComparison, QueryError> {
+async fn compare(
+    db: &Db,
+    index: &SlugIndex<'_>,
+    until: Instant,
+) -> Result<IndexComparison, QueryError> {
     let left = until.saturating_duration_since(Instant::now());
     // Zero would be no limit.
     let left = left.max(Duration::from_millis(1));
@@ -69,7 +74,7 @@ async fn compare(db: &Db, layout: &Layout, until: Instant) -> Result<IndexCompar
     let limit = format!("SET LOCAL statement_timeout = {}", left.as_millis());
     db.batch(&format!("{}; {limit}", queries::ALONG_INDEX))
         .await?;
-    let compared = counted(db, layout, until).await;
+    let compared = counted(db, index, until).await;
     let ended = db.batch("ROLLBACK").await;
     match compared {
         Err(error) if is_late(&error) => ended.map(|()| IndexComparison::Late),
@@ -77,15 +82,15 @@ async fn compare(db: &Db, layout: &Layout, until: Instant) -> Result<IndexCompar
     }
 }
 
-async fn counted(db: &Db, layout: &Layout, until: Instant) -> Result<IndexComparison, QueryError> {
-    let agents = &layout.agents;
+async fn counted(
+    db: &Db,
+    index: &SlugIndex<'_>,
+    until: Instant,
+) -> Result<IndexComparison, QueryError> {
     let (mut numbers, mut checked) = ([0, 0], Instant::now());
-    let cursors = [
-        (queries::agents_along_index(agents), "along"),
-        (queries::agents_past_index(agents), "past"),
-    ];
-    for ((agents, name), number) in cursors.iter().zip(&mut numbers) {
-        let declare = format!("DECLARE {name} NO SCROLL CURSOR FOR {agents}");
+    let cursors = [(index.along(), "along"), (index.past(), "past")];
+    for ((rows, name), number) in cursors.iter().zip(&mut numbers) {
+        let declare = format!("DECLARE {name} NO SCROLL CURSOR FOR {rows}");
         db.run(&declare, &[]).await?;
         let forward = format!("MOVE FORWARD {ROWS} IN {name}");
         loop {

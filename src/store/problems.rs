@@ -113,19 +113,23 @@ pub fn too_many() -> String {
 
 impl Store {
     /// Adds to those of the problems that are about these keys without a configuration the slug of
-    /// one that is almost equal (T7): of a part of the keys, and not during a pause between two
+    /// one that is almost equal (T7): of the first of the keys, and not during a pause between two
     /// lookups. The transaction of the batch goes on as if there had been no lookup, also where it
     /// fails.
+    ///
+    /// Returns how many of the keys were looked up, and those of them that a configuration has: an
+    /// index has missed it.
     pub async fn name_near(
         &self,
         lookups: &NearLookups,
         keys: &[&str],
         problems: &mut [Problem],
-    ) -> Result<(), QueryError> {
+    ) -> Result<(usize, Vec<String>), QueryError> {
         let begun = Instant::now();
         let keys = lookups.of(keys, begun);
+        let none = (0, Vec::new());
         if keys.is_empty() {
-            return Ok(());
+            return Ok(none);
         }
         let query = queries::near_misses(&self.layout);
         let how = if self.layout.has_integer_slugs() || self.layout.has_uuid_slugs() {
@@ -153,11 +157,16 @@ impl Store {
         set?;
         undone?;
         let found = match found {
-            Err(QueryError::Postgres(error)) if error.as_db_error().is_some() => return Ok(()),
+            Err(QueryError::Postgres(error)) if error.as_db_error().is_some() => return Ok(none),
             found => found?,
         };
+        let mut missed = Vec::new();
         for row in &found {
             let (key, slug): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            if row.try_get(2)? {
+                missed.push(key);
+                continue;
+            }
             let slug = named(&slug);
             if let Some(problem) = problems.iter_mut().find(|problem| problem.key == key) {
                 problem.detail = format!(
@@ -168,7 +177,7 @@ impl Store {
                 problem.near = Some(slug);
             }
         }
-        Ok(())
+        Ok((keys.len(), missed))
     }
 
     /// Notes problems, and returns the keys whose problem is not to be logged (G5, S8).

@@ -7,7 +7,8 @@
 //! Invariants:
 //! - A slug is tried once in a batch, however many of its rows are in the batch, and its rows are
 //!   taken together (G5).
-//! - Nothing is written for a slug that more than one agent has (T5, G13).
+//! - Nothing is written for a slug that more than one agent has, or whose index leads to an agent
+//!   with another one (T5, G13).
 //! - A row that is not found counts as absent only where no policy can hide it (G14).
 
 mod refusal;
@@ -18,7 +19,10 @@ use std::time::{Duration, Instant};
 pub(super) use refusal::Refusal;
 use tokio_postgres::Error;
 
-use super::reasons::{AMBIGUOUS, HIDDEN_AGENT, HIDDEN_CONFIGURATION, MISSED_BY_INDEX};
+use super::reasons::{
+    AMBIGUOUS, HIDDEN_AGENT, HIDDEN_CONFIGURATION, LED_ASTRAY, MISSED_BY_INDEX,
+    MISSED_CONFIGURATION,
+};
 use super::remembered::Settled;
 use super::slow::Slow;
 use crate::mapping::{Plan, Rules, Targets, plan};
@@ -74,8 +78,11 @@ pub(super) struct BatchPlan<'a> {
     /// The slugs that are taken although no agent was found, until that is
     /// [verified](Self::end_gone).
     pub(super) gone: Vec<&'a str>,
-    /// The slugs that have no configuration and no problem yet.
+    /// The slugs for which no configuration was found, and that have no problem yet, or one of a
+    /// damaged index: until that is [verified](Self::end_missing).
     pub(super) missing: Vec<&'a str>,
+    /// Those of them with a problem of a damaged index.
+    doubtful: Vec<&'a str>,
     /// The first of the slugs that are left because connections have ended on them.
     pub(super) dangerous: Option<&'a str>,
     /// The slugs that are left (glossary). A heavy one without its turn is in `Drain::left` alone.
@@ -107,12 +114,46 @@ impl<'a> BatchPlan<'a> {
         cleared.retain(|key| !missed.contains(key.as_str()));
         for key in std::mem::take(&mut self.gone) {
             if missed.contains(key) {
-                let problem = Problem::failed(key, MISSED_BY_INDEX, sqlstate::INDEX_DAMAGED);
-                self.outcome.problems.push(problem);
+                self.note_damaged_index(key, MISSED_BY_INDEX);
             } else {
                 self.totals.gone += 1;
             }
         }
+    }
+
+    /// Ends the work of the slugs without a configuration, of which the first `looked_up` were
+    /// looked up past the index. Those that a configuration has are problems of the index, and so
+    /// are those that were, and could not be looked up.
+    pub(super) fn end_missing(&mut self, looked_up: usize, missed_by_index: &[String]) {
+        for (place, key) in std::mem::take(&mut self.missing).into_iter().enumerate() {
+            let is_missed = missed_by_index.iter().any(|missed| missed == key);
+            if is_missed || place >= looked_up && self.doubtful.contains(&key) {
+                let problems = &mut self.outcome.problems;
+                let before = problems.len();
+                problems.retain(|problem| problem.key != key);
+                self.totals.missing -= (before - problems.len()) as u64;
+                self.note_damaged_index(key, MISSED_CONFIGURATION);
+            }
+        }
+    }
+
+    /// Notes the problem of a slug to which no single agent belongs: the index leads to another
+    /// one, or two agents have it. Returns whether there is such a problem.
+    pub(super) fn note_no_single(&mut self, group: Group<'_>, key: &str) -> Result<bool, Error> {
+        if group.is_of_another()? {
+            self.note_damaged_index(key, LED_ASTRAY);
+        } else if group.is_ambiguous()? {
+            self.note(key, ProblemKind::Ambiguous, AMBIGUOUS);
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn note_damaged_index(&mut self, key: &str, detail: &str) {
+        self.totals.failed += 1;
+        let problem = Problem::failed(key, detail, sqlstate::INDEX_DAMAGED);
+        self.outcome.problems.push(problem);
     }
 
     /// Leaves a slug in the outbox.
@@ -228,9 +269,8 @@ pub(super) async fn plan_batch<'a>(
             batch.outcome.cleared.push(key.to_owned());
         } else if settled.covers(key, group)? {
             batch.take(group, key)?;
-        } else if group.is_ambiguous()? {
+        } else if batch.note_no_single(group, key)? {
             batch.take(group, key)?;
-            batch.note(key, ProblemKind::Ambiguous, AMBIGUOUS);
         } else if !is_one && group.ends_connections()? {
             batch.dangerous.get_or_insert(key);
             batch.leave(key);
@@ -265,7 +305,9 @@ fn plan_no_tenant<'a>(
     batch: &mut BatchPlan<'a>,
 ) -> Result<(), Error> {
     batch.outcome.every_tenant.push(slug);
-    if group.is_found()? {
+    if group.is_of_another()? {
+        batch.note_damaged_index(key, LED_ASTRAY);
+    } else if group.is_found()? {
         batch.note(key, ProblemKind::Rejected, NO_TENANT);
     } else if group.may_be_hidden()?.unwrap_or(false) {
         batch.note(key, ProblemKind::Failed, HIDDEN_AGENT);
@@ -313,8 +355,10 @@ pub(super) async fn plan_key<'a>(
                 (ProblemKind::MissingConfiguration, NO_CONFIGURATION)
             };
             batch.note(key, kind, detail);
+            let is_doubtful = !may_be_hidden && group.has_damaged_index()?;
             let is_new = !may_be_hidden && !group.has_problem()?;
-            batch.missing.extend(is_new.then_some(key));
+            batch.missing.extend((is_new || is_doubtful).then_some(key));
+            batch.doubtful.extend(is_doubtful.then_some(key));
             return Ok(());
         };
         match plan(rules, targets, &agent, &configuration) {

@@ -11,7 +11,6 @@
 use super::batch_plan::{BatchPlan, Slice, plan_key};
 use super::context::Tools;
 use super::heavy::within;
-use super::reasons::AMBIGUOUS;
 use super::slow::Allowed;
 use crate::pg::{QueryError, RowRef};
 use crate::store::{HEAVIEST, ProblemKind, too_heavy};
@@ -56,8 +55,7 @@ pub(super) async fn run<'a>(
         let read = read.await?;
         let (mut of_page, mut slice) = (BatchPlan::default(), Slice::begin());
         for group in read.groups() {
-            if group.is_ambiguous()? {
-                plan.note(key, ProblemKind::Ambiguous, AMBIGUOUS);
+            if plan.note_no_single(group, key)? {
                 return Ok(());
             }
             let targets = &store.layout().targets;

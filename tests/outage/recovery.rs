@@ -646,10 +646,11 @@ async fn every_query_can_be_prepared(platform: Platform) {
         },
         may_read,
     );
-    let (along, past) = (
-        queries::agents_along_index(&layout.agents),
-        queries::agents_past_index(&layout.agents),
-    );
+    let walked: Vec<String> = layout
+        .slug_indexes()
+        .iter()
+        .flat_map(|index| [index.along(), index.past()])
+        .collect();
     let every_tenant = queries::enqueue_tenants(&layout);
     assert_eq!(every_tenant.is_some(), platform.tenants);
     let of_tenant = platform.tenants.then(|| {
@@ -729,9 +730,8 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &rivals,
         queries::UNLOGGED,
         &misses,
-        &along,
-        &past,
         queries::NAMES,
+        &queries::near_misses(&layout),
         &queries::unpublishable(),
         queries::PUBLISHED_IN_PART,
         &known,
@@ -784,7 +784,7 @@ async fn every_query_can_be_prepared(platform: Platform) {
         &uncaptured,
     ]
     .into_iter()
-    .chain(of_tenants.iter().map(String::as_str))
+    .chain(of_tenants.iter().chain(&walked).map(String::as_str))
     {
         let query = &*without_sent(query);
         let prepared = platform

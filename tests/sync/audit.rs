@@ -749,3 +749,72 @@ async fn g17_an_agent_that_the_indexes_leave_out_is_audited() {
         assert_eq!(daemon.lines(lies).len(), 1);
     }
 }
+
+/// A configuration that the index of the configurations leaves out is compared by the audit, and by
+/// `check`.
+#[tokio::test]
+async fn g17_a_configuration_that_the_index_leaves_out_is_audited() {
+    let platform = with_agents(&["a", "missed", "z"]).await;
+    // As the planner does in a large table, a survey follows an index.
+    let name = platform.name();
+    platform
+        .run(&format!(
+            "ALTER DATABASE {name} SET seq_page_cost = 1000; ANALYZE agents;
+             ANALYZE agent_configurations"
+        ))
+        .await;
+    // No sweep looks up a sample meanwhile.
+    let (daemon, _) = auditing(&platform, &[("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h")]).await;
+    platform.drained().await;
+    let lies = "an index on agent_slug of public.agent_configurations does not find rows that are";
+    audits(&daemon, 1).await;
+    assert!(daemon.lines(lies).is_empty());
+    assert_eq!(platform.says(&["check"]).await.code, 0);
+
+    let ready = |ready| {
+        format!(
+            "UPDATE pg_index SET indisready = {ready}
+             WHERE indrelid = 'agent_configurations'::regclass;"
+        )
+    };
+    platform
+        .run(&format!(
+            "BEGIN; {}
+             INSERT INTO agent_configurations (agent_slug, agent_name) VALUES ('missed', 'stale');
+             {} COMMIT",
+            ready(false),
+            ready(true)
+        ))
+        .await;
+    let line = daemon.logged(EDITED).await;
+    assert_eq!(
+        (&line["agents"], &line["some"]),
+        (&1.into(), &"missed".into())
+    );
+    audits(&daemon, 2).await;
+    let told = daemon.lines(lies);
+    assert_eq!(told.len(), 1, "told once: {told:?}");
+    let check = platform.says(&["check"]).await;
+    assert_eq!(check.code, 2, "{} {}", check.out, check.err);
+    assert!(
+        check.err.contains(lies) && check.out.contains("1 drifted"),
+        "{} {}",
+        check.out,
+        check.err
+    );
+
+    platform
+        .run(
+            "REINDEX TABLE agent_configurations;
+             UPDATE agents SET name = 'found' WHERE slug = 'missed'",
+        )
+        .await;
+    platform
+        .holds(
+            "SELECT count(*) = 2 FROM agent_configurations
+             WHERE agent_slug = 'missed' AND agent_name = 'found'",
+        )
+        .await;
+    let check = platform.says(&["check"]).await;
+    assert_eq!(check.code, 0, "{} {}", check.out, check.err);
+}

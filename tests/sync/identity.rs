@@ -430,6 +430,216 @@ async fn g14_an_agent_that_its_index_misses_is_a_problem() {
         .await;
 }
 
+/// Whether the indexes of a table but that of the primary key get an entry for each row that is
+/// written.
+fn ready(table: &str, ready: bool) -> String {
+    format!(
+        "UPDATE pg_index SET indisready = {ready}
+         WHERE indrelid = '{table}'::regclass AND NOT indisprimary"
+    )
+}
+
+/// Two agents, `a` and `b`, each with a configuration; the index of the slugs leads to the other
+/// agent each, as after a restore of files from two moments.
+async fn with_swapped_agents(tenants: bool) -> Platform {
+    let platform = if tenants {
+        Platform::with_tenants("text").await
+    } else {
+        Platform::new().await
+    };
+    platform.install();
+    let (column, value) = if tenants {
+        ("client_id, ", "'t', ")
+    } else {
+        ("", "")
+    };
+    let save = |slug| {
+        format!("INSERT INTO agents ({column}slug, name) VALUES ({value}'{slug}', 'of {slug}')")
+    };
+    for slug in ["a", "b"] {
+        platform.run(&save(slug)).await;
+        platform
+            .run(&format!(
+                "INSERT INTO agent_configurations ({column}agent_slug) VALUES ({value}'{slug}')"
+            ))
+            .await;
+    }
+    platform.run(&ready("agents", false)).await;
+    platform.run("DELETE FROM agents WHERE true").await;
+    // Their places are free again, and the indexes still lead there.
+    platform.run("VACUUM agents").await;
+    platform.run(&save("b")).await;
+    platform.run(&save("a")).await;
+    platform.run(&ready("agents", true)).await;
+    let found = "SELECT slug FROM agents WHERE slug = 'a' AND name IS NOT NULL";
+    platform.run("SET enable_seqscan = off").await;
+    let by_index: String = match tenants {
+        true => {
+            platform
+                .value(&found.replace("WHERE", "WHERE client_id = 't' AND"))
+                .await
+        }
+        false => platform.value(found).await,
+    };
+    assert_eq!(by_index, "b", "the index is damaged");
+    platform.run("RESET enable_seqscan").await;
+    platform
+}
+
+/// GIVEN an index that leads to the agent of another slug, WHEN the agents are synced, THEN no value
+/// of one is written for the other (G13): each is a problem until the index is rebuilt.
+#[tokio::test]
+async fn g13_an_index_that_leads_to_another_agent_mixes_nothing_up() {
+    for tenants in [false, true] {
+        let platform = with_swapped_agents(tenants).await;
+        let daemon = platform.brisk_daemon();
+        daemon
+            .logged("an index on slug of public.agents does not find rows")
+            .await;
+        let are_problems = "SELECT count(*) = 2 FROM agent_sync.problem
+            WHERE kind = 'failed' AND sqlstate = 'XX002' AND detail LIKE '%leads to an agent%'";
+        platform.holds(are_problems).await;
+        platform.drained().await;
+        // One change by itself.
+        platform
+            .run("UPDATE agents SET name = 'new ' || slug WHERE slug || '' = 'a'")
+            .await;
+        platform.drained().await;
+        platform.holds(are_problems).await;
+        let written = "SELECT count(*) FROM agent_configurations WHERE agent_name IS NOT NULL";
+        assert_eq!(
+            platform.value::<i64>(written).await,
+            0,
+            "nothing is written"
+        );
+
+        platform.run("REINDEX TABLE agents").await;
+        platform
+            .holds(
+                "SELECT count(*) = 2 FROM agent_configurations
+                 WHERE agent_name = CASE agent_slug WHEN 'a' THEN 'new a' ELSE 'of b' END",
+            )
+            .await;
+        platform
+            .holds("SELECT count(*) = 0 FROM agent_sync.problem")
+            .await;
+    }
+}
+
+/// The same of what each way of reading returns: the fast path takes no such row, and a page is
+/// known to be of another agent.
+#[tokio::test]
+async fn g13_every_read_shows_that_an_agent_is_that_of_another_slug() {
+    let platform = with_swapped_agents(false).await;
+    let db = platform.new_db().await;
+    let layout = platform.layout().await;
+    let (parts, usual) = (platform.parts().await, path::OURS.to_owned());
+    // As in the planned statements of a batch.
+    db.batch("SET enable_seqscan = off").await.unwrap();
+    let store = Store::prepare(db, layout, true, false, usual, &parts)
+        .await
+        .unwrap();
+    platform
+        .run("TRUNCATE agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES ('a')")
+        .await;
+    let place = place_of(&platform, "a").await;
+    let change = store.read_change(place).await.unwrap().unwrap();
+    assert!(change.only_versions().is_none(), "left to a batch");
+    let page = store.read_page("a", &[]).await.unwrap();
+    let group = page.groups().next().unwrap();
+    assert!(group.is_found().unwrap() && group.is_of_another().unwrap());
+    let whole = store.claim_slug("a").await.unwrap();
+    assert!(whole.groups().next().unwrap().is_of_another().unwrap());
+}
+
+/// The sample that is looked up by index is of all of a table: of its last partition, and of its
+/// last pages.
+#[tokio::test]
+async fn g14_a_sample_is_of_all_of_a_table() {
+    let platform = Platform::with_tables(
+        crate::support::cluster(),
+        "CREATE TABLE agents (slug text NOT NULL UNIQUE, name text, voice_settings jsonb);
+         CREATE TABLE agent_configurations (agent_slug text, agent_name text, provider_config jsonb)
+           PARTITION BY RANGE (agent_slug);
+         CREATE TABLE first PARTITION OF agent_configurations
+           FOR VALUES FROM (MINVALUE) TO ('m');
+         CREATE TABLE last PARTITION OF agent_configurations FOR VALUES FROM ('m') TO (MAXVALUE);
+         CREATE INDEX ON agent_configurations (agent_slug)",
+    )
+    .await;
+    platform.install();
+    platform
+        .run(&format!(
+            "INSERT INTO agent_configurations (agent_slug) SELECT 'c' || i
+               FROM generate_series(1, 400) i;
+             {};
+             INSERT INTO agent_configurations (agent_slug) VALUES ('z');
+             {}",
+            ready("last", false),
+            ready("last", true)
+        ))
+        .await;
+    let doctor = platform.says(&["doctor"]).await;
+    let text = doctor.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let named = "an index on agent_slug of public.agent_configurations does not find rows";
+    assert!(text.contains(named), "{text}");
+
+    let platform = Platform::installed().await;
+    platform
+        .run(&format!(
+            "INSERT INTO agents (slug) SELECT 'a' || i FROM generate_series(1, 4000) i;
+             {};
+             INSERT INTO agents (slug) SELECT 'b' || i FROM generate_series(1, 4000) i;
+             {}",
+            ready("agents", false),
+            ready("agents", true)
+        ))
+        .await;
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        let doctor = platform.says(&["doctor"]).await;
+        said.push(doctor.out.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+    let named = "an index on slug of public.agents does not find rows";
+    assert!(said.iter().any(|text| text.contains(named)), "{said:?}");
+}
+
+/// A configuration that its index misses is not taken for one that is missing: the remedy of that
+/// would make a second one.
+#[tokio::test]
+async fn g14_a_configuration_that_its_index_misses_is_a_problem() {
+    let platform = Platform::installed().await;
+    let _daemon = platform.caught_up_daemon().await;
+    platform.run(&ready("agent_configurations", false)).await;
+    platform.configure("missed").await;
+    platform.run(&ready("agent_configurations", true)).await;
+    platform.save("missed", EXAMPLE).await;
+    platform.save("none", EXAMPLE).await;
+    let is_a_problem = "SELECT count(*) = 1 FROM agent_sync.problem
+        WHERE slug = 'missed' AND kind = 'failed' AND sqlstate = 'XX002'";
+    platform.holds(is_a_problem).await;
+    let told = platform.says(&["status"]).await;
+    let text = told.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("REINDEX") && !text.contains("VALUES ('missed'"),
+        "{text}"
+    );
+    // It stays that problem, and an agent that really has none has its own.
+    platform
+        .run("UPDATE agents SET name = 'new' WHERE true")
+        .await;
+    platform.drained().await;
+    platform.holds(is_a_problem).await;
+    let (kind, _) = platform.problem("none").await.unwrap();
+    assert_eq!(kind, "missing_configuration");
+
+    platform.run("REINDEX TABLE agent_configurations").await;
+    platform.becomes("missed", EXPECTED).await;
+    platform
+        .holds("SELECT count(*) = 0 FROM agent_sync.problem WHERE slug = 'missed'")
+        .await;
+}
+
 /// A sweep notices an index that misses rows of either table. The daemon is not ready meanwhile,
 /// and checks every agent when the index has been rebuilt.
 #[tokio::test]

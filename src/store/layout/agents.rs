@@ -4,7 +4,7 @@ use super::error::{KeyPart, LayoutError};
 use super::lookup::Lookup;
 use super::table::Table;
 use super::tenant::Tenant;
-use super::{SqlColumn, exact_key, exact_slug, with_tenant};
+use super::{SqlColumn, exact_key, exact_slug, is_exactly, with_tenant};
 use crate::columns::PerAgentColumn;
 use crate::key::Keys;
 use crate::settings::AgentsColumns;
@@ -55,6 +55,13 @@ impl Agents {
     pub fn is(&self, alias: &str, tenant: &str, slug: &str) -> String {
         let same_slug = self.lookup.is(alias, &self.slug, slug);
         with_tenant(self.tenant.as_ref(), alias, tenant, same_slug)
+    }
+
+    /// Whether the row `alias` has this tenant, which may be null, and this slug, whatever an index
+    /// has led to it.
+    pub fn is_exactly(&self, alias: &str, tenant: &str, slug: &str) -> String {
+        let columns = (self.tenant.as_ref(), &*self.slug.name);
+        is_exactly(alias, columns, (tenant, slug))
     }
 
     /// The condition that the row `alias` has this slug, of whatever tenant.

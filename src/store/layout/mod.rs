@@ -61,6 +61,23 @@ fn with_tenant(column: Option<&Tenant>, alias: &str, tenant: &str, condition: St
     }
 }
 
+/// Whether the row `alias` has this tenant, if the table has tenants, and this slug, byte by byte;
+/// never null. No index serves it. An index that is damaged may lead to the row of another key, and
+/// the server does not compare a row with the condition of the index that it has used (G13).
+pub(super) fn is_exactly(
+    alias: &str,
+    (of, column): (Option<&Tenant>, &str),
+    (tenant, slug): (&str, &str),
+) -> String {
+    let same_tenant = of.map_or_else(String::new, |of| {
+        format!("{} IS NOT DISTINCT FROM {tenant} AND ", of.text(alias))
+    });
+    format!(
+        "({same_tenant}{alias}.{column}::pg_catalog.text COLLATE pg_catalog.\"C\" \
+        OPERATOR(pg_catalog.=) {slug}) IS TRUE"
+    )
+}
+
 /// A slug byte by byte. Every name is qualified.
 fn exact_slug(alias: &str, slug: &SqlColumn) -> String {
     format!("{alias}.{}::pg_catalog.text", slug.name)

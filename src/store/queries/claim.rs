@@ -207,11 +207,13 @@ pub fn claim_page(layout: &Layout) -> String {
 }
 
 /// Looks up the agent of `changed`; the second one is there only to show that the key is not
-/// unique. A key without tenant finds the agents without one.
+/// unique. A key without tenant finds the agents without one. The value of `found` is false where
+/// the index leads to an agent with another key.
 fn agent_by_index(agents: &Agents) -> String {
     let (tenant, slug) = agents.keys().parts_of("changed");
     let select = format!(
-        "SELECT true AS found, {} FROM {} a WHERE",
+        "SELECT {} AS found, {} FROM {} a WHERE",
+        agents.is_exactly("a", &tenant, &slug),
         agent_columns(agents, As::Stored),
         agents.table
     );

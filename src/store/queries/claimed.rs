@@ -70,6 +70,9 @@ const OLDEST_RUNNING: &str = "(SELECT pg_snapshot_xmin(pg_current_snapshot())::x
 /// Contents are also left out once the time for them is over (`in_time`). Every other claim returns
 /// all rows.
 ///
+/// The value of `found` is null where no agent is found, and false where the index leads to one
+/// with another key.
+///
 /// "Not found" is no proof of "not there" (G14): a policy may hide the row. So a row with something
 /// not found says whether row-level security may hide rows of that table from this role; the
 /// catalog is asked only then.
@@ -108,7 +111,7 @@ pub(super) fn claimed(
                             {problem} AS problem,
                             changed.places, changed.versions,
                             extract(epoch FROM clock_timestamp() - changed.at)::float8 AS age,
-                            agent.found IS NOT NULL AS found, {} AS hidden,
+                            agent.found, {} AS hidden,
                             configuration.place, configuration.relation, configuration.version,
                             {}
                      FROM {from}

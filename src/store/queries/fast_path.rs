@@ -28,9 +28,9 @@ const TOO_LONG: u32 = 1 << 24;
 ///
 /// The start of a query takes longer than the read of one row, so the query is kept short. It is
 /// None where an index is missing. It returns no row where the agent or a configuration is not
-/// found, and no contents where a stored value takes more than `$2` bytes or the settings are much
-/// longer as text. A batch processes these cases. The lookups return up to two agents and
-/// configurations, so that a second one shows.
+/// found, and no contents where a stored value takes more than `$2` bytes, the settings are much
+/// longer as text, or the index leads to an agent with another key. A batch processes these cases.
+/// The lookups return up to two agents and configurations, so that a second one shows.
 pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
     if !(agents.key_is_indexed() && configurations.key_is_indexed) {
@@ -41,9 +41,8 @@ pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
     let mut values: Vec<String> = copied()
         .map(|(name, value)| format!("{} AS {name}", sent(&value)))
         .collect();
-    let agent_settings = AgentColumn::ALL
-        .into_iter()
-        .filter(|column| column.is_json());
+    let is_json = |column: &AgentColumn| column.is_json();
+    let agent_settings = AgentColumn::ALL.into_iter().filter(is_json);
     let of_agent = |column| format!("agent.{}", result_name(column));
     values.extend(agent_settings.map(|column| value_of(&of_agent(column), column, sent)));
     let compared = Column::compared_by_mapping();
@@ -70,13 +69,14 @@ pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
                WHERE o.ctid = $1 AND {like_the_settings}octet_length({key}) <= {LONGEST_SLUG}
                  AND {condition}) AS changed
          JOIN LATERAL (
-             SELECT {}, {} <= $2 AND {} AS fits FROM {} a WHERE {} LIMIT 2
+             SELECT {}, {} AND {} <= $2 AND {} AS fits FROM {} a WHERE {} LIMIT 2
          ) AS agent ON true
          JOIN LATERAL (
              SELECT {}, {} <= $2 AND {} AS fits FROM {} c WHERE {} LIMIT 2
          ) AS configuration ON true",
         values.join(", "),
         agent_columns(agents, As::Stored),
+        agents.is_exactly("a", &tenant, &slug),
         largest("a", agents.columns.present().map(|(_, found)| found)),
         short("a", settings(&agents.columns).map(|(_, found)| found)),
         agents.table,

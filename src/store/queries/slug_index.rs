@@ -1,17 +1,19 @@
 //! Rows that the index on a slug does not find, because it is damaged, or in the order of another
-//! version of its collation (G14).
+//! version of its collation (G14). An index that leads to the row of another slug does not find its
+//! own.
 
 use crate::key::Keys;
 use crate::store::MayRead;
-use crate::store::layout::{Agents, Configurations, Tenant};
+use crate::store::layout::{Agents, Configurations, Layout, Tenant, is_exactly};
 
-/// Those of the rows `given` that a lookup `is` in the table, with the alias `x`, does not find.
-fn missed(given: &str, table: &str, is: &str) -> String {
+/// Those of the rows `given` for which a lookup `is` in the table, with the alias `x`, does not
+/// find a row that `is_own`.
+fn missed(given: &str, table: &str, (is, is_own): (&str, &str)) -> String {
     format!(
         "SELECT given.slug FROM {given}
-         LEFT JOIN LATERAL (SELECT true AS found FROM {table} x WHERE {is} LIMIT 1)
+         LEFT JOIN LATERAL (SELECT {is_own} AS is_own FROM {table} x WHERE {is} LIMIT 1)
            AS one ON true
-         WHERE one.found IS NULL"
+         WHERE one.is_own IS NOT TRUE"
     )
 }
 
@@ -31,7 +33,14 @@ pub fn missed_by_index(agents: &Agents) -> String {
         "WITH missed AS MATERIALIZED ({})
          SELECT {key} FROM {table} a TABLESAMPLE system (100)
          WHERE {key} COLLATE \"C\" IN (SELECT m.slug COLLATE \"C\" FROM missed m)",
-        missed(&keys.given(), table, &agents.is("x", &tenant, &bare))
+        missed(
+            &keys.given(),
+            table,
+            (
+                &agents.is("x", &tenant, &bare),
+                &agents.is_exactly("x", &tenant, &bare)
+            )
+        )
     )
 }
 
@@ -48,8 +57,19 @@ pub struct KeyColumns<'a> {
     pub is: &'a str,
 }
 
+/// The number of pages of the quoted table `$1`, with its partitions and children: a partitioned
+/// table itself has none.
+const PAGES: &str = "(WITH RECURSIVE tree (part) AS (
+                   SELECT pg_catalog.to_regclass($1)::pg_catalog.oid
+                   UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i
+                         JOIN tree t ON i.inhparent OPERATOR(pg_catalog.=) t.part)
+               SELECT coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(t.part)), 0)
+                        OPERATOR(pg_catalog./) 8192 FROM tree t)";
+
 /// The names of the quoted table `$1` and of its quoted column `$2`, if a lookup of a key by index
-/// does not find some of its rows: of a sample of 16 pages.
+/// does not find some of its rows: of at most 1,000, from about 16 pages of all of the table, its
+/// partitions and its children together. What is stored beside the pages, such as a long prompt, is
+/// not read.
 ///
 /// The settings of [`BY_INDEX`] have to be in force, or the planner may read a small table instead.
 pub fn index_misses(key: KeyColumns<'_>, _: MayRead) -> String {
@@ -59,6 +79,7 @@ pub fn index_misses(key: KeyColumns<'_>, _: MayRead) -> String {
         tenant,
         is,
     } = key;
+    let is_own = is_exactly("x", (tenant, column), ("given.tenant", "given.slug"));
     let (tenant, has_tenant) = tenant.map_or_else(Default::default, |tenant| {
         let text = tenant.text("a");
         (
@@ -67,15 +88,17 @@ pub fn index_misses(key: KeyColumns<'_>, _: MayRead) -> String {
             format!(" AND {text} IS NOT NULL"),
         )
     });
+    // In the order of the table, the limit would leave the end of each sample out.
     let sample = format!(
         "(SELECT {tenant}a.{column}::text AS slug FROM {table} a TABLESAMPLE system (
-              (1600.0 / greatest(16, pg_relation_size(to_regclass($1)) / 8192))::float4)
-          WHERE a.{column} IS NOT NULL{has_tenant} LIMIT 200) AS given"
+              (SELECT (1600.0 / greatest(16, {PAGES}))::float4))
+          WHERE a.{column} IS NOT NULL{has_tenant}
+          ORDER BY pg_catalog.random() LIMIT 1000) AS given"
     );
     format!(
         "{NAMES}
          WHERE EXISTS ({})",
-        missed(&sample, table, is)
+        missed(&sample, table, (is, &is_own))
     )
 }
 
@@ -97,41 +120,76 @@ pub fn lack_tenant(configurations: &Configurations, _: MayRead) -> Option<String
     ))
 }
 
-/// The agents, without a column, in the order of the index on the slugs, without those that
-/// it has behind a later one. Where no index has that order, a sort gives it, and an index that has
-/// the slug is read.
-///
-/// The settings of [`ALONG_INDEX`] have to be in force.
-pub fn agents_along_index(agents: &Agents) -> String {
-    let (table, slug, key) = (&agents.table, &agents.slug.name, agents.lookup("a"));
-    format!(
-        "SELECT FROM (SELECT {key} AS slug, lag({key}) OVER (ORDER BY {key}) AS before
-                      FROM {table} a WHERE a.{slug} IS NOT NULL) AS o
-         WHERE o.before IS NULL OR o.slug >= o.before"
-    )
+/// A table with the column of its slug, whose index a reader of every agent may follow.
+#[derive(Debug, Clone)]
+pub struct SlugIndex<'a> {
+    /// The table, quoted.
+    pub table: &'a str,
+    /// The column of the slug, quoted.
+    pub slug: &'a str,
+    /// The slug of the row `t` as it is looked up.
+    key: String,
 }
 
-/// The agents of the table itself, without a column: by a sample of all pages, which no index
-/// serves.
-pub fn agents_past_index(agents: &Agents) -> String {
-    let (table, slug) = (&agents.table, &agents.slug.name);
-    format!("SELECT FROM {table} a TABLESAMPLE system (100) WHERE a.{slug} IS NOT NULL")
+impl Layout {
+    /// The agents; and the configurations, where an index finds those of an agent.
+    pub fn slug_indexes(&self) -> Vec<SlugIndex<'_>> {
+        let (agents, configurations) = (&self.agents, &self.configurations);
+        let mut indexes = vec![SlugIndex {
+            table: &agents.table,
+            slug: &agents.slug.name,
+            key: agents.lookup("t"),
+        }];
+        if configurations.key_is_indexed {
+            indexes.push(SlugIndex {
+                table: &configurations.table,
+                slug: &configurations.agent_slug.name,
+                key: configurations.lookup("t"),
+            });
+        }
+        indexes
+    }
+}
+
+impl SlugIndex<'_> {
+    /// The rows, without a column, in the order of the index on the slugs, without those that it
+    /// has behind a later one. Where no index has that order, a sort gives it, and an index that
+    /// has the slug is read.
+    ///
+    /// The settings of [`ALONG_INDEX`] have to be in force.
+    pub fn along(&self) -> String {
+        let Self { table, slug, key } = self;
+        format!(
+            "SELECT FROM (SELECT {key} AS slug, lag({key}) OVER (ORDER BY {key}) AS before
+                          FROM {table} t WHERE t.{slug} IS NOT NULL) AS o
+             WHERE o.before IS NULL OR o.slug >= o.before"
+        )
+    }
+
+    /// The rows of the table itself, without a column: by a sample of all pages, which no index
+    /// serves.
+    pub fn past(&self) -> String {
+        let Self { table, slug, .. } = self;
+        format!("SELECT FROM {table} t TABLESAMPLE system (100) WHERE t.{slug} IS NOT NULL")
+    }
 }
 
 /// The names of the quoted table `$1` and of its quoted column `$2`, for a finding.
 pub const NAMES: &str = "SELECT coalesce(to_regclass($1)::text, $1::text), \
     quote_ident((parse_ident($2::text))[1])";
 
-/// Begins a transaction in which rows are read in the order of an index, in one snapshot.
+/// Begins a transaction in which rows are read in the order of an index, in one snapshot; each row
+/// itself, because the index may lead to that of another slug.
 pub const ALONG_INDEX: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
     SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
     SET LOCAL enable_sort = off; SET LOCAL enable_indexscan = on; \
-    SET LOCAL enable_indexonlyscan = on";
+    SET LOCAL enable_indexonlyscan = off";
 
 /// Has the session read tables past their indexes.
 pub const PAST_INDEXES: &str = "SET enable_indexscan = off; SET enable_indexonlyscan = off; \
     SET enable_bitmapscan = off; SET enable_seqscan = on; SET enable_sort = on";
 
-/// Begins a transaction in which lookups are made by index.
+/// Begins a transaction in which lookups are made by index, each with a look at the row.
 pub const BY_INDEX: &str = "BEGIN READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL \
-    enable_nestloop = on; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
+    enable_indexonlyscan = off; SET LOCAL enable_nestloop = on; SET LOCAL enable_hashjoin = off; \
+    SET LOCAL enable_mergejoin = off";

@@ -12,6 +12,7 @@
 //! Where nothing does, the session that leads notes the mapping in `agent_sync.install`. No other
 //! session may: another daemon may lead, and write under other rules meanwhile (G14).
 
+mod indexes;
 mod pass;
 mod remembered;
 mod reports;
@@ -23,7 +24,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
-use self::pass::{Ground, LONGEST, Pass};
+use self::indexes::look_at_indexes;
+use self::pass::{Ground, Pass};
 use self::remembered::Remembered;
 use self::reports::Reports;
 use self::second_look::Standing;
@@ -33,11 +35,11 @@ use super::error::AttemptError;
 use crate::mapping::Rules;
 use crate::observe::compared::Compared;
 use crate::observe::{Totals, event};
+use crate::pg::QueryError;
 use crate::pg::sqlstate::Class;
-use crate::pg::{Db, QueryError};
 use crate::session::{Limits, Session};
+use crate::store::Layout;
 use crate::store::audited::{note_audit, note_position};
-use crate::store::{Layout, avoid_wrong_index};
 use crate::survey::Step;
 
 /// The interval at which the position is noted in `agent_sync.install`, for another daemon.
@@ -256,7 +258,8 @@ impl<'a> Auditor<'a> {
             .trusted(database)
             .await?;
         let layout = Layout::read(session.db(), database).await?;
-        let (is_past_indexes, compared) = self.look_at_index(session.db(), &layout).await?;
+        let (is_past_indexes, compared) =
+            look_at_indexes(context, &mut self.reports, session.db(), &layout).await?;
         if needs_lead && !rest(&mut self.lead, compared).await {
             return Ok(None);
         }
@@ -302,20 +305,6 @@ impl<'a> Auditor<'a> {
                 return Ok(None);
             }
         }
-    }
-
-    /// Compares the index of the slugs with the table. Returns whether the session now reads past
-    /// all indexes, and how long that has taken.
-    async fn look_at_index(
-        &mut self,
-        db: &Db,
-        layout: &Layout,
-    ) -> Result<(bool, Duration), QueryError> {
-        let _turn = self.context.turns.comparisons.wait().await;
-        let began = Instant::now();
-        let lies = avoid_wrong_index(db, layout, LONGEST).await?;
-        self.reports.index(&self.context.observer, lies.as_ref());
-        Ok((lies.is_some(), began.elapsed()))
     }
 
     fn failed(&mut self, cause: Cause, error: &AttemptError) {

@@ -17,8 +17,8 @@ pub(super) struct Reports {
     stuck: Last<(u64, Vec<String>)>,
     /// The agents whose configurations do not keep what the daemon writes.
     reverted: Last<(u64, Vec<String>)>,
-    /// The index that lies.
-    index: Last<Option<Finding>>,
+    /// The indexes that lie.
+    indexes: Vec<Finding>,
 }
 
 /// The last report of one kind.
@@ -35,10 +35,10 @@ impl<T: PartialEq> Last<T> {
 }
 
 impl Reports {
-    /// Reports an index along which agents would be passed over.
-    pub(super) fn index(&mut self, observer: &Observer, lies: Option<&Finding>) {
-        let is_news = self.index.replace(lies.cloned());
-        if let Some(found) = lies.filter(|_| is_news) {
+    /// Reports the indexes by which agents or configurations would be passed over.
+    pub(super) fn indexes(&mut self, observer: &Observer, lies: &[Finding]) {
+        let known = std::mem::replace(&mut self.indexes, lies.to_vec());
+        for found in lies.iter().filter(|found| !known.contains(found)) {
             let (finding, remedy) = (found.to_string(), found.remedy());
             observer.tell(Event::Found {
                 finding: &finding,

@@ -151,7 +151,9 @@ impl Drain {
         }
         if !plan.missing.is_empty() {
             let problems = &mut plan.outcome.problems;
-            store.name_near(tools.near, &plan.missing, problems).await?;
+            let near = store.name_near(tools.near, &plan.missing, problems);
+            let (looked_up, missed) = near.await?;
+            plan.end_missing(looked_up, &missed);
         }
         let end = End::of(claimed, claim, &plan)?;
         Ok((plan, end))
