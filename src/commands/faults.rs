@@ -84,7 +84,10 @@ pub(super) fn unanswered(database: &Database, error: QueryError) -> anyhow::Erro
         QueryError::Postgres(cause) if sqlstate::policy(cause).class == Class::Connection => {
             Exit::Unavailable
         }
-        QueryError::Postgres(_) | QueryError::Large(_) | QueryError::Split => Exit::Failed,
+        QueryError::Postgres(_)
+        | QueryError::Large(_)
+        | QueryError::Surplus(_)
+        | QueryError::Split => Exit::Failed,
     };
     let remedy = match (&error, error.class()) {
         (error, _) if error.is_unprivileged() => AS_ANOTHER_ROLE,

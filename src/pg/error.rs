@@ -20,6 +20,9 @@ pub enum QueryError {
     /// A row is larger than any that a query of the daemon asks for.
     #[error("expected a row of at most {most} bytes, found {0}", most = Db::ROW)]
     Large(usize),
+    /// The answer has more rows than were asked for, which is this number.
+    #[error("expected at most {0} rows, and the server sent more")]
+    Surplus(usize),
     /// A standby has answered in place of the primary.
     #[error(
         "expected every answer from the primary, and a standby gave one: what stands in between \
@@ -44,7 +47,7 @@ impl QueryError {
         match self {
             Self::Postgres(error) => sqlstate::policy(error).remedy,
             Self::Silent(_) => sqlstate::SILENT,
-            Self::Large(_) => sqlstate::REACH,
+            Self::Large(_) | Self::Surplus(_) => sqlstate::REACH,
             Self::Split => SPLIT,
         }
     }

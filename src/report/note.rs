@@ -177,7 +177,10 @@ fn topic(finding: &Finding) -> &'static str {
 /// Whether the error ends the connection, so that further queries are useless.
 pub(super) fn is_over(error: &QueryError) -> bool {
     match error {
-        QueryError::Silent(_) | QueryError::Large(_) | QueryError::Split => true,
+        QueryError::Silent(_)
+        | QueryError::Large(_)
+        | QueryError::Surplus(_)
+        | QueryError::Split => true,
         QueryError::Postgres(cause) => {
             cause.is_closed() || sqlstate::policy(cause).class == Class::Connection
         }

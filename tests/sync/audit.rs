@@ -8,7 +8,7 @@ use agent_sync::survey::{Comparison, Scope, Step, Walk};
 use serde_json::Value;
 
 use crate::support::http::{address, command, metric, metric_becomes, status};
-use crate::support::platform::{EXAMPLE, EXPECTED};
+use crate::support::platform::{EXAMPLE, EXPECTED, wide, widen};
 use crate::support::{Daemon, Platform, eventually};
 
 const EDITED: &str = "configurations were edited and differ from their agents";
@@ -747,5 +747,38 @@ async fn g17_an_agent_that_the_indexes_leave_out_is_audited() {
             .await;
         audits(&daemon, 2).await;
         assert_eq!(daemon.lines(lies).len(), 1);
+    }
+}
+
+/// GIVEN an agent with configurations that differ in very many fields each, WHEN the audit compares
+/// it, THEN it counts them, and needs the memory of one of them.
+#[tokio::test]
+async fn g12_the_memory_of_an_audit_does_not_grow_with_what_differs() {
+    let platform = Platform::installed().await;
+    platform.run(&wide(20)).await;
+    let (daemon, address) = auditing(&platform, &[]).await;
+    platform.drained().await;
+    platform.run(&widen(60_000)).await;
+    let counted = "agent_sync_drifted{database=\"default\"}";
+    metric_becomes(address, counted, 20.0).await;
+    let peak = daemon.peak_memory_kib();
+    eprintln!("peak memory of a daemon that audits wide settings: {peak} KiB");
+    assert!(peak < 96 * 1024, "{peak} KiB");
+}
+
+/// More rows than were asked for are an error, and none is kept: the connection goes on.
+#[tokio::test]
+async fn g12_more_rows_than_were_asked_for_are_an_error() {
+    let db = Platform::new().await.new_db().await;
+    for (rows, is_read) in [(2, true), (3, false), (100_000, false)] {
+        let query = format!("SELECT n FROM generate_series(1, {rows}) AS n");
+        let answer = db.at_most(2, &query).await;
+        match answer {
+            Ok(answer) => assert!(is_read && answer.len() == 2),
+            Err(error) => {
+                let said = error.to_string();
+                assert!(!is_read && said.contains("at most 2 rows"), "{said}");
+            }
+        }
     }
 }

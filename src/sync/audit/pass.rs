@@ -261,7 +261,7 @@ fn now() -> u64 {
 
 /// The number of configurations that differ.
 fn number(comparison: &Comparison) -> u64 {
-    u64::try_from(comparison.differing.len()).unwrap_or(u64::MAX)
+    u64::try_from(comparison.differing.number).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
