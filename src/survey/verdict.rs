@@ -59,6 +59,8 @@ pub struct Comparison {
     keys: Keys,
     /// Whether the key is the same after the way to UTF-8 and back, so that it can be a parameter.
     pub is_sent: bool,
+    /// Whether it could not be read.
+    pub is_unread: bool,
     /// Whether it is in the outbox.
     pub pending: bool,
     /// The row of `agent_sync.problem`.
@@ -107,6 +109,7 @@ impl Comparison {
             key: row.key.clone(),
             keys,
             is_sent: row.is_sent,
+            is_unread: false,
             pending: row.pending,
             noted: row.noted.clone(),
             configurations: 0,
@@ -134,6 +137,7 @@ impl Comparison {
             key: key.to_owned(),
             keys,
             is_sent: true,
+            is_unread: true,
             pending: false,
             noted: None,
             configurations: 0,

@@ -289,10 +289,15 @@ impl Pass {
             Why::Unnoticed => &mut self.unnoticed,
             Why::Misnoted => return,
         };
-        if some.len() < NAMED {
-            let key = keys.parts(&case.key).plain().into_owned();
-            some.push(brief(&key, SLUG).to_owned());
-        }
+        add_name(some, keys, &case.key);
+    }
+}
+
+/// Adds an agent to those that a report names, as far as there is room.
+pub(super) fn add_name(some: &mut Vec<String>, keys: Keys, key: &str) {
+    if some.len() < NAMED {
+        let key = keys.parts(key).plain().into_owned();
+        some.push(brief(&key, SLUG).to_owned());
     }
 }
 
