@@ -159,7 +159,7 @@ impl<'a> Checker<'a> {
         let scope = Scope {
             named: way.map(|way| (way, &*given)),
             can_read_notes,
-            ..Scope::default()
+            ..Scope::with_lists()
         };
         let (by_name, rules, mut found) = (!self.slugs.is_empty(), self.rules, BTreeSet::new());
         let mut groups = Groups::new(&self.page, by_name || self.json);

@@ -86,7 +86,7 @@ pub(super) fn unanswered(database: &Database, error: QueryError) -> anyhow::Erro
         }
         QueryError::Postgres(_)
         | QueryError::Large(_)
-        | QueryError::TooMany { .. }
+        | QueryError::Surplus(_)
         | QueryError::Split => Exit::Failed,
     };
     let remedy = match (&error, error.class()) {

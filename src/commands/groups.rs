@@ -2,11 +2,11 @@
 //! the matter with them. A pipe, a file and JSON get every agent.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 
 use super::page::Page;
-use crate::show::{BOLD, DIM, WIDTH, count, indented, plural, shorten};
+use crate::show::{BOLD, DIM, TEXT, WIDTH, bounded, count, indented, plural, shorten};
 use crate::survey::{Comparison, Verdict};
 
 /// The number of agents that a terminal shows in full, and of groups.
@@ -71,6 +71,7 @@ impl Groups {
             return true;
         }
         let is_full = self.counts.len() >= REMEMBERED;
+        let why = bounded(&why, TEXT).into_owned();
         match self.counts.entry((word, why)) {
             Entry::Occupied(mut number) => *number.get_mut() += 1,
             Entry::Vacant(_) if is_full => self.others += 1,
@@ -121,17 +122,18 @@ impl Groups {
 
 /// The fields that differ, of all configurations.
 fn differing_fields(comparison: &Comparison) -> String {
-    let mut fields = Vec::new();
-    for (_, diff) in &comparison.differing {
-        for difference in &diff.differences {
+    let (mut fields, mut seen) = (Vec::new(), HashSet::new());
+    for listed in &comparison.differing.listed {
+        for difference in &listed.differences {
             let path = difference.path();
-            if !fields.contains(&path) {
-                fields.push(path);
+            if fields.len() < FIELDS && !seen.contains(&path) {
+                fields.push(path.clone());
             }
+            seen.insert(path);
         }
     }
-    let more = fields.len().saturating_sub(FIELDS);
-    fields.truncate(FIELDS);
+    let (left, _) = comparison.differing.left();
+    let more = seen.len() - fields.len() + left;
     let more = match more {
         0 => String::new(),
         more => format!(" and {more} more"),

@@ -320,7 +320,7 @@ fn given_up(database: &Database, error: ReconcileError, left: i64) -> anyhow::Er
             Fault::new(exit, what).remedy(policy.remedy)
         }
         ReconcileError::Store(
-            QueryError::Silent(_) | QueryError::Large(_) | QueryError::TooMany { .. },
+            QueryError::Silent(_) | QueryError::Large(_) | QueryError::Surplus(_),
         ) => Fault::unavailable(what).remedy("see `agent-sync doctor`"),
         ReconcileError::Store(split @ QueryError::Split) => {
             Fault::new(Exit::Failed, what).remedy(split.remedy())

@@ -89,11 +89,12 @@ fn expected(page: &mut Page, story: &Story) {
     for mistake in &findings.mistakes {
         page.line(indented("    ✗ ", mistake, WIDTH));
     }
-    for (number, diff) in &findings.differing {
+    for listed in &findings.differing.listed {
         if findings.configurations > 1 {
+            let number = listed.configuration;
             page.line(format_args!("    {DIM}configuration {number}:{DIM:#}"));
         }
-        let differences: Vec<_> = diff
+        let differences: Vec<_> = listed
             .differences
             .iter()
             .map(|difference| (difference.path(), difference))
@@ -106,7 +107,7 @@ fn expected(page: &mut Page, story: &Story) {
     for remark in remarks.chain(&story.left_out) {
         page.line(indented("    ", remark, WIDTH));
     }
-    if findings.mistakes.is_empty() && findings.differing.is_empty() {
+    if findings.mistakes.is_empty() && findings.differing.number == 0 {
         let text = if findings.configurations == 0 {
             "there is nothing to write to"
         } else {
@@ -224,7 +225,7 @@ pub(super) fn object<'a>(
     key: &'a Key<'_>,
 ) -> impl serde::Serialize + use<'a> {
     let (findings, configurations) = (story.findings.as_ref(), story.configurations.iter());
-    let differing = findings.map_or(&[][..], |findings| &findings.differing);
+    let differing = findings.map_or(&[][..], |findings| &findings.differing.listed);
     Object {
         database: &database.name,
         tenant: key.tenant.as_deref(),
@@ -236,7 +237,7 @@ pub(super) fn object<'a>(
         verdict: story.verdict().map(Verdict::name),
         differing: differing
             .iter()
-            .map(|(_, diff)| &*diff.differences)
+            .map(|listed| &*listed.differences)
             .collect(),
         reasons: findings.map_or(&[], |findings| &findings.mistakes),
         remarks: findings.map_or(&[], |findings| &findings.remarks),

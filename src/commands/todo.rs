@@ -30,7 +30,7 @@ impl Todo {
     pub(super) fn add(&mut self, comparison: &Comparison, sample: Option<u64>) {
         let differs = match comparison.verdict() {
             Verdict::Drifted | Verdict::Pending => true,
-            Verdict::Rejected => !comparison.differing.is_empty(),
+            Verdict::Rejected => comparison.differing.number > 0,
             _ => false,
         };
         if differs && sample.is_some_and(|most| self.agents >= most) {
@@ -40,7 +40,7 @@ impl Todo {
         let list = if differs {
             self.agents += 1;
             self.drifted += i64::from(comparison.verdict() == Verdict::Drifted);
-            self.configurations += i64::try_from(comparison.differing.len()).unwrap_or(i64::MAX);
+            self.configurations += i64::try_from(comparison.differing.number).unwrap_or(i64::MAX);
             &mut self.differing
         } else if sample.is_none() && comparison.is_misnoted() && comparison.is_sent {
             &mut self.misnoted

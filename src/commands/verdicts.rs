@@ -2,9 +2,9 @@
 
 use crate::report::problem::{LONGEST_SHOWN, of_tenant};
 use crate::show::{
-    BOLD, DIM, GREEN, RED, WIDTH, YELLOW, columns, diff_lines, indented, quoted, shorten,
+    BOLD, DIM, GREEN, RED, WIDTH, YELLOW, columns, diff_lines, indented, plural, quoted, shorten,
 };
-use crate::survey::{Comparison, Verdict};
+use crate::survey::{Comparison, Differing, Verdict};
 
 /// The lines of text for one agent.
 pub(super) fn lines(comparison: &Comparison) -> Vec<String> {
@@ -34,24 +34,7 @@ pub(super) fn lines(comparison: &Comparison) -> Vec<String> {
     for mistake in &comparison.mistakes {
         lines.push(indented("          ", mistake, WIDTH));
     }
-    for (number, diff) in &comparison.differing {
-        if comparison.configurations > 1 {
-            lines.push(format!(
-                "          {DIM}configuration {number} of {}{DIM:#}",
-                comparison.configurations
-            ));
-        }
-        let differences: Vec<_> = diff
-            .differences
-            .iter()
-            .map(|difference| (difference.path(), difference))
-            .collect();
-        lines.extend(
-            diff_lines(&differences, WIDTH - 10)
-                .iter()
-                .map(|line| format!("          {line}")),
-        );
-    }
+    differing(comparison, &mut lines);
     for remark in &comparison.remarks {
         lines.push(indented("          ", remark, WIDTH));
     }
@@ -65,10 +48,48 @@ pub(super) fn lines(comparison: &Comparison) -> Vec<String> {
     lines
 }
 
+/// Adds the lines of the configurations that differ.
+fn differing(comparison: &Comparison, lines: &mut Vec<String>) {
+    for listed in &comparison.differing.listed {
+        if listed.differences.is_empty() {
+            continue;
+        }
+        if comparison.configurations > 1 {
+            lines.push(format!(
+                "          {DIM}configuration {} of {}{DIM:#}",
+                listed.configuration, comparison.configurations
+            ));
+        }
+        let differences: Vec<_> = listed
+            .differences
+            .iter()
+            .map(|difference| (difference.path(), difference))
+            .collect();
+        let own = diff_lines(&differences, WIDTH - 10);
+        lines.extend(own.iter().map(|line| format!("          {line}")));
+    }
+    if let Some(left_out) = left_out(&comparison.differing) {
+        lines.push(indented("          ", &left_out, WIDTH));
+    }
+}
+
+/// A sentence on the differences that are left out of the lists.
+fn left_out(differing: &Differing) -> Option<String> {
+    let (differences, configurations) = differing.left();
+    let number = |number| i64::try_from(number).unwrap_or(i64::MAX);
+    (differences > 0).then(|| {
+        format!(
+            "Not shown: {} of {}.",
+            plural(number(differences), "more difference"),
+            plural(number(configurations), "configuration")
+        )
+    })
+}
+
 /// The JSON object for one agent.
 pub(super) fn object(database: &str, comparison: &Comparison) -> impl serde::Serialize {
     #[derive(serde::Serialize)]
-    struct Differing<'a> {
+    struct Configuration<'a> {
         configuration: usize,
         differences: &'a [crate::mapping::Difference],
     }
@@ -83,18 +104,19 @@ pub(super) fn object(database: &str, comparison: &Comparison) -> impl serde::Ser
         verdict: &'static str,
         pending: bool,
         configurations: usize,
-        differing: Vec<Differing<'a>>,
+        differing: Vec<Configuration<'a>>,
         reasons: &'a [String],
         remarks: &'a [String],
         last_failure: Option<&'a str>,
+        /// Where a list is cut.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        left_out: Option<[String; 1]>,
     }
-    let differing = comparison
-        .differing
-        .iter()
-        .map(|(configuration, diff)| Differing {
-            configuration: *configuration,
-            differences: &diff.differences,
-        });
+    let listed = comparison.differing.listed.iter();
+    let differing = listed.map(|listed| Configuration {
+        configuration: listed.configuration,
+        differences: &listed.differences,
+    });
     let key = comparison.parts();
     serde_json::value::to_raw_value(&Object {
         database,
@@ -108,6 +130,7 @@ pub(super) fn object(database: &str, comparison: &Comparison) -> impl serde::Ser
         reasons: &comparison.mistakes,
         remarks: &comparison.remarks,
         last_failure: comparison.refused().map(|noted| noted.detail.as_str()),
+        left_out: left_out(&comparison.differing).map(|sentence| [sentence]),
     })
     .unwrap_or_default()
 }

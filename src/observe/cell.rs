@@ -212,6 +212,7 @@ fn note_audit(state: &mut State, audit: &Audit<'_>) {
         Audit::Edited { .. }
         | Audit::Stuck { .. }
         | Audit::Reverted { .. }
+        | Audit::Unread { .. }
         | Audit::Interrupted(_) => {}
     }
 }

@@ -23,6 +23,11 @@ pub const UNNOTICED_REMEDY: &str = "The changes are being applied. Find the caus
 pub const STUCK_REMEDY: &str = "`agent-sync why SLUG` shows one of them, and `agent-sync doctor` \
     checks the database. Report it with both outputs.";
 
+/// The remedy for agents that an audit has passed over.
+pub const UNREAD_REMEDY: &str = "`agent-sync why SLUG` shows whether one of them can be read. \
+    Give an agent with very many configurations fewer of them or shorter texts; see the log of the \
+    server where their storage is damaged.";
+
 /// The time for which a finding tells of changes that were never noticed.
 pub const TOLD_FOR: Duration = Duration::from_secs(24 * 3600);
 

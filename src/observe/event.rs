@@ -290,6 +290,13 @@ pub enum Audit<'a> {
         /// The slugs of some of them.
         some: &'a [String],
     },
+    /// It has passed over agents that could not be read, or not in time.
+    Unread {
+        /// The number of the agents.
+        agents: u64,
+        /// The slugs of some of them.
+        some: &'a [String],
+    },
     /// It could not go on, for this cause, several times in a row. It is tried again.
     Interrupted(&'a str),
 }

@@ -1,10 +1,12 @@
 //! Queries over one connection, with a limit for the time of every answer.
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use postgres_types::{FromSqlOwned, ToSql, Type};
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 
@@ -185,6 +187,30 @@ impl Db {
         let rows = self
             .within(self.client.query_typed(&query, parameters))
             .await?;
+        rows.iter().try_for_each(|row| self.fits(row))?;
+        Ok(rows)
+    }
+
+    /// The rows of a query without parameters, which returns at most `most`. More of them are an
+    /// error, and none of these are kept.
+    pub async fn at_most(&self, most: usize, query: &str) -> Result<Vec<Row>, QueryError> {
+        let query = self.own(query);
+        let answer = async {
+            let none = std::iter::empty::<(i32, Type)>();
+            let mut answer = pin!(self.client.query_typed_raw(&query, none).await?);
+            let mut rows = Vec::new();
+            while let Some(row) = answer.try_next().await? {
+                if rows.len() == most {
+                    return Ok(None);
+                }
+                rows.push(row);
+            }
+            Ok(Some(rows))
+        };
+        let rows = self
+            .within(answer)
+            .await?
+            .ok_or(QueryError::Surplus(most))?;
         rows.iter().try_for_each(|row| self.fits(row))?;
         Ok(rows)
     }

@@ -20,14 +20,9 @@ pub enum QueryError {
     /// A row is larger than any that a query of the daemon asks for.
     #[error("expected a row of at most {most} bytes, found {0}", most = Db::ROW)]
     Large(usize),
-    /// An answer has more keys than the query asks for: no PostgreSQL has given it.
-    #[error("expected at most {most} keys in an answer, found {found}")]
-    TooMany {
-        /// The most that were asked for.
-        most: usize,
-        /// The keys of the answer.
-        found: usize,
-    },
+    /// The answer has more rows, or rows of more slugs, than were asked for, which is this number.
+    #[error("expected at most {0} rows or slugs in an answer, and the server sent more")]
+    Surplus(usize),
     /// A standby has answered in place of the primary.
     #[error(
         "expected every answer from the primary, and a standby gave one: what stands in between \
@@ -52,7 +47,7 @@ impl QueryError {
         match self {
             Self::Postgres(error) => sqlstate::policy(error).remedy,
             Self::Silent(_) => sqlstate::SILENT,
-            Self::Large(_) | Self::TooMany { .. } => sqlstate::REACH,
+            Self::Large(_) | Self::Surplus(_) => sqlstate::REACH,
             Self::Split => SPLIT,
         }
     }

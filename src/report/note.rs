@@ -179,7 +179,7 @@ pub(super) fn is_over(error: &QueryError) -> bool {
     match error {
         QueryError::Silent(_)
         | QueryError::Large(_)
-        | QueryError::TooMany { .. }
+        | QueryError::Surplus(_)
         | QueryError::Split => true,
         QueryError::Postgres(cause) => {
             cause.is_closed() || sqlstate::policy(cause).class == Class::Connection

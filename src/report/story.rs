@@ -314,15 +314,15 @@ impl Saved {
                 self.configurations.push(fields);
                 self.left.push((left, "field", place()));
             }
-            if let Some((_, diff)) = comparison.differing.get_mut(self.differing) {
+            if let Some(listed) = comparison.differing.listed.get_mut(self.differing) {
                 self.differing += 1;
-                let mut all = std::mem::take(diff).differences;
+                let mut all = std::mem::take(&mut listed.differences);
                 if self.differing > reach.kept {
                     all.clear();
                 }
                 let (differences, left) = reach.differences(all);
-                diff.differences = differences;
-                self.left.push((left, "difference", place()));
+                listed.differences = differences;
+                self.left.push((left + listed.left, "difference", place()));
             }
             self.left.retain(|(left, ..)| *left > 0);
         }

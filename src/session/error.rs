@@ -288,7 +288,7 @@ impl From<QueryError> for SessionError {
             QueryError::Postgres(error) => error.into(),
             QueryError::Silent(time_limit) => Self::Silent(time_limit),
             QueryError::Split => Self::Split,
-            error @ (QueryError::Large(_) | QueryError::TooMany { .. }) => {
+            error @ (QueryError::Large(_) | QueryError::Surplus(_)) => {
                 Self::Closed(error.to_string())
             }
         }

@@ -17,7 +17,7 @@ use super::taken::Taken;
 use crate::columns::{MappedColumn, Per};
 use crate::mapping::{Agent, Changes, Configuration};
 use crate::pg::sqlstate::{CONNECTION_ENDED, INDEX_DAMAGED};
-use crate::pg::{List, QueryError, RowRef, Seconds, Tid, Version};
+use crate::pg::{List, RowRef, Seconds, Tid, Version};
 
 /// The rows of [`super::queries::claim`].
 #[derive(Debug)]
@@ -122,15 +122,6 @@ impl Claimed {
         }
         (claimed.looked_at, claimed.last) = (looked_at, last);
         Ok(claimed)
-    }
-
-    /// The same, unless it has more keys than were asked for. The work on a batch grows faster than
-    /// the number of its keys, and all databases of the process share the event loop (G5).
-    pub(super) fn with_at_most(self, most: usize) -> Result<Self, QueryError> {
-        match self.groups().count() {
-            found if found > most => Err(QueryError::TooMany { most, found }),
-            _ => Ok(self),
-        }
     }
 
     /// The oldest transaction that had not ended when the claim was read; None without rows.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::IdleLockAction;
-use crate::pg::Tid;
+use super::batch::Claimed;
+use crate::pg::{QueryError, Tid};
 
 /// The longest wait for a lock in a batch that is bisected or has trial writes.
 pub(super) const BRIEF: Duration = Duration::from_millis(20);
@@ -47,6 +48,17 @@ impl Claim<'_> {
     /// Whether it is a batch of one slug.
     pub fn is_one(&self) -> bool {
         !matches!(self.part, Part::From { .. })
+    }
+}
+
+impl Claimed {
+    /// The same, unless it has more keys than were asked for. The work on a batch grows faster than
+    /// the number of its keys, and all databases of the process share the event loop (G5).
+    pub(super) fn with_at_most(self, most: usize) -> Result<Self, QueryError> {
+        if self.groups().nth(most).is_some() {
+            return Err(QueryError::Surplus(most));
+        }
+        Ok(self)
     }
 }
 

@@ -100,25 +100,39 @@ pub const ROW_HOLDER: &str = "
       AND coalesce(s.pid::text, p.gid) IS NOT NULL
     ORDER BY 3 LIMIT 1";
 
-/// The problems of agents, in groups: kind, SQLSTATE, how many, the keys of three of them (of
-/// a slug that is longer than any may be, the beginning), since when and for how long, and the
-/// latest reason.
+/// What stands in the way of which agents, of the first `$1` problems, in at most `$2` groups: the
+/// kind, SQLSTATE, how many, the keys of three of them (of a slug that is longer than any may be,
+/// the beginning), since when and for how long, the latest reason, whether there may be further
+/// problems, and whether there are further groups.
+///
+/// The server holds three rows of a group at a time, and compares the beginning of the keys (G12).
 pub fn problems(keys: Keys) -> String {
-    let key = keys.of_row("p");
-    let begun = queries::beginning(&key);
-    let first = format!("(array_agg({begun} ORDER BY p.since, {key}))[1:3]");
+    let begun = queries::beginning(&keys.of_row("f"));
+    let shown = queries::shown("named.slug");
+    // The same rows for each part, unless the server begins its scans at different places.
+    let of_group = "FROM (SELECT q.* FROM agent_sync.problem q LIMIT $1::int8) AS f
+          WHERE f.kind = g.kind AND f.sqlstate IS NOT DISTINCT FROM g.sqlstate";
     format!(
         "
-    SELECT p.kind, p.sqlstate, count(*), ARRAY(SELECT {} FROM unnest({first}) AS f (slug)),
-           min(p.since),
-           extract(epoch FROM clock_timestamp() - min(p.since))::float8,
-           (array_agg(p.detail ORDER BY CASE WHEN p.kind = 'missing_configuration'
-             THEN length(p.detail) END DESC, p.last_seen DESC))[1]
-    FROM agent_sync.problem p
-    GROUP BY p.kind, p.sqlstate
-    ORDER BY array_position(ARRAY['failed', 'rejected', 'missing_configuration'], p.kind), 3
-      DESC, 2",
-        queries::shown("f.slug")
+    SELECT g.kind, g.sqlstate, g.agents,
+           ARRAY(SELECT {shown} FROM (SELECT {begun} AS slug FROM (
+             SELECT f.* {of_group}
+             ORDER BY f.since, left({}, 200) LIMIT 3) AS f) AS named),
+           g.since, extract(epoch FROM clock_timestamp() - g.since)::float8,
+           coalesce(latest.detail, ''), g.is_full, g.groups > $2::int8
+    FROM (SELECT p.kind, p.sqlstate, count(*) AS agents, min(p.since) AS since,
+                 sum(count(*)) OVER () >= $1::int8 AS is_full, count(*) OVER () AS groups
+          FROM (SELECT q.kind, q.sqlstate, q.since FROM agent_sync.problem q LIMIT $1::int8) AS p
+          GROUP BY p.kind, p.sqlstate
+          ORDER BY array_position(ARRAY['failed', 'rejected', 'missing_configuration'], p.kind),
+            3 DESC, 2 LIMIT $2::int8) AS g
+    LEFT JOIN LATERAL (
+        SELECT f.detail {of_group}
+        ORDER BY CASE WHEN f.kind = 'missing_configuration' THEN length(f.detail) END DESC,
+          f.last_seen DESC LIMIT 1) AS latest ON true
+    ORDER BY array_position(ARRAY['failed', 'rejected', 'missing_configuration'], g.kind), 3 DESC,
+      2",
+        keys.of_row("f")
     )
 }
 

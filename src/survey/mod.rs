@@ -11,6 +11,7 @@
 //! callback must not wait: the server ends a transaction that is idle for five seconds, because it
 //! holds back vacuum and blocks migrations.
 
+mod differing;
 mod one;
 mod planned;
 mod unmatched;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 use postgres_types::Type;
 use tokio_postgres::Row;
 
+pub use differing::{Differing, Keep, Listed};
 pub use one::{Reading, compare};
 pub use planned::Planned;
 pub use unmatched::{Unmatched, unmatched};
@@ -47,6 +49,10 @@ const BYTES: usize = 2 * 1024 * 1024;
 /// The largest and the first number of rows in a portion.
 const ROWS: (usize, usize) = (32, 1);
 
+/// The time slice of the comparison on the event loop, which all databases of a daemon share (G5).
+/// The comparison of one configuration is not interrupted.
+const TIME_SLICE: Duration = Duration::from_millis(5);
+
 /// The interval between two checks for sessions that wait for a lock of the transaction.
 const YIELD: Duration = Duration::from_secs(1);
 
@@ -69,11 +75,23 @@ pub struct Scope<'a> {
     pub versions: bool,
     /// Rules whose effect is planned beside those in force.
     pub planned: Option<&'a Rules>,
+    /// What is kept of the differences.
+    pub keep: Keep,
+    /// The most rows at a time, if they are fewer than usual.
+    pub rows: Option<usize>,
     /// The time limit of a statement of the server, if it is shorter than [`LONGEST`].
     pub within: Option<Duration>,
 }
 
 impl Scope<'_> {
+    /// Every agent, with lists of what differs.
+    pub fn with_lists() -> Self {
+        Self {
+            keep: Keep::Lists,
+            ..Self::default()
+        }
+    }
+
     fn extent(self) -> Extent {
         Extent {
             can_read_notes: self.can_read_notes,
@@ -159,20 +177,20 @@ async fn read(
     db.run(&agents, &bounds).await?;
 
     let mut rows_at_a_time = ROWS.1;
-    let mut checked = Instant::now();
+    let (mut checked, mut slice) = (Instant::now(), Instant::now());
     let mut one: Option<Comparison> = None;
     loop {
-        let fetch = format!("FETCH {rows_at_a_time} FROM agents");
-        let rows = db.all(&fetch, &[]).await?;
+        let rows = fetch(db, rows_at_a_time).await?;
         for row in &rows {
+            give_way(&mut slice).await;
             let row = Surveyed::of(row)?;
             match &mut one {
                 Some(comparison) if comparison.key == row.key => {
                     comparison.add((rules, scope.planned), &layout.targets, &row);
                 }
                 _ => {
-                    let (keys, rules) = (layout.keys(), (rules, scope.planned));
-                    let next = Comparison::of(keys, rules, &layout.targets, &row);
+                    let (way, rules) = ((layout.keys(), scope.keep), (rules, scope.planned));
+                    let next = Comparison::of(way, rules, &layout.targets, &row);
                     if let Some(comparison) = one.replace(next)
                         && visit(&comparison).is_break()
                     {
@@ -193,7 +211,21 @@ async fn read(
                 return Ok(Ended::Yielded);
             }
         }
-        rows_at_a_time = next_portion(&rows, rows_at_a_time, ROWS.0);
+        let most = scope.rows.unwrap_or(ROWS.0);
+        rows_at_a_time = next_portion(&rows, rows_at_a_time, most);
+    }
+}
+
+/// The next rows of the cursor.
+async fn fetch(db: &Db, rows: usize) -> Result<Vec<Row>, QueryError> {
+    db.at_most(rows, &format!("FETCH {rows} FROM agents")).await
+}
+
+/// Lets the other tasks of the process run after each time slice.
+async fn give_way(slice: &mut Instant) {
+    if slice.elapsed() >= TIME_SLICE {
+        tokio::task::yield_now().await;
+        *slice = Instant::now();
     }
 }
 

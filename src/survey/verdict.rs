@@ -1,8 +1,9 @@
 //! The comparison of one agent with all its configurations. Pure.
 
+use super::differing::{Differing, Keep};
 use super::planned::Planned;
 use crate::key::{Key, Keys};
-use crate::mapping::{self, Agent, Changes, Configuration, Diff, Rules, Targets, Unmapped, diff};
+use crate::mapping::{self, Agent, Changes, Configuration, Rules, Targets, Unmapped};
 use crate::pg::{QueryError, sqlstate};
 use crate::store::surveyed::{Noted, Surveyed};
 use crate::store::{
@@ -58,6 +59,8 @@ pub struct Comparison {
     keys: Keys,
     /// Whether the key is the same after the way to UTF-8 and back, so that it can be a parameter.
     pub is_sent: bool,
+    /// Whether it could not be read.
+    pub is_unread: bool,
     /// Whether it is in the outbox.
     pub pending: bool,
     /// The row of `agent_sync.problem`.
@@ -66,9 +69,8 @@ pub struct Comparison {
     pub configurations: usize,
     /// The rows with a configuration, of a slug that several agents have.
     rows: usize,
-    /// The configurations that differ: their number among the agent's, from 1 on, and the
-    /// differences.
-    pub differing: Vec<(usize, Diff)>,
+    /// The configurations that differ.
+    pub differing: Differing,
     /// The number of agents with the slug.
     pub agents: i64,
     /// The mistakes that reject the agent, or the note that the slug is ambiguous.
@@ -98,7 +100,7 @@ pub struct Versions {
 impl Comparison {
     /// The comparison of an agent, from its first row.
     pub(super) fn of(
-        keys: Keys,
+        (keys, keep): (Keys, Keep),
         rules: (&Rules, Option<&Rules>),
         targets: &Targets,
         row: &Surveyed<'_>,
@@ -107,11 +109,12 @@ impl Comparison {
             key: row.key.clone(),
             keys,
             is_sent: row.is_sent,
+            is_unread: false,
             pending: row.pending,
             noted: row.noted.clone(),
             configurations: 0,
             rows: 0,
-            differing: Vec::new(),
+            differing: Differing::keeping(keep),
             agents: row.agents,
             mistakes: Vec::new(),
             reasons: Some(Vec::new()),
@@ -128,20 +131,18 @@ impl Comparison {
     pub(super) fn unreadable(keys: Keys, key: &str, error: &QueryError) -> Self {
         let cause = match error {
             QueryError::Postgres(error) => sqlstate::describe_read(error),
-            QueryError::Silent(_)
-            | QueryError::Large(_)
-            | QueryError::TooMany { .. }
-            | QueryError::Split => error.to_string(),
+            error => error.to_string(),
         };
         Self {
             key: key.to_owned(),
             keys,
             is_sent: true,
+            is_unread: true,
             pending: false,
             noted: None,
             configurations: 0,
             rows: 0,
-            differing: Vec::new(),
+            differing: Differing::default(),
             agents: 1,
             mistakes: vec![format!(
                 "the agent or its configuration cannot be read: {cause}"
@@ -208,7 +209,7 @@ impl Comparison {
             self.reasons = None;
             return;
         }
-        let before = (self.differing.len(), self.mistakes.len());
+        let before = (self.differing.number, self.mistakes.len());
         match (&row.agent, configuration) {
             (Ok(agent), Ok(configuration)) => {
                 self.judge(rules, targets, agent, configuration);
@@ -221,7 +222,7 @@ impl Comparison {
                 self.reject(not_text.to_string());
             }
         }
-        if before != (self.differing.len(), self.mistakes.len()) {
+        if before != (self.differing.number, self.mistakes.len()) {
             self.versions.agent_is_younger |= row.is_younger == Some(true);
             self.versions.of_configurations.extend(row.version.clone());
         }
@@ -247,8 +248,8 @@ impl Comparison {
         match mapping::plan(rules, targets, agent, current) {
             Ok(plan) => {
                 if !plan.changes.is_empty() {
-                    let diff = diff(rules, current, &changed(current, &plan.changes));
-                    self.differing.push((self.configurations, diff));
+                    self.differing
+                        .add(self.configurations, rules, current, &plan.changes);
                 }
                 add_new(
                     &mut self.remarks,
@@ -289,7 +290,7 @@ impl Comparison {
             _ if self.agents > 1 => Verdict::Ambiguous,
             _ if !self.mistakes.is_empty() => Verdict::Rejected,
             _ if self.configurations == 0 => Verdict::Missing,
-            _ if self.differing.is_empty() => Verdict::InSync,
+            _ if self.differing.number == 0 => Verdict::InSync,
             _ if self.pending => Verdict::Pending,
             _ => Verdict::Drifted,
         }
@@ -331,7 +332,7 @@ impl Comparison {
     pub fn refused(&self) -> Option<&Noted> {
         self.noted
             .as_ref()
-            .filter(|noted| noted.kind == "failed" && !self.differing.is_empty())
+            .filter(|noted| noted.kind == "failed" && self.differing.number > 0)
     }
 }
 

@@ -2,11 +2,12 @@
 //! its own. The position is a key, so a walk can go on over another connection.
 
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 use postgres_types::Type;
 use serde::{Deserialize, Serialize};
 
-use super::{Comparison, Ended, Scope, survey_range};
+use super::{Comparison, Ended, LONGEST, ROWS, Scope, survey_range};
 use crate::mapping::Rules;
 use crate::pg::{Db, Parameter, QueryError};
 use crate::store::Layout;
@@ -19,6 +20,9 @@ const NARROWED: (i64, i64) = (512, 4096);
 /// the cause.
 const UNREADABLE: u32 = 100;
 
+/// The failures by time of an agent in a portion of its own after which it is passed over.
+const SLOW: u32 = 3;
+
 /// The position of a walk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Walk {
@@ -29,6 +33,13 @@ pub struct Walk {
     /// The number of agents in a portion, where the walk is one in portions.
     portion: Option<i64>,
     unreadable: u32,
+    /// The most rows at a time, where they are fewer than usual: after a failure the rows may have
+    /// been too large together.
+    #[serde(default)]
+    rows: Option<usize>,
+    /// The failures by time of the next agent in a portion of its own.
+    #[serde(default)]
+    slow: u32,
 }
 
 /// The end of a step.
@@ -57,11 +68,25 @@ impl Walk {
         }
     }
 
-    /// Halves the portions, after one that has failed.
-    pub fn halve(&mut self) {
-        self.portion = self.portion.map(|portion| (portion / 2).max(1));
-        self.number = self.portion;
+    /// Makes the next portion smaller, after one that has failed: half as large, or an eighth if it
+    /// took too long. Portions that are quick grow again.
+    pub fn shorten(&mut self, took_too_long: bool) {
+        self.slow += u32::from(took_too_long && self.number == Some(1));
+        let part = if took_too_long { 8 } else { 2 };
+        self.number = self.number.map(|number| (number / part).max(1));
+        self.rows = Some((self.rows.unwrap_or(ROWS.0) / 4).max(1));
         self.unreadable = 0;
+    }
+
+    /// Lets the next portion be larger again, after a complete one.
+    fn lengthen(&mut self, is_quick: bool) {
+        let most = self.portion.unwrap_or(NARROWED.1);
+        if is_quick {
+            self.number = self.number.map(|number| most.min(number * 2));
+        }
+        self.rows = self.rows.map(|rows| rows * 2);
+        self.rows = self.rows.filter(|rows| *rows < ROWS.0);
+        self.slow = 0;
     }
 
     /// Passes the agents of the next range to `visit`. After an error, the agents that were passed
@@ -74,12 +99,17 @@ impl Walk {
         scope: Scope<'_>,
         visit: &mut impl FnMut(&Comparison) -> ControlFlow<()>,
     ) -> Result<Step, QueryError> {
-        let upto = match self.number {
-            None => None,
-            Some(number) => match next(db, layout, self.after.as_deref(), number).await? {
-                None => return Ok(Step::Over),
-                Some(upto) => upto,
-            },
+        let Some(upto) = self.next(db, layout).await? else {
+            return Ok(Step::Over);
+        };
+        let (began, within) = (Instant::now(), scope.within.unwrap_or(LONGEST));
+        if let Some(key) = upto.as_ref().filter(|_| self.slow >= SLOW) {
+            let error = QueryError::Silent(within);
+            return Ok(self.pass_over(key.clone(), layout, &error, visit));
+        }
+        let scope = Scope {
+            rows: self.rows,
+            ..scope
         };
         let (mut visited, mut stops) = (None, false);
         let range = (self.after.as_deref(), upto.as_deref());
@@ -101,8 +131,7 @@ impl Walk {
                 return Ok(Step::More);
             }
             Ok(Ended::Complete) => {
-                let most = self.portion.unwrap_or(NARROWED.1);
-                self.number = self.number.map(|number| most.min(number * 2));
+                self.lengthen(began.elapsed() < within / 4);
                 self.after = upto;
                 let is_over = self.after.is_none();
                 return Ok(if is_over { Step::Over } else { Step::More });
@@ -118,13 +147,35 @@ impl Walk {
         self.number = Some(narrower.max(1));
         if let Some(key) = upto.filter(|_| narrower == 0) {
             self.unreadable += 1;
-            let flow = visit(&Comparison::unreadable(layout.keys(), &key, &error));
-            self.after = Some(key);
-            if flow.is_break() {
-                return Ok(Step::Stopped);
-            }
+            return Ok(self.pass_over(key, layout, &error, visit));
         }
         Ok(Step::More)
+    }
+
+    /// The last key of the next range, without one where the range has no end; `None` if there are
+    /// no more agents.
+    async fn next(&self, db: &Db, layout: &Layout) -> Result<Option<Option<String>>, QueryError> {
+        match self.number {
+            None => Ok(Some(None)),
+            Some(number) => next(db, layout, self.after.as_deref(), number).await,
+        }
+    }
+
+    /// Passes over the next agent, which cannot be read.
+    fn pass_over(
+        &mut self,
+        key: String,
+        layout: &Layout,
+        error: &QueryError,
+        visit: &mut impl FnMut(&Comparison) -> ControlFlow<()>,
+    ) -> Step {
+        let flow = visit(&Comparison::unreadable(layout.keys(), &key, error));
+        (self.after, self.slow) = (Some(key), 0);
+        if flow.is_break() {
+            Step::Stopped
+        } else {
+            Step::More
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::platform::{EXAMPLE, EXPECTED};
+use crate::support::platform::{EXAMPLE, EXPECTED, wide, widen};
 use crate::support::{Platform, Said};
 
 /// Agents of every kind and configurations in every state, in some thousand combinations.
@@ -559,6 +559,38 @@ async fn g12_the_memory_of_check_does_not_grow_with_agents() {
         many < few + 4 * 1024,
         "{few} KiB for 20,000 agents, {many} KiB for 200,000"
     );
+}
+
+/// GIVEN an agent with configurations that differ in very many fields each, WHEN `check` compares
+/// it, THEN it lists a bounded part, counts the rest, and needs the memory of one of them.
+#[tokio::test]
+async fn g12_check_lists_a_bounded_part_of_the_differences() {
+    let platform = Platform::installed().await;
+    platform.run(&wide(20)).await;
+    platform.run(&widen(60_000)).await;
+    platform.run("TRUNCATE agent_sync.outbox").await;
+    let (peak, said) = peak_of(platform.command(&["check"]));
+    eprintln!("peak memory of a check of wide settings: {peak} KiB");
+    assert!(peak > 1024, "{peak} KiB is no process that has worked");
+    assert!(peak < 96 * 1024, "{peak} KiB");
+    assert!(said.contains("1 agent, 0 in sync, 1 drifted"), "{said}");
+    let said = platform.says(&["check"]).await;
+    assert_eq!(said.code, 2, "{:.2000}", said.out);
+    let line = said.out.lines().find(|line| line.contains("Not shown"));
+    let line = line.unwrap_or_default();
+    assert!(
+        line.contains("more differences of 20 configurations."),
+        "{line}"
+    );
+    // JSON has every configuration, and says what is left out.
+    let said = platform.says(&["check", "--json"]).await;
+    let object = &said.objects()[0];
+    let differing = object["differing"].as_array().unwrap();
+    let lists = differing.iter().map(|one| &one["differences"]);
+    let listed: usize = lists.map(|list| list.as_array().unwrap().len()).sum();
+    assert!((1000..20_000).contains(&listed), "{listed}");
+    assert_eq!((said.code, differing.len()), (2, 20));
+    assert_eq!(object["left_out"][0], line.trim(), "{}", object["left_out"]);
 }
 
 /// The peak of the resident memory of a process in KiB, and the end of its output.

@@ -3,6 +3,10 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
+use agent_sync::key::Keys;
+use agent_sync::pg::Parameter;
+use agent_sync::store::report;
+use postgres_types::Type;
 use serde_json::Value;
 
 use crate::support::platform::EXAMPLE;
@@ -343,4 +347,76 @@ async fn g14_an_overdue_change_names_the_oldest_holder_of_locks() {
     platform.run("ROLLBACK PREPARED 'it''s left'").await;
     assert!(text.contains("ROLLBACK PREPARED 'it''s left';"), "{text}");
     platform.drained().await;
+}
+
+/// The peak of the resident memory of a server process, in KiB.
+fn peak_of(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = line.unwrap().trim().trim_end_matches(" kB");
+    peak.parse().unwrap()
+}
+
+/// GIVEN very many problems with long slugs, WHEN they are asked for, THEN a bounded number of them
+/// is counted, and the server needs little memory for it.
+#[tokio::test]
+async fn g12_many_problems_need_little_memory_of_the_server() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agent_sync.problem (slug, kind, detail, since)
+             SELECT repeat('x', 8000) || i, 'missing_configuration', 'none' || repeat('!', i % 5),
+                    now() + i * interval '1 ms'
+             FROM generate_series(1, 20000) i",
+        )
+        .await;
+    for (most, agents) in [(100_000_i64, 20_000_i64), (5_000, 5_000)] {
+        let db = platform.new_db().await;
+        let pid: i32 = db.value("SELECT pg_backend_pid()", &[]).await.unwrap();
+        let before = peak_of(pid);
+        let limits: [Parameter<'_>; 2] = [(&most, Type::INT8), (&50_i64, Type::INT8)];
+        let rows = db.all(&report::problems(Keys::Slugs), &limits).await;
+        let (rows, needed) = (rows.unwrap(), peak_of(pid) - before);
+        eprintln!("memory for {most} of 20,000 problems: {needed} KiB");
+        let row = &rows[0];
+        let (counted, some): (i64, Vec<String>) = (row.get(2), row.get(3));
+        let first = [1, 2, 3].map(|number| "x".repeat(8000) + &number.to_string());
+        assert_eq!((rows.len(), counted), (1, agents));
+        assert_eq!(some, first);
+        let (detail, is_full, are_more): (&str, bool, bool) = (row.get(6), row.get(7), row.get(8));
+        let expected = ("none!!!!", most == agents, false);
+        assert_eq!((detail, is_full, are_more), expected);
+        assert!(needed < 48 * 1024, "{needed} KiB");
+    }
+}
+
+/// GIVEN failed writes with more SQLSTATEs than are listed, WHEN `status` tells of them, THEN it
+/// lists the largest groups, and says that there are more.
+#[tokio::test]
+async fn g12_problems_of_very_many_kinds_are_listed_in_part() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agent_sync.problem (slug, kind, detail, sqlstate)
+             SELECT 'a' || i || '-' || n, 'failed', 'refused', 'Q' || lpad(i::text, 4, '0')
+             FROM generate_series(1, 60) i, generate_series(1, 1 + i / 60) n",
+        )
+        .await;
+    let object = status(&platform).await;
+    let groups = object["problems"].as_array().unwrap();
+    assert_eq!(
+        (groups.len(), &groups[0]["sqlstate"]),
+        (50, &"Q0060".into())
+    );
+    assert_eq!(
+        (&groups[0]["agents"], &groups[0]["more"]),
+        (&2.into(), &false.into())
+    );
+    let said = platform.says(&["status"]).await;
+    let words: Vec<_> = said.out.split_whitespace().collect();
+    let text = words.join(" ");
+    assert!(
+        text.contains("with more SQLSTATEs than are listed"),
+        "{text}"
+    );
 }

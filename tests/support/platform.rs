@@ -411,3 +411,24 @@ pub async fn connect(url: &str) -> (Client, Arc<Mutex<Vec<String>>>) {
     }
     (client, notices)
 }
+
+/// The SQL that makes the agent `wide` with so many configurations.
+pub fn wide(configurations: u32) -> String {
+    format!(
+        "INSERT INTO agents (slug, name, voice_settings)
+           VALUES ('wide', 'n', '{{\"provider\": \"openai\", \"voice_id\": \"v\"}}');
+         INSERT INTO agent_configurations (agent_slug)
+           SELECT 'wide' FROM generate_series(1, {configurations})"
+    )
+}
+
+/// The SQL that puts so many keys into the settings of each of these configurations.
+pub fn widen(keys: u32) -> String {
+    format!(
+        "WITH wide AS MATERIALIZED (
+             SELECT jsonb_object_agg('key-' || i, true) AS settings
+             FROM generate_series(1, {keys}) i)
+         UPDATE agent_configurations SET voice_settings = wide.settings
+         FROM wide WHERE agent_slug = 'wide'"
+    )
+}

@@ -8,7 +8,7 @@ use agent_sync::survey::{Comparison, Scope, Step, Walk};
 use serde_json::Value;
 
 use crate::support::http::{address, command, metric, metric_becomes, status};
-use crate::support::platform::{EXAMPLE, EXPECTED};
+use crate::support::platform::{EXAMPLE, EXPECTED, wide, widen};
 use crate::support::{Daemon, Platform, eventually};
 
 const EDITED: &str = "configurations were edited and differ from their agents";
@@ -817,4 +817,77 @@ async fn g17_a_configuration_that_the_index_leaves_out_is_audited() {
         .await;
     let check = platform.says(&["check"]).await;
     assert_eq!(check.code, 0, "{} {}", check.out, check.err);
+}
+
+/// GIVEN an agent with configurations that differ in very many fields each, WHEN the audit compares
+/// it, THEN it counts them, and needs the memory of one of them.
+#[tokio::test]
+async fn g12_the_memory_of_an_audit_does_not_grow_with_what_differs() {
+    let platform = Platform::installed().await;
+    platform.run(&wide(20)).await;
+    let (daemon, address) = auditing(&platform, &[]).await;
+    platform.drained().await;
+    platform.run(&widen(60_000)).await;
+    let counted = "agent_sync_drifted{database=\"default\"}";
+    metric_becomes(address, counted, 20.0).await;
+    let peak = daemon.peak_memory_kib();
+    eprintln!("peak memory of a daemon that audits wide settings: {peak} KiB");
+    assert!(peak < 96 * 1024, "{peak} KiB");
+}
+
+/// GIVEN an agent that has failed three times by time in a portion of its own, WHEN the walk goes
+/// on, THEN it passes the agent over as unreadable, and meets all others; rows that were too large
+/// together are fetched one at a time.
+#[tokio::test]
+async fn g17_an_agent_that_takes_too_long_stops_no_audit() {
+    let platform = Platform::new().await;
+    platform
+        .run("INSERT INTO agents (slug) SELECT 'a' || n FROM generate_series(1, 6) AS n")
+        .await;
+    let (layout, rules) = (platform.layout().await, Rules::embedded());
+    let db = platform.new_db().await;
+    let mut walk = Walk::in_portions(64);
+    // From 64 to 8 and to 1, and then three failures.
+    (0..5).for_each(|_| walk.shorten(true));
+    let mut met = Vec::new();
+    loop {
+        let mut visit = |comparison: &Comparison| {
+            met.push((comparison.key.clone(), comparison.mistakes.join("; ")));
+            ControlFlow::Continue(())
+        };
+        let step = walk.step(&db, &layout, rules, Scope::default(), &mut visit);
+        if step.await.unwrap() == Step::Over {
+            break;
+        }
+        let noted = serde_json::to_string(&walk).unwrap();
+        walk = serde_json::from_str(&noted).unwrap();
+    }
+    let keys: Vec<_> = met.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["a1", "a2", "a3", "a4", "a5", "a6"]);
+    let said: Vec<_> = met.iter().filter(|(_, said)| !said.is_empty()).collect();
+    assert!(
+        said.len() == 1
+            && said[0].0 == "a1"
+            && said[0]
+                .1
+                .contains("cannot be read: the server did not answer within"),
+        "{said:?}"
+    );
+}
+
+/// More rows than were asked for are an error, and none is kept: the connection goes on.
+#[tokio::test]
+async fn g12_more_rows_than_were_asked_for_are_an_error() {
+    let db = Platform::new().await.new_db().await;
+    for (rows, is_read) in [(2, true), (3, false), (100_000, false)] {
+        let query = format!("SELECT n FROM generate_series(1, {rows}) AS n");
+        let answer = db.at_most(2, &query).await;
+        match answer {
+            Ok(answer) => assert!(is_read && answer.len() == 2),
+            Err(error) => {
+                let said = error.to_string();
+                assert!(!is_read && said.contains("at most 2 rows"), "{said}");
+            }
+        }
+    }
 }

@@ -56,6 +56,7 @@ pub(super) fn line(event: &Audit<'_>) {
             );
         }
         Audit::Reverted { agents, some } => reverted(*agents, &some.join(", ")),
+        Audit::Unread { agents, some } => unread(*agents, &some.join(", ")),
         Audit::Interrupted(cause) => warn!(
             cause,
             "the audit is interrupted: whether every agent is in sync is unknown; the daemon \
@@ -71,6 +72,15 @@ fn reverted(agents: u64, some: &str) {
         remedy = compared::REVERTED_REMEDY,
         "the configurations of these agents do not keep what the daemon writes: they differ as \
         before, after the audit has put the agents into the outbox"
+    );
+}
+
+fn unread(agents: u64, some: &str) {
+    warn!(
+        agents,
+        some,
+        remedy = compared::UNREAD_REMEDY,
+        "the audit has passed over agents that could not be read, or not in time"
     );
 }
 

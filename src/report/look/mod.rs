@@ -152,6 +152,8 @@ pub struct Group {
     pub sqlstate: Option<String>,
     /// The number of agents.
     pub agents: i64,
+    /// Whether there may be more problems, of this group or another, than were counted.
+    pub more: bool,
     /// Up to three of their slugs; where tenants are set, as `tenant/slug`.
     pub some: Vec<String>,
     /// The time since which the oldest of them has the problem.

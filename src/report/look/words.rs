@@ -350,10 +350,22 @@ pub(super) fn pending(
     }
 }
 
+/// The note about problems of more kinds than are listed.
+pub(super) fn other_groups() -> Note {
+    Note::warn(
+        "agents",
+        "agents have problems with more SQLSTATEs than are listed",
+        "List the problems: SELECT * FROM agent_sync.problem;",
+    )
+}
+
 /// The note about agents with the same problem; one of them has the key `first`.
 pub(super) fn in_trouble(database: &Database, group: &Group, first: &Key<'_>) -> Note {
     let (kind, agents, some) = (&*group.kind, group.agents, &group.some);
     let mut text = problem::sentence(kind, agents, some);
+    if group.more {
+        text = format!("of the first 100,000 problems, {text}");
+    }
     if group.detail != NO_CONFIGURATION {
         let reason = group.detail.lines().collect::<Vec<_>>().join("; ");
         text = format!(

@@ -6,16 +6,26 @@ use postgres_types::Type;
 use tokio_postgres::Row;
 
 use super::asking::{Asking, Over};
-use super::words::{Transaction, in_trouble, pending, who_leads};
+use super::words::{Transaction, in_trouble, other_groups, pending, who_leads};
 use super::{Counted, Daemon, Group, OVERDUE, Outbox};
+use crate::key::Keys;
 use crate::pg::identifier::plain;
-use crate::pg::{List, QueryError, told};
+use crate::pg::sqlstate::Class;
+use crate::pg::{List, Parameter, QueryError, told};
 use crate::report::note::Note;
 use crate::store::{Lossy, report};
 use crate::time;
 
 /// The largest number of rows that is counted; a higher count costs more than it is worth.
 const COUNTED: i64 = 100_000;
+
+/// The most kinds of problems that are listed. A trigger can raise any SQLSTATE.
+const GROUPS: i64 = 50;
+
+/// The remedy where the problems are not read in time.
+const SLOW_PROBLEMS: &str = "This check reads at most 100,000 rows of agent_sync.problem. See in \
+    pg_stat_activity what else the server is busy with, and remove dead rows: VACUUM \
+    agent_sync.problem; or raise sync.statement_timeout.";
 
 impl Asking<'_> {
     pub(super) async fn daemons(&mut self) -> Result<(), Over> {
@@ -114,8 +124,8 @@ impl Asking<'_> {
 
     pub(super) async fn problems(&mut self) -> Result<(), Over> {
         let keys = self.database.agents.columns.keys();
-        match self.list(&report::problems(keys), group).await {
-            Ok(mut groups) => {
+        match self.read_problems(keys).await {
+            Ok((mut groups, are_more)) => {
                 if groups.is_empty() {
                     self.note(Note::pass("agents", "no agent has a problem"));
                 }
@@ -127,11 +137,30 @@ impl Asking<'_> {
                     let note = in_trouble(self.database, group, &keys.parts(&first));
                     self.note(note);
                 }
+                if are_more {
+                    self.note(other_groups());
+                }
                 self.look.problems = Some(groups);
                 Ok(())
             }
-            Err(error) => self.failed("agents", &error),
+            Err(error) => {
+                let is_slow = error.class() == Some(Class::Slow);
+                let failed = self.failed("agents", &error);
+                if let Some(note) = self.look.notes.last_mut().filter(|_| is_slow) {
+                    note.remedy = Some(SLOW_PROBLEMS.to_owned());
+                }
+                failed
+            }
         }
+    }
+
+    /// The problems in groups, and whether there are more groups.
+    async fn read_problems(&self, keys: Keys) -> Result<(Vec<Group>, bool), QueryError> {
+        let most: [Parameter<'_>; 2] = [(&COUNTED, Type::INT8), (&GROUPS, Type::INT8)];
+        let rows = self.db.all(&report::problems(keys), &most).await?;
+        let are_more = rows.first().map(|row| row.try_get(8)).transpose()?;
+        let groups = rows.iter().map(group).collect::<Result<_, _>>()?;
+        Ok((groups, are_more.unwrap_or(false)))
     }
 
     async fn list<T>(
@@ -169,6 +198,7 @@ fn group(row: &Row) -> Result<Group, tokio_postgres::Error> {
         kind: row.try_get(0)?,
         sqlstate: row.try_get(1)?,
         agents: row.try_get(2)?,
+        more: row.try_get(7)?,
         some: row
             .try_get::<_, List<Lossy>>(3)?
             .0

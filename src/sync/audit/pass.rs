@@ -17,9 +17,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::remembered::{Remembered, hash};
-use super::second_look::{Standing, look_again};
+use super::second_look::{Standing, add_name, look_again};
 use crate::mapping::Rules;
 use crate::observe::compared::Counts;
+use crate::pg::sqlstate::Class;
 use crate::pg::{Db, QueryError};
 use crate::settings::Repair;
 use crate::store::{Layout, noted_mapping};
@@ -82,12 +83,20 @@ pub(super) struct Pass {
     /// The slugs of some agents whose configurations do not keep what the daemon writes.
     #[serde(skip)]
     pub(super) reverted: Vec<String>,
+    /// The agents that were passed over because they could not be read; and the slugs of some.
+    #[serde(skip)]
+    pub(super) unread_agents: u64,
+    #[serde(skip)]
+    pub(super) unread: Vec<String>,
     /// Whether a difference was left to a full check that is due.
     #[serde(skip)]
     pub(super) is_excused: bool,
     /// The facts of this pass that the next one has to know.
     #[serde(skip)]
     pub(super) seen: Remembered,
+    /// Whether its last portion has failed by time.
+    #[serde(skip)]
+    took_too_long: bool,
     /// The time in which it has read.
     #[serde(skip)]
     pub(super) worked: Duration,
@@ -128,8 +137,11 @@ impl Pass {
             stuck_agents: 0,
             stuck: Vec::new(),
             reverted: Vec::new(),
+            unread_agents: 0,
+            unread: Vec::new(),
             is_excused: false,
             seen: Remembered::default(),
+            took_too_long: false,
             worked: Duration::ZERO,
         }
     }
@@ -148,9 +160,9 @@ impl Pass {
         (age <= interval.as_secs()).then_some(pass)
     }
 
-    /// Halves the portions, after one that has failed.
+    /// Makes the next portion smaller, after one that has failed.
     pub(super) fn shorten(&mut self) {
-        self.walk.halve();
+        self.walk.shorten(std::mem::take(&mut self.took_too_long));
     }
 
     /// Compares the next portion. Returns for how long it has read. A portion that takes longer
@@ -163,7 +175,11 @@ impl Pass {
     ) -> Result<(Step, Duration), QueryError> {
         let portion = self.whole_portion(ground, remembered, lead);
         let within = tokio::time::timeout(LONGEST, portion).await;
-        within.unwrap_or(Err(QueryError::Silent(LONGEST)))
+        let ended = within.unwrap_or(Err(QueryError::Silent(LONGEST)));
+        self.took_too_long = ended.as_ref().is_err_and(|error| {
+            matches!(error, QueryError::Silent(_)) || error.class() == Some(Class::Slow)
+        });
+        ended
     }
 
     async fn whole_portion(
@@ -176,7 +192,7 @@ impl Pass {
         // After a change of the mapping, nearly every agent may differ, and nobody has edited them.
         let counts_all = !ground.needs_lead && Standing::read(ground).await? != Standing::Settled;
         let (mut walk, mut found) = (self.walk.clone(), Found::default());
-        let (mut unsettled, mut bytes) = (Vec::new(), 0);
+        let (mut unsettled, mut bytes, mut unread) = (Vec::new(), 0, Vec::new());
         let everything = Scope {
             can_read_notes: true,
             within: Some(LONGEST),
@@ -189,6 +205,7 @@ impl Pass {
         let step = walk
             .step(db, layout, rules, everything, &mut |comparison| {
                 seen.keep_pending(comparison, remembered);
+                unread.extend(comparison.is_unread.then(|| comparison.key.clone()));
                 if counts_all || !comparison.is_unsettled() {
                     found.count(comparison);
                     return ControlFlow::Continue(());
@@ -205,6 +222,10 @@ impl Pass {
         if !unsettled.is_empty() {
             let keys: Vec<&str> = unsettled.iter().map(String::as_str).collect();
             worked += look_again(self, &mut found, ground, &keys, remembered, lead).await?;
+        }
+        for key in &unread {
+            self.unread_agents += 1;
+            add_name(&mut self.unread, layout.keys(), key);
         }
         self.found.add(&found);
         self.walk = walk;
@@ -261,7 +282,7 @@ fn now() -> u64 {
 
 /// The number of configurations that differ.
 fn number(comparison: &Comparison) -> u64 {
-    u64::try_from(comparison.differing.len()).unwrap_or(u64::MAX)
+    u64::try_from(comparison.differing.number).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

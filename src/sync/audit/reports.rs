@@ -17,6 +17,8 @@ pub(super) struct Reports {
     stuck: Last<(u64, Vec<String>)>,
     /// The agents whose configurations do not keep what the daemon writes.
     reverted: Last<(u64, Vec<String>)>,
+    /// The agents that could not be read.
+    unread: Last<(u64, Vec<String>)>,
     /// The indexes that lie.
     indexes: Vec<Finding>,
 }
@@ -77,6 +79,10 @@ impl Reports {
         let (agents, some) = (pass.stuck_agents, &pass.stuck);
         if self.stuck.replace((agents, some.clone())) && agents > 0 {
             observer.tell(event::Audit::Stuck { agents, some });
+        }
+        let (agents, some) = (pass.unread_agents, &pass.unread);
+        if self.unread.replace((agents, some.clone())) && agents > 0 {
+            observer.tell(event::Audit::Unread { agents, some });
         }
     }
 }

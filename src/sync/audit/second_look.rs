@@ -136,13 +136,8 @@ impl Case {
 fn aim(comparison: &Comparison) -> u64 {
     let noted = comparison.noted.as_ref();
     let noted = noted.map(|noted| (noted.kind.as_str(), noted.detail.as_str()));
-    let expected = comparison.differing.iter().map(|(_, diff)| {
-        let fields = diff.differences.iter();
-        let fields = fields.map(|field| (field.path(), &field.expected));
-        hash(&fields.collect::<Vec<_>>())
-    });
-    let mut expected: Vec<u64> = expected.collect();
-    expected.sort_unstable();
+    let differing = &comparison.differing;
+    let expected = (differing.number, differing.expected);
     hash(&(comparison.verdict().problem(), noted, expected))
 }
 
@@ -294,10 +289,15 @@ impl Pass {
             Why::Unnoticed => &mut self.unnoticed,
             Why::Misnoted => return,
         };
-        if some.len() < NAMED {
-            let key = keys.parts(&case.key).plain().into_owned();
-            some.push(brief(&key, SLUG).to_owned());
-        }
+        add_name(some, keys, &case.key);
+    }
+}
+
+/// Adds an agent to those that a report names, as far as there is room.
+pub(super) fn add_name(some: &mut Vec<String>, keys: Keys, key: &str) {
+    if some.len() < NAMED {
+        let key = keys.parts(key).plain().into_owned();
+        some.push(brief(&key, SLUG).to_owned());
     }
 }
 
