@@ -53,7 +53,7 @@ impl Groups {
         }
         let verdict = comparison.verdict();
         if let (Verdict::Drifted, Some(noted)) = (verdict, comparison.refused()) {
-            return self.count("failed", noted.detail.clone());
+            return self.count("failed", &noted.detail);
         }
         let why = match verdict {
             Verdict::Missing => "no configuration has the slug".to_owned(),
@@ -62,16 +62,16 @@ impl Groups {
             Verdict::InSync => comparison.remarks.join("; "),
             Verdict::Drifted | Verdict::Pending => differing_fields(comparison),
         };
-        self.count(verdict.name(), why)
+        self.count(verdict.name(), &why)
     }
 
     /// Counts an agent in the group `word`, `why`. Returns whether it is printed.
-    pub(super) fn count(&mut self, word: &'static str, why: String) -> bool {
+    pub(super) fn count(&mut self, word: &'static str, why: &str) -> bool {
         if !self.limited {
             return true;
         }
         let is_full = self.counts.len() >= REMEMBERED;
-        let why = bounded(&why, TEXT).into_owned();
+        let why = bounded(why, TEXT).into_owned();
         match self.counts.entry((word, why)) {
             Entry::Occupied(mut number) => *number.get_mut() += 1,
             Entry::Vacant(_) if is_full => self.others += 1,
@@ -161,9 +161,9 @@ mod tests {
             } else {
                 "llm.model, tts.voice_id"
             };
-            printed += usize::from(groups.count("drifted", why.to_owned()));
+            printed += usize::from(groups.count("drifted", why));
         }
-        assert!(!groups.count("missing", "no configuration has the slug".to_owned()));
+        assert!(!groups.count("missing", "no configuration has the slug"));
         assert_eq!(printed, SHOWN);
         assert_eq!(
             plain(&groups),
@@ -182,7 +182,7 @@ mod tests {
         for (limited, agents) in [(true, SHOWN), (false, 10 * SHOWN)] {
             let mut groups = Groups::limited(limited);
             for number in 0..agents {
-                assert!(groups.count("drifted", number.to_string()));
+                assert!(groups.count("drifted", &number.to_string()));
             }
             assert_eq!(plain(&groups), Vec::<String>::new());
         }
@@ -192,7 +192,7 @@ mod tests {
     fn the_groups_are_bounded() {
         let mut groups = Groups::limited(true);
         for number in 0..3 * REMEMBERED {
-            groups.count("rejected", number.to_string());
+            groups.count("rejected", &number.to_string());
         }
         assert_eq!(groups.counts.len(), REMEMBERED);
         let lines = plain(&groups);

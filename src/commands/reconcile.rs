@@ -274,7 +274,7 @@ async fn run(
         .run(&todo.differing, |key, result| {
             done += 1;
             news += &result;
-            if group(&result).is_none_or(|(word, why)| groups.count(word, why)) {
+            if group(&result).is_none_or(|(word, why)| groups.count(word, &why)) {
                 print(page, database, &keys.parts(key), &result, json);
             }
             page.progress(&database.name, done, total);

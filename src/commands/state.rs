@@ -76,8 +76,8 @@ pub(super) async fn ask(
         let (settings, rules) = (Arc::clone(settings), Arc::clone(rules));
         asking.spawn(async move {
             let database = one.database.clone();
-            let asked = Box::pin(ask_one(one, asker, &settings, rules.as_ref().as_ref()));
-            let answer = tokio::time::timeout(LONGEST, asked).await;
+            let answer = Box::pin(ask_one(one, asker, &settings, rules.as_ref().as_ref()));
+            let answer = tokio::time::timeout(LONGEST, answer).await;
             let (one, state) = answer.unwrap_or_else(|_| unanswered(database));
             (index, one, state)
         });

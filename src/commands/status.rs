@@ -2,8 +2,9 @@
 //! remedies.
 //!
 //! The databases are queried concurrently, so an unreachable one delays the output by at most its
-//! `connect_timeout`, and one that answers slowly by a minute. The exit code is 69 if a database cannot be reached, 2 if a fault is shown,
-//! and otherwise 0 (I2). With `--exit-zero` it is always 0.
+//! `connect_timeout`, and one that answers slowly by a minute. The exit code is 69 if a database
+//! cannot be reached, 2 if a fault is shown, and otherwise 0 (I2). With `--exit-zero` it is always
+//! 0.
 
 use std::path::Path;
 use std::sync::Arc;

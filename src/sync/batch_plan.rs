@@ -267,9 +267,7 @@ pub(super) async fn plan_batch<'a>(
             batch.take(group, key)?;
             batch.totals.gone += 1;
             batch.outcome.cleared.push(key.to_owned());
-        } else if settled.covers(key, group)? {
-            batch.take(group, key)?;
-        } else if batch.note_no_single(group, key)? {
+        } else if settled.covers(key, group)? || batch.note_no_single(group, key)? {
             batch.take(group, key)?;
         } else if !is_one && group.ends_connections()? {
             batch.dangerous.get_or_insert(key);

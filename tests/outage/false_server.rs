@@ -452,7 +452,7 @@ async fn g12_a_flood_leaves_another_database_its_time() {
 /// GIVEN a server whose answer to a claim has more slugs than were asked for, WHEN the daemon leads
 /// there, THEN that connection ends with the cause, and another database is in sync.
 #[tokio::test]
-async fn g5_more_slugs_than_a_claim_asks_for_end_the_connection() {
+async fn s35_more_slugs_than_a_claim_asks_for_end_the_connection() {
     for way in Way::ALL {
         let more = |row: &Message<'_>| {
             let with_slug = |number: usize| {

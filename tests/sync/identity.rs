@@ -473,14 +473,13 @@ async fn with_swapped_agents(tenants: bool) -> Platform {
     platform.run(&ready("agents", true)).await;
     let found = "SELECT slug FROM agents WHERE slug = 'a' AND name IS NOT NULL";
     platform.run("SET enable_seqscan = off").await;
-    let by_index: String = match tenants {
-        true => {
-            platform
-                .value(&found.replace("WHERE", "WHERE client_id = 't' AND"))
-                .await
-        }
-        false => platform.value(found).await,
+    let of_tenant = if tenants {
+        "WHERE client_id = 't' AND"
+    } else {
+        "WHERE"
     };
+    let found = found.replace("WHERE", of_tenant);
+    let by_index: String = platform.value(&found).await;
     assert_eq!(by_index, "b", "the index is damaged");
     platform.run("RESET enable_seqscan").await;
     platform

@@ -69,7 +69,7 @@ impl ConnectionLoop<'_> {
             let own = self.session.backend().clone();
             let connects = self.context.turns.connects.clone();
             self.server_recheck.running.spawn(async move {
-                let check = Session::backend_of_a_new_one(&database, &own);
+                let check = Box::pin(Session::backend_of_a_new_one(&database, &own));
                 connects.run(&database.servers(), check).await
             });
         }

@@ -4,6 +4,8 @@
 //! A partition goes and comes back (`DETACH PARTITION`, `ATTACH PARTITION`). Meanwhile its rows are
 //! in no table of the platform, and a change of them fires no trigger.
 
+use std::fmt::Write as _;
+
 use fastrand::Rng;
 
 use super::nemesis::try_within;
@@ -29,10 +31,12 @@ pub fn divided(tables: &str) -> String {
     }
     for (table, ..) in [AGENTS, CONFIGURATIONS] {
         for number in 0..PARTITIONS {
-            statements += &format!(
+            write!(
+                statements,
                 "; CREATE TABLE {table}_{number} PARTITION OF {table}
                    FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER {number})"
-            );
+            )
+            .unwrap();
         }
     }
     statements
