@@ -475,8 +475,7 @@ async fn s35_more_slugs_than_a_claim_asks_for_end_the_connection() {
         eventually("the cause is told", async || {
             let is_cause = |line: &serde_json::Value| {
                 let cause = line["cause"].as_str().unwrap_or_default();
-                cause.starts_with("expected at most ")
-                    && cause.contains(" keys in an answer, found")
+                cause.starts_with("expected at most ") && cause.contains(" slugs in an answer")
             };
             daemon.log().iter().any(is_cause)
         })

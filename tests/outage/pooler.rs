@@ -364,6 +364,13 @@ async fn s7_an_application_that_inherits_the_lock_is_named() {
     let standby = Daemon::start(http::command(&platform));
     let address = http::address(&standby).await;
     standby.logged("another daemon leads here").await;
+    // The pooler closes a backend whose client ends within a query.
+    platform
+        .holds(
+            "SELECT bool_and(state = 'idle') FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name LIKE 'agent-sync%'",
+        )
+        .await;
     leader.signal("KILL");
     drop(leader);
     // The pooler may still have to notice; then it gives the backend that it has got back last.

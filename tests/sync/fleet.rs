@@ -615,7 +615,7 @@ async fn crowd(databases: usize, connections: usize) -> (Cluster, Vec<Client>, F
 /// one for its checks, and the server has not that many.
 #[tokio::test]
 async fn g8_a_crowd_of_databases_connects_a_few_at_a_time() {
-    const DATABASES: usize = 100;
+    const DATABASES: usize = 40;
     let (cluster, clients, file) = crowd(DATABASES, 2 * DATABASES + 30).await;
     let daemon = file.daemon();
     for client in &clients {
