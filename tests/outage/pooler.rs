@@ -389,6 +389,7 @@ async fn s7_an_application_that_inherits_the_lock_is_named() {
         }
         others.push(client);
         assert!(others.len() < 20, "the backend went to nobody");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     };
     let busy = tokio::spawn(async move {
         let pause = std::time::Duration::from_millis(20);
