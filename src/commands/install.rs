@@ -13,7 +13,7 @@ use crate::pg::{Db, QueryError};
 use crate::report::{Left, left, not_in_sync};
 use crate::session::Session;
 use crate::settings::{self, Database, ONE_INSTALL, Settings};
-use crate::store::finding::argument;
+use crate::store::finding::role_argument;
 use crate::store::{Finding, Layout, LayoutError, report};
 
 /// Installs into the databases in turn. A failure in one database does not stop the others.
@@ -154,7 +154,7 @@ impl<'a> Meant<'a> {
                 "{name}: the role {role} was granted nothing: it is not the role of that name that \
             an earlier install has noted. If it is for the daemon, run `agent-sync install --role \
             {}`.",
-                argument(&role)
+                role_argument(&role)
             ))?;
         }
         for role in reported.closed {

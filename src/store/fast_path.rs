@@ -75,7 +75,7 @@ impl super::Store {
             .db
             .all_prepared(&statements.claim, &[&place, &LARGEST_STORED_VALUE])
             .await?;
-        Ok(Some(Claimed::new(rows)?))
+        Claimed::new(rows)?.with_at_most(1).map(Some)
     }
 
     /// Writes the changes, if there are any, and deletes the row from the outbox. Returns false if

@@ -157,8 +157,7 @@ impl Store {
     /// Those of the slugs that an agent has, although a claim does not find it by the index.
     pub async fn missed_by_index(&self, slugs: &[&str]) -> Result<Vec<String>, QueryError> {
         let query = queries::missed_by_index(&self.layout.agents);
-        let slugs: [Parameter<'_>; 1] = [(&slugs, Type::TEXT_ARRAY)];
-        self.db.column(&query, &slugs).await
+        self.db.column(&query, &[(&slugs, Type::TEXT_ARRAY)]).await
     }
 
     /// Reads a slug with some of its configurations, which this transaction has claimed and locked.

@@ -14,6 +14,7 @@
 mod differing;
 mod one;
 mod planned;
+mod time_slice;
 mod unmatched;
 mod verdict;
 mod walk;
@@ -27,6 +28,7 @@ use tokio_postgres::Row;
 pub use differing::{Differing, Keep, Listed};
 pub use one::{Reading, compare};
 pub use planned::Planned;
+pub use time_slice::TimeSlice;
 pub use unmatched::{Unmatched, unmatched};
 pub use verdict::{Comparison, Tally, Verdict};
 pub use walk::{Step, Walk};
@@ -48,10 +50,6 @@ const BYTES: usize = 2 * 1024 * 1024;
 
 /// The largest and the first number of rows in a portion.
 const ROWS: (usize, usize) = (32, 1);
-
-/// The time slice of the comparison on the event loop, which all databases of a daemon share (G5).
-/// The comparison of one configuration is not interrupted.
-const TIME_SLICE: Duration = Duration::from_millis(5);
 
 /// The interval between two checks for sessions that wait for a lock of the transaction.
 const YIELD: Duration = Duration::from_secs(1);
@@ -177,12 +175,12 @@ async fn read(
     db.run(&agents, &bounds).await?;
 
     let mut rows_at_a_time = ROWS.1;
-    let (mut checked, mut slice) = (Instant::now(), Instant::now());
+    let (mut checked, mut slice) = (Instant::now(), TimeSlice::begin());
     let mut one: Option<Comparison> = None;
     loop {
         let rows = fetch(db, rows_at_a_time).await?;
         for row in &rows {
-            give_way(&mut slice).await;
+            slice.give_way().await;
             let row = Surveyed::of(row)?;
             match &mut one {
                 Some(comparison) if comparison.key == row.key => {
@@ -219,14 +217,6 @@ async fn read(
 /// The next rows of the cursor.
 async fn fetch(db: &Db, rows: usize) -> Result<Vec<Row>, QueryError> {
     db.at_most(rows, &format!("FETCH {rows} FROM agents")).await
-}
-
-/// Lets the other tasks of the process run after each time slice.
-async fn give_way(slice: &mut Instant) {
-    if slice.elapsed() >= TIME_SLICE {
-        tokio::task::yield_now().await;
-        *slice = Instant::now();
-    }
 }
 
 /// The number of rows in the portion after these: as many as fit by their average size, at most

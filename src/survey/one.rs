@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use postgres_types::Type;
 
-use super::{Comparison, Ended, IDLE, Keep, ROWS, YIELD, begin, fetch, give_way, next_portion};
+use super::{Comparison, Ended, IDLE, Keep, ROWS, TimeSlice, YIELD, begin, fetch, next_portion};
 use crate::mapping::Rules;
 use crate::pg::{Db, Parameter, QueryError};
 use crate::store::queries::NAMED_ROWS;
@@ -86,11 +86,11 @@ async fn read(
     let agents = format!("DECLARE agents NO SCROLL CURSOR FOR {survey}");
     db.run(&agents, &scope).await?;
     let (mut rows_at_a_time, mut number, began) = (ROWS.1, 0, Instant::now());
-    let mut slice = began;
+    let mut slice = TimeSlice::begin();
     loop {
         let rows = fetch(db, rows_at_a_time).await?;
         for row in &rows {
-            give_way(&mut slice).await;
+            slice.give_way().await;
             let row = Surveyed::of(row)?;
             let comparison = if let Some(comparison) = found {
                 comparison.add((rules, None), &layout.targets, &row);

@@ -14,7 +14,6 @@
 mod refusal;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
 
 pub(super) use refusal::Refusal;
 use tokio_postgres::Error;
@@ -33,28 +32,7 @@ use crate::store::{
     Claimed, Group, Layout, NO_CONFIGURATION, NO_TENANT, Outcome, Pair, Problem, ProblemKind,
     too_many,
 };
-
-/// The time slice of the mapping on the event loop, which all databases share (G5). The mapping of
-/// one configuration is not interrupted.
-const TIME_SLICE: Duration = Duration::from_millis(5);
-
-/// The time slice that began at this moment.
-pub(super) struct Slice(Instant);
-
-impl Slice {
-    /// A slice that begins now.
-    pub(super) fn begin() -> Self {
-        Self(Instant::now())
-    }
-
-    /// Lets the other tasks run if the slice is over.
-    async fn pause_if_over(&mut self) {
-        if self.0.elapsed() >= TIME_SLICE {
-            tokio::task::yield_now().await;
-            *self = Self::begin();
-        }
-    }
-}
+use crate::survey::TimeSlice;
 
 /// The plan of a batch: the outcome that the store writes, and the facts to report once it is
 /// committed.
@@ -125,9 +103,9 @@ impl<'a> BatchPlan<'a> {
     /// looked up past the index. Those that a configuration has are problems of the index, and so
     /// are those that were, and could not be looked up.
     pub(super) fn end_missing(&mut self, looked_up: usize, missed_by_index: &[String]) {
+        let missed: BTreeSet<&str> = missed_by_index.iter().map(String::as_str).collect();
         for (place, key) in std::mem::take(&mut self.missing).into_iter().enumerate() {
-            let is_missed = missed_by_index.iter().any(|missed| missed == key);
-            if is_missed || place >= looked_up && self.doubtful.contains(&key) {
+            if missed.contains(key) || place >= looked_up && self.doubtful.contains(&key) {
                 let problems = &mut self.outcome.problems;
                 let before = problems.len();
                 problems.retain(|problem| problem.key != key);
@@ -251,9 +229,9 @@ pub(super) async fn plan_batch<'a>(
     is_one: bool,
 ) -> Result<BatchPlan<'a>, Error> {
     let mut batch = BatchPlan::default();
-    let mut slice = Slice::begin();
+    let mut slice = TimeSlice::begin();
     for group in claimed.groups() {
-        slice.pause_if_over().await;
+        slice.give_way().await;
         let Ok(key) = group.key() else {
             batch.set_aside(group)?;
             continue;
@@ -322,12 +300,12 @@ pub(super) async fn plan_key<'a>(
     group: Group<'a>,
     key: &'a str,
     batch: &mut BatchPlan<'a>,
-    slice: &mut Slice,
+    slice: &mut TimeSlice,
 ) -> Result<(), Error> {
     let may_be_hidden = group.may_be_hidden()?.unwrap_or(false);
     let mut rejection: Option<(String, bool)> = None;
     for pair in group.pairs() {
-        slice.pause_if_over().await;
+        slice.give_way().await;
         let Pair {
             agent,
             configuration,

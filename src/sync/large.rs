@@ -8,12 +8,13 @@
 //! One time limit holds for all pages, reads included, because code of others may run with both (a
 //! trigger, a policy). A statement without time left ends with 57014, as a slow write does (G5).
 
-use super::batch_plan::{BatchPlan, Slice, plan_key};
+use super::batch_plan::{BatchPlan, plan_key};
 use super::context::Tools;
 use super::heavy::within;
 use super::slow::Allowed;
 use crate::pg::{QueryError, RowRef};
 use crate::store::{HEAVIEST, ProblemKind, too_heavy};
+use crate::survey::TimeSlice;
 
 /// Brings the one slug of a batch in sync, but for what the commit of the batch does.
 pub(super) async fn run<'a>(
@@ -53,7 +54,7 @@ pub(super) async fn run<'a>(
             store.read_page(key, &page).await
         });
         let read = read.await?;
-        let (mut of_page, mut slice) = (BatchPlan::default(), Slice::begin());
+        let (mut of_page, mut slice) = (BatchPlan::default(), TimeSlice::begin());
         for group in read.groups() {
             if plan.note_no_single(group, key)? {
                 return Ok(());

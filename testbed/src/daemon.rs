@@ -36,6 +36,15 @@ pub struct Daemon {
     reader: Option<JoinHandle<()>>,
 }
 
+/// The peak of the resident memory of a process, in KiB; none if it has ended.
+pub fn peak_memory_kib(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
+
 /// The messages that begin an outage.
 const OUTAGES: [&str; 2] = [
     "database unavailable",
@@ -93,12 +102,7 @@ impl Daemon {
 
     /// The peak of its resident memory, in KiB.
     pub fn peak_memory_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        peak_memory_kib(self.pid()).unwrap()
     }
 
     /// The lines of its log so far. A line that is no JSON becomes the message of an object.

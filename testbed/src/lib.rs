@@ -24,7 +24,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 pub use cluster::{Cluster, Options};
-pub use daemon::Daemon;
+pub use daemon::{Daemon, peak_memory_kib};
 
 /// The platform's two tables as they are in production (T1, T2).
 pub const TABLES: &str = include_str!("../tables.sql");

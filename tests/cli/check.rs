@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::platform::{EXAMPLE, EXPECTED, wide, widen};
-use crate::support::{Platform, Said};
+use crate::support::{Platform, Said, peak_memory_kib};
 
 /// Agents of every kind and configurations in every state, in some thousand combinations.
 const ALL_KINDS: &str = r#"
@@ -602,12 +602,7 @@ fn peak_of(mut command: Command) -> (u64, String) {
     loop {
         // Read after each output of the process. The output is larger than a pipe, so the process
         // is still running then.
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        peak = peak.max(line.map_or(0, |line| {
-            line.trim().trim_end_matches(" kB").parse().unwrap()
-        }));
+        peak = peak.max(peak_memory_kib(child.id()).unwrap_or_default());
         match output.read(&mut buffer).unwrap() {
             0 => break,
             read => said.extend_from_slice(&buffer[..read]),

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::Platform;
+use crate::support::{Platform, peak_memory_kib};
 
 /// Agents of every kind: of ten, six are in sync, one has another voice than its configuration, one
 /// has no configuration, one has settings that cannot be mapped, and one is saved after the
@@ -123,7 +123,7 @@ async fn checked(number: u32) -> (Platform, Checked) {
         for (count, line) in lines.enumerate() {
             // The process is still running while it has output.
             if count % 50 == 0 {
-                checked.peak_kib = peak(&child).unwrap_or(checked.peak_kib);
+                checked.peak_kib = peak_memory_kib(child.id()).unwrap_or(checked.peak_kib);
             }
             let mut object: Value = serde_json::from_str(&line).unwrap();
             match object["summary"].take() {
@@ -140,13 +140,4 @@ async fn checked(number: u32) -> (Platform, Checked) {
     let checked = checked.await.unwrap();
     assert!(checked.peak_kib > 0);
     (platform, checked)
-}
-
-/// The peak memory of a process, in KiB.
-fn peak(child: &Child) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().trim_end_matches(" kB").parse().ok()
 }

@@ -10,7 +10,7 @@ use postgres_types::Type;
 use serde_json::Value;
 
 use crate::support::platform::EXAMPLE;
-use crate::support::{Daemon, Platform, Said, eventually};
+use crate::support::{Daemon, Platform, Said, eventually, peak_memory_kib};
 
 async fn status(platform: &Platform) -> Value {
     let said = platform.says(&["status", "--json"]).await;
@@ -349,14 +349,6 @@ async fn g14_an_overdue_change_names_the_oldest_holder_of_locks() {
     platform.drained().await;
 }
 
-/// The peak of the resident memory of a server process, in KiB.
-fn peak_of(pid: i32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = line.unwrap().trim().trim_end_matches(" kB");
-    peak.parse().unwrap()
-}
-
 /// GIVEN very many problems with long slugs, WHEN they are asked for, THEN a bounded number of them
 /// is counted, and the server needs little memory for it.
 #[tokio::test]
@@ -373,10 +365,11 @@ async fn g12_many_problems_need_little_memory_of_the_server() {
     for (most, agents) in [(100_000_i64, 20_000_i64), (5_000, 5_000)] {
         let db = platform.new_db().await;
         let pid: i32 = db.value("SELECT pg_backend_pid()", &[]).await.unwrap();
-        let before = peak_of(pid);
+        let peak = || peak_memory_kib(pid.unsigned_abs()).unwrap();
+        let before = peak();
         let limits: [Parameter<'_>; 2] = [(&most, Type::INT8), (&50_i64, Type::INT8)];
         let rows = db.all(&report::problems(Keys::Slugs), &limits).await;
-        let (rows, needed) = (rows.unwrap(), peak_of(pid) - before);
+        let (rows, needed) = (rows.unwrap(), peak() - before);
         eprintln!("memory for {most} of 20,000 problems: {needed} KiB");
         let row = &rows[0];
         let (counted, some): (i64, Vec<String>) = (row.get(2), row.get(3));

@@ -365,12 +365,17 @@ async fn s7_an_application_that_inherits_the_lock_is_named() {
     let address = http::address(&standby).await;
     standby.logged("another daemon leads here").await;
     // The pooler closes a backend whose client ends within a query.
-    platform
-        .holds(
-            "SELECT bool_and(state = 'idle') FROM pg_stat_activity
-             WHERE datname = current_database() AND application_name LIKE 'agent-sync%'",
-        )
-        .await;
+    let all_idle = "SELECT bool_and(state = 'idle') FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name LIKE 'agent-sync%'";
+    eventually("the leader is stopped between two queries", async || {
+        leader.signal("STOP");
+        let are_idle = platform.value::<bool>(all_idle).await;
+        if !are_idle {
+            leader.signal("CONT");
+        }
+        are_idle
+    })
+    .await;
     leader.signal("KILL");
     drop(leader);
     // The pooler may still have to notice; then it gives the backend that it has got back last.
@@ -389,7 +394,6 @@ async fn s7_an_application_that_inherits_the_lock_is_named() {
         }
         others.push(client);
         assert!(others.len() < 20, "the backend went to nobody");
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     };
     let busy = tokio::spawn(async move {
         let pause = std::time::Duration::from_millis(20);

@@ -16,7 +16,9 @@ pub mod splitting;
 
 use std::sync::OnceLock;
 
-pub use agent_sync_testbed::{Cluster, Daemon, Options, TIMEOUT, eventually, proxy};
+pub use agent_sync_testbed::{
+    Cluster, Daemon, Options, TIMEOUT, eventually, peak_memory_kib, proxy,
+};
 
 pub use command::Said;
 pub use platform::Platform;

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 
 pub use column::Column;
 pub use install::Install;
-pub use rights::{Rights, argument};
+pub use rights::{Rights, role_argument};
 pub use server::Server;
 pub use table::Table;
 

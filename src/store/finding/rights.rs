@@ -278,13 +278,13 @@ fn may_be_granted(role: &str, reads_only: bool) -> String {
     format!(
         "Run `agent-sync install {option} {}` as the owner of the tables, or the statements that \
         `agent-sync doctor` lists as this role.",
-        argument(role)
+        role_argument(role)
     )
 }
 
 /// The role, as the server quotes it, as an argument of a command; a placeholder in place of a name
 /// that a shell could run: a false server gives any (S10).
-pub fn argument(role: &str) -> &str {
+pub fn role_argument(role: &str) -> &str {
     let name = role.trim_matches('"');
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     if name.starts_with('-') || name.is_empty() || !name.chars().all(is_plain) {
@@ -308,7 +308,7 @@ mod tests {
             ("--config=x", "NAME"),
             ("", "NAME"),
         ] {
-            assert_eq!(argument(role), expected, "{role}");
+            assert_eq!(role_argument(role), expected, "{role}");
         }
     }
 
